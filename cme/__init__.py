@@ -1,0 +1,78 @@
+"""`cme`: the chemical master equation of a reaction network, exactly and by its diffusion approximations.
+
+The names below are in reading order; each is loaded when it is first used, so that ``import cme`` is cheap.
+
+Letters in every shape: M paths, T times, S species, R reactions, N states, P parameters. The last axis is species: counts (M, T, S),
+states (N, S), stoichiometry (R, S). ``A[i, j]`` is the rate from state j to state i; columns of A sum to -leak.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+_HOME = {
+    "parse": "cme.formats.text",
+    "load": "cme.formats.shelf",
+    "catalogue": "cme.formats.shelf",
+    "Network": "cme.network",
+    "Reaction": "cme.network",
+    "Species": "cme.network",
+    "MassAction": "cme.network",
+    "StateSpace": "cme.states",
+    "Generator": "cme.generator",
+    "ssa": "cme.sampling.ssa",
+    "fsp": "cme.projection.fsp",
+    "stationary": "cme.projection.stationary",
+    "rate_equations": "cme.continuum.rate_equations",
+    "lna": "cme.continuum.lna",
+    "langevin": "cme.continuum.langevin",
+    "fokker_planck": "cme.continuum.fokker_planck",
+    "compare": "cme.comparison",
+    "Trajectories": "cme.results",
+    "Distribution": "cme.results",
+    "Moments": "cme.results",
+    "ModelError": "cme.errors",
+    "ConvergenceError": "cme.errors",
+}
+_ROOMS = {"graphs": "cme.graphs", "plots": "cme.plots"}
+
+if TYPE_CHECKING:
+    import cme.graphs as graphs  # noqa: F401
+    import cme.plots as plots  # noqa: F401
+    from cme.comparison import compare as compare
+    from cme.continuum.fokker_planck import fokker_planck as fokker_planck
+    from cme.continuum.langevin import langevin as langevin
+    from cme.continuum.lna import lna as lna
+    from cme.continuum.rate_equations import rate_equations as rate_equations
+    from cme.errors import ConvergenceError as ConvergenceError
+    from cme.errors import ModelError as ModelError
+    from cme.formats.shelf import catalogue as catalogue
+    from cme.formats.shelf import load as load
+    from cme.formats.text import parse as parse
+    from cme.generator import Generator as Generator
+    from cme.network import MassAction as MassAction
+    from cme.network import Network as Network
+    from cme.network import Reaction as Reaction
+    from cme.network import Species as Species
+    from cme.projection.fsp import fsp as fsp
+    from cme.projection.stationary import stationary as stationary
+    from cme.results import Distribution as Distribution
+    from cme.results import Moments as Moments
+    from cme.results import Trajectories as Trajectories
+    from cme.sampling.ssa import ssa as ssa
+    from cme.states import StateSpace as StateSpace
+
+__all__ = [*_HOME, *_ROOMS]
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return import_module(_ROOMS[name])
+    if name not in _HOME:
+        raise AttributeError(f"module 'cme' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

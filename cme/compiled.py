@@ -1,0 +1,240 @@
+"""`Compiled`: a network as flat arrays and vectorised functions. The only bridge from names to kernels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cme import ratelaw
+from cme.errors import ModelError, describe_state
+from cme.network import Network
+from cme.ratelaw import Apply, Expr, Number, Symbol
+from cme.results import Distribution
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A network prepared for computing: every rule, parameter and volume is filled in, only species are left.
+
+    Letters: S species, R reactions, N states.
+    """
+
+    network: Network
+
+    @cached_property
+    def propensity_formulas(self) -> tuple[Expr, ...]:
+        return tuple(self.network.resolve(reaction.propensity) for reaction in self.network.reactions)
+
+    @cached_property
+    def rate_formulas(self) -> tuple[Expr, ...]:
+        return tuple(self.network.resolve(reaction.rate) for reaction in self.network.reactions)
+
+    # ------------------------------------------------------------------------------------------- vectorised numpy
+
+    def _values(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: states[..., i] for i, name in enumerate(self.network.species_names)}
+
+    def _evaluate(self, formulas: tuple[Expr, ...], states: np.ndarray) -> np.ndarray:
+        states = np.asarray(states, dtype=np.float64)
+        out = np.empty((*states.shape[:-1], len(formulas)))
+        values = self._values(states)
+        for r, formula in enumerate(formulas):
+            out[..., r] = ratelaw.evaluate(formula, values)
+        return out
+
+    def propensities(self, states: np.ndarray) -> np.ndarray:
+        """Propensities (..., R) in states (..., S), as the formulas give them, unchecked."""
+        return self._evaluate(self.propensity_formulas, states)
+
+    def rates(self, states: np.ndarray) -> np.ndarray:
+        """Deterministic rates (..., R) in real states (..., S)."""
+        return self._evaluate(self.rate_formulas, states)
+
+    @cached_property
+    def _rate_derivatives(self) -> tuple[tuple[tuple[int, Expr], ...], ...]:
+        names = self.network.species_names
+        index = {name: i for i, name in enumerate(names)}
+        return tuple(
+            tuple((index[name], ratelaw.differentiate(formula, name)) for name in names if name in ratelaw.names(formula))
+            for formula in self.rate_formulas
+        )
+
+    def rate_jacobian(self, states: np.ndarray) -> np.ndarray:
+        """Derivatives of the rates with respect to species, (..., R, S)."""
+        states = np.asarray(states, dtype=np.float64)
+        out = np.zeros((*states.shape[:-1], len(self.network.reactions), len(self.network.species)))
+        values = self._values(states)
+        for r, row in enumerate(self._rate_derivatives):
+            for s, derivative in row:
+                out[..., r, s] = ratelaw.evaluate(derivative, values)
+        return out
+
+    def observable(self, name: str, states: np.ndarray) -> np.ndarray:
+        """The value of a rule in states (..., S)."""
+        rule = next(rule for rule in self.network.rules if rule.name == name)
+        values = ratelaw.evaluate(self.network.resolve(rule.formula), self._values(np.asarray(states, dtype=np.float64)))
+        return np.broadcast_to(values, np.shape(states)[:-1])
+
+    # ------------------------------------------------------------------------------------------------- for kernels
+
+    @cached_property
+    def arrays(self):
+        """The network as `cme.kernels.propensity.Arrays`."""
+        from cme.kernels.propensity import Arrays
+
+        change = self.network.stoichiometry
+        rows, columns = np.nonzero(change)
+        factors, programs, stack_size = [], [], 1
+        constants = np.zeros(len(self.network.reactions))
+        index = {name: i for i, name in enumerate(self.network.species_names)}
+        for r, formula in enumerate(self.propensity_formulas):
+            product = _as_falling_product(formula, index)
+            if product is None:
+                program, depth = _to_program(formula, index)
+                stack_size = max(stack_size, depth)
+            else:
+                constants[r], program = product[0], []
+            factors.append([] if product is None else product[1])
+            programs.append(program)
+        factor_pointer, factor = _csr(factors)
+        program_pointer, code = _csr(programs)
+        dependent_pointer, dependent = _csr([[(r,) for r in row] for row in self._dependents], width=1)
+        return Arrays(
+            change_pointer=np.searchsorted(rows, np.arange(len(change) + 1)).astype(np.uint32),
+            change_species=columns.astype(np.uint32),
+            change_amount=change[rows, columns].astype(np.int64),
+            constant=constants,
+            factor_pointer=factor_pointer,
+            factor_species=factor[:, 0].astype(np.uint32),
+            factor_offset=factor[:, 1].astype(np.float64),
+            program_pointer=program_pointer,
+            opcode=code[:, 0].astype(np.uint32),
+            operand=code[:, 1].astype(np.float64),
+            dependent_pointer=dependent_pointer,
+            dependent=dependent[:, 0].astype(np.uint32),
+            stack_size=stack_size,
+        )
+
+    @cached_property
+    def _dependents(self) -> list[list[int]]:
+        """For each reaction, the reactions whose propensity reads a species that it changes."""
+        readers: dict[int, list[int]] = {s: [] for s in range(len(self.network.species))}
+        index = {name: i for i, name in enumerate(self.network.species_names)}
+        for r, formula in enumerate(self.propensity_formulas):
+            for name in ratelaw.names(formula):
+                readers[index[name]].append(r)
+        return [sorted({r for s in np.flatnonzero(row) for r in readers[int(s)]}) for row in self.network.stoichiometry]
+
+    # ------------------------------------------------------------------------------------------------------- start
+
+    def start(self, initial=None, *, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """The initial states (K, S) and their probabilities (K,).
+
+        Parameters
+        ----------
+        initial
+            None for the network's own start, a mapping or sequence as in `Network.with_initial`, or a `Distribution`
+            (its last time is used).
+        whole
+            Counts must be whole numbers (int64 is returned); otherwise real amounts are allowed (float64).
+
+        Raises
+        ------
+        ModelError
+            If the start does not fit the network or holds a fraction of a molecule.
+        """
+        if isinstance(initial, Distribution):
+            if initial.species != self.network.species_names:
+                raise ModelError(f"the initial distribution is over {initial.species}, the network over {self.network.species_names}")
+            if initial.widths is not None:
+                raise ModelError("the initial distribution is a density on a grid; give counts or a Distribution over counts")
+            p = initial.p[-1]
+            kept = p > 0
+            return np.ascontiguousarray(initial.states[kept]), p[kept]
+        network = self.network if initial is None else self.network.with_initial(initial)
+        states, p = np.array(network.initial.states, dtype=np.float64), np.array(network.initial.probabilities)
+        if not whole:
+            return states, p
+        for species, column in zip(network.species_names, states.T, strict=True):
+            wrong = column[column != np.round(column)]
+            if wrong.size:
+                raise ModelError(
+                    f"species {species!r} starts at {wrong[0]:g}, not a whole number of molecules; "
+                    "stochastic solvers count molecules, so round it with with_initial() or use rate_equations or lna"
+                )
+        if states.max(initial=0) >= 2**62:
+            raise ModelError(f"the initial state {describe_state(network.species_names, states[0])} does not fit 64-bit counts")
+        return states.astype(np.int64), p
+
+
+def _csr(rows: list[list[tuple]], width: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    pointer = np.zeros(len(rows) + 1, dtype=np.uint32)
+    np.cumsum([len(row) for row in rows], out=pointer[1:])
+    return pointer, np.array([entry for row in rows for entry in row], dtype=np.float64).reshape(-1, width)
+
+
+def _as_falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float, list[tuple[int, float]]] | None:
+    """Read c * (X - a) * (Y - b) ... / d as a constant and a list of (species, offset); None if it is anything else."""
+    if isinstance(formula, Number):
+        return formula.value, []
+    if isinstance(formula, Symbol):
+        return 1.0, [(index[formula.name], 0.0)]
+    if formula.op == "*":
+        parts = [_as_falling_product(arg, index) for arg in formula.args]
+        constant, factors = 1.0, []
+        for part in parts:
+            if part is None:
+                return None
+            constant *= part[0]
+            factors += part[1]
+        return constant, factors
+    if formula.op == "/" and isinstance(formula.args[1], Number):
+        part = _as_falling_product(formula.args[0], index)
+        return None if part is None else (part[0] / formula.args[1].value, part[1])
+    if formula.op == "^" and isinstance(formula.args[1], Number) and formula.args[1].value in (2.0, 3.0):
+        part = _as_falling_product(formula.args[0], index)
+        power = int(formula.args[1].value)
+        return None if part is None else (part[0] ** power, part[1] * power)
+    if formula.op == "+" and len(formula.args) == 2:
+        species, offset = formula.args
+        if isinstance(species, Symbol) and isinstance(offset, Number):
+            return 1.0, [(index[species.name], -offset.value)]
+    return None
+
+
+def _to_program(formula: Expr, index: Mapping[str, int]) -> tuple[list[tuple[int, float]], int]:
+    """A postfix program (opcode, operand) and the stack it needs."""
+    from cme.kernels.propensity import CONSTANT, LOAD, OPCODES
+
+    program: list[tuple[int, float]] = []
+    deepest = 0
+
+    def emit(expr: Expr, depth: int) -> None:
+        nonlocal deepest
+        deepest = max(deepest, depth + 1)
+        if isinstance(expr, Number):
+            program.append((CONSTANT, expr.value))
+        elif isinstance(expr, Symbol):
+            program.append((LOAD, float(index[expr.name])))
+        elif expr.op == "piecewise":
+            emit_piecewise(expr.args, depth)
+        else:
+            emit(expr.args[0], depth)
+            if ratelaw.OPERATORS[expr.op][1] == 1:
+                program.append((OPCODES[expr.op], 0.0))
+            for arg in expr.args[1:]:
+                emit(arg, depth + 1)
+                program.append((OPCODES[expr.op], 0.0))
+
+    def emit_piecewise(args: tuple[Expr, ...], depth: int) -> None:
+        if len(args) == 1:
+            return emit(args[0], depth)
+        emit(args[0], depth)
+        emit(args[1], depth + 1)
+        nested = Apply("piecewise", args[2:]) if len(args) > 3 else args[2]
+        emit(nested, depth + 2)
+        program.append((OPCODES["select"], 0.0))
+
+    emit(formula, 0)
+    return program, deepest

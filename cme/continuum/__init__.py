@@ -1,0 +1,1 @@
+"""The continuum: rate equations, linear noise, Langevin, Fokker-Planck."""

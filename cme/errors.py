@@ -1,0 +1,56 @@
+"""The errors of `cme`, and the sentence for each status a kernel may return.
+
+Kernels never raise: they return one of the status integers below, and the words are made here.
+"""
+
+import numpy as np
+
+
+class ModelError(ValueError):
+    """A model that means nothing, or that the chosen solver can't take. Names the element and the way out."""
+
+
+class ConvergenceError(RuntimeError):
+    """An accuracy that was asked for and not reached. Names what was reached and what to change."""
+
+
+# Statuses shared with cme.kernels (which import nothing of cme; one test holds the two lists together).
+OK = 0
+NEGATIVE_COUNT = 1
+NEGATIVE_PROPENSITY = 2
+UNDEFINED_PROPENSITY = 3
+FULL = 4
+CANCELLED = 5
+OVERFLOW = 6
+
+
+def describe_state(species, state):
+    """Write a state as `{X: 3, Y: 0}`, leaving out zeros when there are many species."""
+    pairs = [(name, value) for name, value in zip(species, np.asarray(state).tolist(), strict=True)]
+    if len(pairs) > 8:
+        pairs = [(name, value) for name, value in pairs if value] or pairs[:1]
+    shown = ", ".join(f"{name}: {value:.6g}" for name, value in pairs[:12])
+    return "{" + shown + (", ..." if len(pairs) > 12 else "") + "}"
+
+
+def propensity_error(status, reaction, formula, species, state):
+    """The `ModelError` for a reaction that misbehaves in a state (statuses 1, 2, 3 and 6)."""
+    where = f"in state {describe_state(species, state)}"
+    if status == NEGATIVE_COUNT:
+        return ModelError(
+            f"reaction {reaction!r} fires {where} and would drive a count below zero; "
+            f"its propensity {formula} must vanish when too few molecules are left"
+        )
+    if status == NEGATIVE_PROPENSITY:
+        return ModelError(
+            f"the propensity {formula} of reaction {reaction!r} is negative {where}; "
+            "a propensity must be >= 0 in every state that can be reached (split a reversible law in two reactions)"
+        )
+    if status == UNDEFINED_PROPENSITY:
+        return ModelError(
+            f"the propensity {formula} of reaction {reaction!r} is not a finite number {where}; "
+            "guard the law against division by zero and overflow, for example with piecewise()"
+        )
+    if status == OVERFLOW:
+        return ModelError(f"reaction {reaction!r} drives a count past 2^62 {where}; the network grows without bound: stop earlier")
+    raise AssertionError(f"kernel status {status} has no sentence")

@@ -1,0 +1,1 @@
+"""Model files and text, to `Network` and back."""

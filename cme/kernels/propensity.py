@@ -1,0 +1,173 @@
+"""Propensities from data arrays: products of falling factors for mass action, a postfix program for any other law."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from cme.kernels.jit import kernel
+
+
+class Arrays(NamedTuple):
+    """A network as flat arrays. Sparse rows are in CSR form: row r holds entries ``pointer[r]:pointer[r + 1]``.
+
+    Reaction r with an empty program has propensity ``constant[r] * prod(x[factor_species] - factor_offset)``, so that
+    2 X gives x (x - 1). Otherwise its program is run on a stack.
+    """
+
+    change_pointer: np.ndarray  # (R + 1,) net changes
+    change_species: np.ndarray
+    change_amount: np.ndarray
+    constant: np.ndarray  # (R,)
+    factor_pointer: np.ndarray  # (R + 1,) mass-action factors
+    factor_species: np.ndarray
+    factor_offset: np.ndarray
+    program_pointer: np.ndarray  # (R + 1,) postfix programs
+    opcode: np.ndarray
+    operand: np.ndarray  # float64: a constant, or a species index for LOAD
+    dependent_pointer: np.ndarray  # (R + 1,) reactions whose propensity changes when r fires
+    dependent: np.ndarray
+    stack_size: int
+
+
+CONSTANT, LOAD = 0, 1
+OPCODES = {
+    name: code
+    for code, name in enumerate(
+        "+ * / ^ neg rem < <= > >= == != and or xor not min max select "
+        "exp ln log10 sqrt abs floor ceil factorial sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh".split(),
+        start=2,
+    )
+}  # fmt: skip
+(_ADD, _MUL, _DIV, _POW, _NEG, _REM, _LT, _LE, _GT, _GE, _EQ, _NE, _AND, _OR, _XOR, _NOT, _MIN, _MAX, _SELECT,
+ _EXP, _LN, _LOG10, _SQRT, _ABS, _FLOOR, _CEIL, _FACTORIAL, _SIN, _COS, _TAN, _ASIN, _ACOS, _ATAN,
+ _SINH, _COSH, _TANH, _ASINH, _ACOSH, _ATANH) = range(2, 2 + len(OPCODES))  # fmt: skip
+
+
+@kernel
+def propensity(model, r, x, stack):
+    """The propensity of reaction r in state x (integers, or reals for diffusions)."""
+    if model.program_pointer[r] == model.program_pointer[r + 1]:
+        a = model.constant[r]
+        for i in range(model.factor_pointer[r], model.factor_pointer[r + 1]):
+            a *= x[model.factor_species[i]] - model.factor_offset[i]
+        return a
+    return run_program(model, r, x, stack)
+
+
+@kernel
+def run_program(model, r, x, stack):
+    """Run the postfix program of reaction r; `stack` holds at least ``model.stack_size`` floats."""
+    top = -1
+    for i in range(model.program_pointer[r], model.program_pointer[r + 1]):
+        code = model.opcode[i]
+        if code == CONSTANT:
+            top += 1
+            stack[top] = model.operand[i]
+        elif code == LOAD:
+            top += 1
+            stack[top] = x[int(model.operand[i])]
+        elif code <= _MAX and code != _NEG and code != _NOT:
+            top -= 1
+            stack[top] = binary(code, stack[top], stack[top + 1])
+        elif code == _SELECT:  # value, condition, otherwise
+            top -= 2
+            if stack[top + 1] == 0.0:
+                stack[top] = stack[top + 2]
+        else:
+            stack[top] = unary(code, stack[top])
+    return stack[0]
+
+
+@kernel
+def binary(code, a, b):
+    if code == _ADD:
+        return a + b
+    if code == _MUL:
+        return a * b
+    if code == _DIV:
+        return a / b
+    if code == _POW:
+        return a**b
+    if code == _REM:
+        return np.fmod(a, b)
+    if code == _MIN:
+        return b if (b < a or b != b) else a
+    if code == _MAX:
+        return b if (b > a or b != b) else a
+    if code == _LT:
+        truth = a < b
+    elif code == _LE:
+        truth = a <= b
+    elif code == _GT:
+        truth = a > b
+    elif code == _GE:
+        truth = a >= b
+    elif code == _EQ:
+        truth = a == b
+    elif code == _NE:
+        truth = a != b
+    elif code == _AND:
+        truth = a != 0.0 and b != 0.0
+    elif code == _OR:
+        truth = a != 0.0 or b != 0.0
+    else:
+        truth = (a != 0.0) != (b != 0.0)
+    return 1.0 if truth else 0.0
+
+
+@kernel
+def unary(code, a):
+    if code == _NEG:
+        return -a
+    if code == _NOT:
+        return 1.0 if a == 0.0 else 0.0
+    if code == _EXP:
+        return math.exp(a)
+    if code == _LN:
+        return math.log(a)
+    if code == _LOG10:
+        return math.log10(a)
+    if code == _SQRT:
+        return math.sqrt(a)
+    if code == _ABS:
+        return abs(a)
+    if code == _FLOOR:
+        return float(math.floor(a))
+    if code == _CEIL:
+        return float(math.ceil(a))
+    if code == _FACTORIAL:
+        return math.gamma(a + 1.0)
+    if code == _SIN:
+        return math.sin(a)
+    if code == _COS:
+        return math.cos(a)
+    if code == _TAN:
+        return math.tan(a)
+    if code == _ASIN:
+        return math.asin(a)
+    if code == _ACOS:
+        return math.acos(a)
+    if code == _ATAN:
+        return math.atan(a)
+    if code == _SINH:
+        return math.sinh(a)
+    if code == _COSH:
+        return math.cosh(a)
+    if code == _TANH:
+        return math.tanh(a)
+    if code == _ASINH:
+        return math.asinh(a)
+    if code == _ACOSH:
+        return math.acosh(a)
+    return math.atanh(a)
+
+
+@kernel
+def propensities(model, states, out):
+    """Every propensity in every state: out (N, R)."""
+    stack = np.empty(max(model.stack_size, 1))
+    for n in range(states.shape[0]):
+        for r in range(out.shape[1]):
+            out[n, r] = propensity(model, r, states[n], stack)
+    return 0

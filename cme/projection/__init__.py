@@ -1,0 +1,1 @@
+"""The master equation itself: finite state projection, stationary laws, propagators."""

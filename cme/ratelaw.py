@@ -1,0 +1,493 @@
+"""Kinetic-law expressions: parse safely, check names, evaluate, differentiate, write back.
+
+A rate law is a tree of three immutable nodes: `Number`, `Symbol` and `Apply`. Text is read in SBML Level 3 infix
+(`^` and `**` both mean power, `log` is log10, `ln` is natural). Nothing is ever handed to Python's own evaluator, and no tree can
+be deeper than `MAX_DEPTH` or larger than `MAX_SIZE`: the constructor of `Apply` refuses it.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cme.errors import ModelError
+
+MAX_DEPTH = 200
+MAX_SIZE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operator or function of `OPERATORS` applied to its arguments."""
+
+    op: str
+    args: tuple["Expr", ...]
+    depth: int = field(init=False, compare=False, repr=False)
+    size: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self):
+        depth = 1 + max((_depth(arg) for arg in self.args), default=0)
+        size = 1 + sum(_size(arg) for arg in self.args)
+        if depth > MAX_DEPTH:
+            raise ModelError(f"a formula is nested more than {MAX_DEPTH} levels deep; name its parts with assignment rules")
+        if size > MAX_SIZE:
+            raise ModelError(f"a formula has more than {MAX_SIZE} terms once functions and rules are filled in")
+        object.__setattr__(self, "depth", depth)
+        object.__setattr__(self, "size", size)
+
+
+Expr = Number | Symbol | Apply
+
+# The functions a user may write, with the least and largest number of arguments (None: any).
+_ELEMENTARY = (
+    "exp ln log10 sqrt abs floor ceil factorial "
+    "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
+).split()  # fmt: skip
+OPERATORS: Mapping[str, tuple[int, int | None]] = (
+    dict.fromkeys([*_ELEMENTARY, "neg", "not"], (1, 1))
+    | dict.fromkeys(["/", "^", "rem", "<", "<=", ">", ">=", "==", "!="], (2, 2))
+    | dict.fromkeys(["+", "*", "min", "max", "and", "or", "xor", "piecewise"], (1, None))
+)
+CONSTANTS = {
+    "pi": math.pi, "exponentiale": math.e, "true": 1.0, "false": 0.0,
+    "infinity": math.inf, "inf": math.inf, "notanumber": math.nan, "nan": math.nan,
+}  # fmt: skip
+_ALIASES = {
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+    "ceiling": "ceil", "plus": "+", "times": "*", "divide": "/", "power": "^", "pow": "^",
+    "lt": "<", "leq": "<=", "gt": ">", "geq": ">=", "eq": "==", "neq": "!=",
+}  # fmt: skip
+ONE, ZERO = Number(1.0), Number(0.0)
+
+
+def _depth(expr: Expr) -> int:
+    return expr.depth if isinstance(expr, Apply) else 0
+
+
+def _size(expr: Expr) -> int:
+    return expr.size if isinstance(expr, Apply) else 1
+
+
+# ---------------------------------------------------------------------------------------------------------- building
+
+
+def call(name: str, args: Iterable[Expr]) -> Expr:
+    """Apply a function by any of its SBML names, writing derived functions (`sec`, `root`, ...) with the basic ones."""
+    args = tuple(args)
+    name = _ALIASES.get(name, name)
+    if name in ("+", "*") and not args:
+        return ZERO if name == "+" else ONE
+    if name in ("and", "or", "xor") and not args:
+        return ONE if name == "and" else ZERO
+    if name in OPERATORS:
+        least, most = OPERATORS[name]
+        if len(args) < least or (most is not None and len(args) > most):
+            wanted = f"{least}" if most == least else f"at least {least}"
+            raise ModelError(f"function {name} takes {wanted} argument{'s' if wanted != '1' else ''}, not {len(args)}")
+        if name == "piecewise" and len(args) % 2 == 0:
+            args += (Number(math.nan),)  # no piece holds and there is no otherwise: undefined, as in SBML
+        return Apply(name, args)
+    if name in _DERIVED:
+        counts, write = _DERIVED[name]
+        if len(args) not in counts:
+            raise ModelError(f"function {name} takes {' or '.join(map(str, counts))} arguments, not {len(args)}")
+        return write(*args)
+    raise ModelError(f"there is no function {name!r}; known are {', '.join(sorted([*_ELEMENTARY, *_DERIVED]))}, piecewise, min, max")
+
+
+def _unary(op: str) -> Callable[[Expr], Expr]:
+    return lambda x: Apply(op, (x,))
+
+
+_DERIVED: dict[str, tuple[tuple[int, ...], Callable[..., Expr]]] = {
+    "minus": ((1, 2), lambda a, b=None: Apply("neg", (a,)) if b is None else Apply("+", (a, Apply("neg", (b,))))),
+    "sqr": ((1,), lambda x: Apply("^", (x, Number(2.0)))),
+    "root": ((1, 2), lambda n, x=None: Apply("sqrt", (n,)) if x is None else Apply("^", (x, Apply("/", (ONE, n))))),
+    "log": ((1, 2), lambda b, x=None: Apply("log10", (b,)) if x is None else Apply("/", (Apply("ln", (x,)), Apply("ln", (b,))))),
+    "quotient": ((2,), lambda a, b: Apply("/", (Apply("+", (a, Apply("neg", (Apply("rem", (a, b)),)))), b))),
+    "implies": ((2,), lambda a, b: Apply("or", (Apply("not", (a,)), b))),
+    **{
+        name: ((1,), lambda x, op=op: Apply("/", (ONE, Apply(op, (x,)))))
+        for name, op in [("sec", "cos"), ("csc", "sin"), ("cot", "tan"), ("sech", "cosh"), ("csch", "sinh"), ("coth", "tanh")]
+    },
+    **{
+        name: ((1,), lambda x, op=op: Apply(op, (Apply("/", (ONE, x)),)))
+        for stem, op in [("sec", "acos"), ("csc", "asin"), ("cot", "atan"), ("sech", "acosh"), ("csch", "asinh"), ("coth", "atanh")]
+        for name in ("arc" + stem, "a" + stem)
+    },
+}
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|<=|>=|==|!=|&&|\|\||[-+*/%^()<>!,]))"
+)
+_BINARY = {
+    "||": (1, "or"), "&&": (2, "and"),
+    "<": (3, "<"), "<=": (3, "<="), ">": (3, ">"), ">=": (3, ">="), "==": (3, "=="), "!=": (3, "!="),
+    "+": (4, "+"), "-": (4, "-"), "*": (5, "*"), "/": (5, "/"), "%": (5, "rem"), "^": (7, "^"), "**": (7, "^"),
+}  # fmt: skip
+
+
+def parse(text: str) -> Expr:
+    """Parse a formula in SBML Level 3 infix.
+
+    Raises
+    ------
+    ModelError
+        If the text is no formula; the message shows the place.
+
+    Examples
+    --------
+    >>> to_infix(parse("k*X*(X-1)/2"))
+    'k*X*(X - 1)/2'
+    """
+    return _Parser(text).whole()
+
+
+class _Parser:
+    """Precedence climbing over a list of (kind, token, position)."""
+
+    def __init__(self, text: str):
+        self.text, self.next, self.nesting = text, 0, 0
+        self.tokens: list[tuple[str, str, int]] = []
+        position, end = 0, len(text.rstrip())
+        while position < end:
+            match = _TOKEN.match(text, position)
+            if match is None:
+                raise self.error(f"unexpected {text[position:].lstrip()[:1]!r}", position)
+            kind = match.lastgroup or "op"
+            self.tokens.append((kind, match[kind], match.start(kind)))
+            position = match.end()
+        self.tokens.append(("end", "", end))
+
+    def error(self, what: str, position: int) -> ModelError:
+        near = self.text[max(0, position - 20) : position + 20].strip()
+        return ModelError(f"cannot read the formula {_shorten(self.text)!r}: {what} at position {position + 1}, near {near!r}")
+
+    def whole(self) -> Expr:
+        if self.tokens[0][0] == "end":
+            raise ModelError("a formula is empty")
+        tree = self.expression(0)
+        kind, token, position = self.tokens[self.next]
+        if kind != "end":
+            hint = "; write products with *" if kind in ("name", "number") or token == "(" else ""
+            raise self.error(f"unexpected {token!r}{hint}", position)
+        return tree
+
+    def expression(self, lowest: int) -> Expr:
+        self.nesting += 1
+        if self.nesting > MAX_DEPTH:
+            raise ModelError(f"the formula {_shorten(self.text)!r} is nested more than {MAX_DEPTH} levels deep")
+        left = self.operand()
+        while (entry := _BINARY.get(self.tokens[self.next][1])) and entry[0] >= max(lowest, 1):
+            level, op = entry
+            position = self.tokens[self.next][2]
+            self.next += 1
+            right = self.expression(6 if op == "^" else level + 1)  # power associates to the right, and 2^-x is allowed
+            if level == 3 and self.tokens[self.next][1] in ("<", "<=", ">", ">=", "==", "!="):
+                raise self.error("comparisons can't be chained; join them with &&", position)
+            left = _join(op, left, right)
+        self.nesting -= 1
+        return left
+
+    def operand(self) -> Expr:
+        kind, token, position = self.tokens[self.next]
+        self.next += 1
+        if kind == "number":
+            return Number(float(token))
+        if kind == "name":
+            if self.tokens[self.next][1] == "(":
+                self.next += 1
+                return call(token, self.arguments(position))
+            return Symbol(token)
+        if token == "(":
+            tree = self.expression(0)
+            self.expect(")", position)
+            return tree
+        if token in ("-", "+", "!"):
+            inner = self.expression(6)
+            if token == "+":
+                return inner
+            if token == "-" and isinstance(inner, Number) and self.tokens[self.next - 1][0] == "number":
+                return Number(-inner.value)
+            return Apply("neg" if token == "-" else "not", (inner,))
+        raise self.error("the formula ends too early" if kind == "end" else f"unexpected {token!r}", position)
+
+    def arguments(self, opened: int) -> list[Expr]:
+        if self.tokens[self.next][1] == ")":
+            self.next += 1
+            return []
+        found = [self.expression(0)]
+        while self.tokens[self.next][1] == ",":
+            self.next += 1
+            found.append(self.expression(0))
+        self.expect(")", opened)
+        return found
+
+    def expect(self, token: str, opened: int) -> None:
+        if self.tokens[self.next][1] != token:
+            raise self.error("a parenthesis is not closed", opened)
+        self.next += 1
+
+
+def _join(op: str, left: Expr, right: Expr) -> Expr:
+    """Chains of + and * become one node with many arguments, so that a long sum is not a deep tree."""
+    if op == "-":
+        op, right = "+", Apply("neg", (right,))
+    if op in ("+", "*", "and", "or") and isinstance(left, Apply) and left.op == op:
+        return Apply(op, (*left.args, right))
+    return Apply(op, (left, right))
+
+
+def _shorten(text: str, width: int = 60) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+# ----------------------------------------------------------------------------------------------------------- writing
+
+_LEVEL = {"or": 1, "and": 2, "<": 3, "<=": 3, ">": 3, ">=": 3, "==": 3, "!=": 3, "+": 4, "*": 5, "/": 5, "neg": 6, "not": 6, "^": 7}
+_SIGN = {"or": " || ", "and": " && ", "*": "*", "/": "/", "^": "^"}
+
+
+def to_infix(expr: Expr) -> str:
+    """Write an expression in SBML Level 3 infix; `parse` reads it back as the same tree."""
+    return _write(expr)[0]
+
+
+def _write(expr: Expr) -> tuple[str, int]:
+    if isinstance(expr, Number):
+        return format_number(expr.value), 8 if expr.value >= 0 or math.isnan(expr.value) else 6
+    if isinstance(expr, Symbol):
+        return expr.name, 8
+    op, level = expr.op, _LEVEL.get(expr.op, 8)
+    if level == 8 or (len(expr.args) == 1 and op not in ("neg", "not")):
+        name = {"+": "plus", "*": "times"}.get(op, op)
+        return f"{name}({', '.join(to_infix(arg) for arg in expr.args)})", 8
+    if op in ("neg", "not"):
+        return ("-" if op == "neg" else "!") + _inside(expr.args[0], 7 if isinstance(expr.args[0], Apply) else 9), 6
+    if op == "^":
+        return f"{_inside(expr.args[0], 8)}^{_inside(expr.args[1], 6)}", 7
+    text = _inside(expr.args[0], level if level != 3 else 4)
+    for arg in expr.args[1:]:
+        if op == "+" and isinstance(arg, Apply) and arg.op == "neg":
+            text += " - " + _inside(arg.args[0], 5)
+        elif op == "+":
+            text += " + " + _inside(arg, 5)
+        else:
+            text += _SIGN.get(op, f" {op} ") + _inside(arg, level + 1)
+    return text, level
+
+
+def _inside(expr: Expr, least: int) -> str:
+    text, level = _write(expr)
+    if isinstance(expr, Symbol):
+        return text
+    return text if level >= least else f"({text})"
+
+
+def format_number(value: float) -> str:
+    """Write a number so that it reads back exactly, whole numbers without a point."""
+    if math.isnan(value):
+        return "notanumber"
+    if math.isinf(value):
+        return "infinity" if value > 0 else "-infinity"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+# ---------------------------------------------------------------------------------------------------- names and values
+
+
+def names(expr: Expr) -> set[str]:
+    """All symbols in an expression."""
+    if isinstance(expr, Symbol):
+        return {expr.name}
+    return set().union(*(names(arg) for arg in expr.args)) if isinstance(expr, Apply) else set()
+
+
+def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
+    """Replace symbols by expressions, all at once."""
+    if isinstance(expr, Symbol):
+        return values.get(expr.name, expr)
+    if isinstance(expr, Apply) and expr.args:
+        return Apply(expr.op, tuple(substitute(arg, values) for arg in expr.args))
+    return expr
+
+
+def _factorial(x):
+    from scipy.special import gamma
+
+    return gamma(np.asarray(x, dtype=float) + 1.0)
+
+
+_UFUNC: dict[str, Callable] = {
+    **{name: getattr(np, name) for name in "exp log10 sqrt abs floor ceil sin cos tan sinh cosh tanh".split()},
+    **{name: getattr(np, "arc" + name[1:]) for name in "asin acos atan asinh acosh atanh".split()},
+    "ln": np.log, "factorial": _factorial, "neg": np.negative, "/": np.true_divide, "^": np.power, "rem": np.fmod,
+    "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
+    "not": lambda x: x == 0, "and": lambda a, b: (a != 0) & (b != 0), "or": lambda a, b: (a != 0) | (b != 0),
+    "xor": lambda a, b: (a != 0) ^ (b != 0), "+": np.add, "*": np.multiply, "min": np.minimum, "max": np.maximum,
+}  # fmt: skip
+
+
+def evaluate(expr: Expr, values: Mapping[str, np.ndarray | float]):
+    """Evaluate an expression, vectorised over the arrays in `values` (which broadcast together).
+
+    Division by zero and the like give inf or nan, as in IEEE arithmetic, without a warning: the caller knows the reaction and
+    the state, and names them.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        return _evaluate(expr, values)
+
+
+def _evaluate(expr: Expr, values):
+    if isinstance(expr, Number):
+        return np.float64(expr.value)
+    if isinstance(expr, Symbol):
+        return np.asarray(values[expr.name], dtype=np.float64)
+    args = [_evaluate(arg, values) for arg in expr.args]
+    if expr.op == "piecewise":
+        result = args[-1]
+        for value, condition in reversed(list(zip(args[0:-1:2], args[1:-1:2], strict=True))):
+            result = np.where(condition != 0, value, result)
+        return result
+    result, function = args[0], _UFUNC[expr.op]
+    if OPERATORS[expr.op][1] == 1:
+        result = function(result)
+    else:
+        for arg in args[1:]:
+            result = function(result, arg)
+    return np.asarray(result, dtype=np.float64)
+
+
+def simplify(expr: Expr) -> Expr:
+    """Fold constants and drop neutral terms: what is left is what a kernel must compute."""
+    if not isinstance(expr, Apply):
+        return expr
+    args = tuple(simplify(arg) for arg in expr.args)
+    if all(isinstance(arg, Number) for arg in args):
+        return Number(float(evaluate(Apply(expr.op, args), {})))
+    if expr.op == "+":
+        return _sum(args)
+    if expr.op == "*":
+        return _product(args)
+    if expr.op == "/" and args[1] == ONE:
+        return args[0]
+    if expr.op == "/" and isinstance(args[1], Number) and isinstance(args[0], Number) and args[0].value == 0 != args[1].value:
+        return ZERO
+    if expr.op == "^" and args[1] == ONE:
+        return args[0]
+    if expr.op == "^" and args[1] == ZERO:
+        return ONE
+    if expr.op == "neg" and isinstance(args[0], Apply) and args[0].op == "neg":
+        return args[0].args[0]
+    return Apply(expr.op, args)
+
+
+def _sum(args: Iterable[Expr]) -> Expr:
+    constant, rest = 0.0, list[Expr]()
+    for arg in args:
+        for term in arg.args if isinstance(arg, Apply) and arg.op == "+" else (arg,):
+            if isinstance(term, Number):
+                constant += term.value
+            else:
+                rest.append(term)
+    if constant or not rest:
+        rest.append(Number(constant))
+    return rest[0] if len(rest) == 1 else Apply("+", tuple(rest))
+
+
+def _product(args: Iterable[Expr]) -> Expr:
+    constant, rest = 1.0, list[Expr]()
+    for arg in args:
+        for term in arg.args if isinstance(arg, Apply) and arg.op == "*" else (arg,):
+            if isinstance(term, Number):
+                constant *= term.value
+            else:
+                rest.append(term)
+    if constant == 0 or not rest:
+        return Number(constant)
+    if constant != 1.0:
+        rest.insert(0, Number(constant))
+    return rest[0] if len(rest) == 1 else Apply("*", tuple(rest))
+
+
+# ------------------------------------------------------------------------------------------------------ differentiating
+
+_D = {  # derivative of an elementary function, written with x for its argument
+    "exp": "exp(x)", "ln": "1/x", "log10": "1/(x*ln(10))", "sqrt": "1/(2*sqrt(x))",
+    "abs": "piecewise(1, x > 0, -1, x < 0, 0)", "floor": "0", "ceil": "0", "not": "0",
+    "sin": "cos(x)", "cos": "-sin(x)", "tan": "1/cos(x)^2", "asin": "1/sqrt(1-x^2)", "acos": "-1/sqrt(1-x^2)", "atan": "1/(1+x^2)",
+    "sinh": "cosh(x)", "cosh": "sinh(x)", "tanh": "1/cosh(x)^2",
+    "asinh": "1/sqrt(x^2+1)", "acosh": "1/sqrt(x^2-1)", "atanh": "1/(1-x^2)",
+}  # fmt: skip
+
+
+def differentiate(expr: Expr, name: str) -> Expr:
+    """The derivative with respect to one symbol, simplified. Steps and comparisons have derivative zero off their jumps.
+
+    Examples
+    --------
+    >>> to_infix(differentiate(parse("k/(K + X)^2"), "X"))
+    '-k*2*(K + X)/((K + X)^2)^2'
+    """
+    return simplify(_differentiate(expr, name))
+
+
+def _differentiate(expr: Expr, name: str) -> Expr:
+    if isinstance(expr, Symbol):
+        return ONE if expr.name == name else ZERO
+    if isinstance(expr, Number) or name not in names(expr):
+        return ZERO
+    op, args = expr.op, expr.args
+    if op in ("<", "<=", ">", ">=", "==", "!=", "and", "or", "xor", "not"):
+        return ZERO
+    if op == "piecewise":
+        return Apply(op, tuple(arg if i % 2 and i < len(args) - 1 else _differentiate(arg, name) for i, arg in enumerate(args)))
+    d = [_differentiate(arg, name) for arg in args]
+    if op == "+":
+        return _sum(simplify(term) for term in d)
+    if op == "neg":
+        return Apply("neg", (d[0],))
+    if op == "*":
+        return _sum(_product((*args[:i], simplify(di), *args[i + 1 :])) for i, di in enumerate(d))
+    if op == "/":
+        top = _sum((_product((simplify(d[0]), args[1])), simplify(Apply("neg", (_product((args[0], simplify(d[1]))),)))))
+        return Apply("/", (top, Apply("^", (args[1], Number(2.0)))))
+    if op == "^":
+        base, exponent = args
+        falling = _product((exponent, simplify(Apply("^", (base, simplify(_sum((exponent, Number(-1.0))))))), simplify(d[0])))
+        if name not in names(exponent):
+            return falling
+        return _sum((falling, _product((expr, Apply("ln", (base,)), simplify(d[1])))))
+    if op in ("min", "max"):
+        return _differentiate_extreme(op, args, name)
+    if op == "rem":
+        whole = Apply("/", (Apply("+", (args[0], Apply("neg", (expr,)))), args[1]))
+        return _sum((d[0], Apply("neg", (_product((whole, d[1])),))))
+    if op in _D:
+        return _product((substitute(parse(_D[op]), {"x": args[0]}), simplify(d[0])))
+    raise ModelError(f"{op}() has no derivative here; the continuum solvers can't take the formula {_shorten(to_infix(expr))}")
+
+
+def _differentiate_extreme(op: str, args: tuple[Expr, ...], name: str) -> Expr:
+    result, best = _differentiate(args[0], name), args[0]
+    for arg in args[1:]:
+        wins = Apply("<" if op == "min" else ">", (arg, best))
+        result = Apply("piecewise", (_differentiate(arg, name), wins, result))
+        best = Apply(op, (best, arg))
+    return result

@@ -1,0 +1,365 @@
+"""The three results: `Trajectories` (random paths), `Distribution` (probabilities of states), `Moments` (mean and covariance).
+
+All are frozen, carry their own error and an `info` record, know no solver, and give pandas tables. Letters: M paths, T times,
+S species, N states. Times and rates are in the model's time unit, counts in molecules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Marginal(NamedTuple):
+    """The law of one species at one time on the counts 0, 1, ..., K-1.
+
+    A continuous law is integrated over the cells [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2.
+    """
+
+    p: np.ndarray  # (K,)
+    negative: float  # mass below zero, held in cell 0
+    mean: float  # of the law itself, not of the cells
+    sd: float
+
+
+class _Result:
+    """What the three results share: names, times, and how they show themselves."""
+
+    times: np.ndarray
+    species: tuple[str, ...]
+    info: Mapping[str, Any]
+    observables: Mapping[str, np.ndarray]
+
+    def species_index(self, name: str) -> int:
+        """The column of a species; `KeyError` that lists the names if there is none."""
+        try:
+            return self.species.index(name)
+        except ValueError:
+            known = ", ".join([*self.species, *self.observables])
+            raise KeyError(f"no species or observable {name!r}; there are {known}") from None
+
+    def time_index(self, time: float) -> int:
+        """The index of a time that was asked for; `KeyError` if it was not."""
+        found = np.flatnonzero(np.isclose(self.times, time, rtol=1e-12, atol=0))
+        if found.size == 0:
+            raise KeyError(f"the result has no time {time:g}; it has {len(self.times)} from {self.times[0]:g} to {self.times[-1]:g}")
+        return int(found[0])
+
+    def mean(self) -> np.ndarray:
+        raise AssertionError("each result defines its mean")
+
+    def sd(self) -> np.ndarray | None:
+        raise AssertionError("each result defines its standard deviation")
+
+    def summary(self) -> "pd.DataFrame":
+        """Mean, standard deviation and Fano factor of each species at each time, a tidy frame with `info` in its attrs."""
+        import pandas as pd
+
+        mean, sd = self.mean(), self.sd()
+        columns = {
+            "time": np.repeat(self.times, len(self.species)),
+            "species": list(self.species) * len(self.times),
+            "mean": mean.ravel(),
+        }
+        if sd is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):  # the Fano factor of a species that is absent is nan
+                columns |= {"sd": sd.ravel(), "fano": (sd**2 / mean).ravel()}
+        return _with_info(pd.DataFrame(columns), self.info)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>" + self.summary().to_html(index=False, max_rows=20)
+
+
+def _with_info(frame: "pd.DataFrame", info: Mapping[str, Any]) -> "pd.DataFrame":
+    frame.attrs.update(info)
+    return frame
+
+
+def _span(times: np.ndarray) -> str:
+    return f"t = {times[0]:g}" if len(times) == 1 else f"{len(times)} times from {times[0]:g} to {times[-1]:g}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectories(_Result):
+    """Random paths sampled at given times.
+
+    Attributes
+    ----------
+    times : (T,)
+    species : S names
+    counts : (M, T, S)
+        Whole numbers from `ssa`, real numbers from `langevin`.
+    events : M pairs (times, reactions), or None
+        Every reaction of every path, if it was asked for: when, and which.
+    coarse : Trajectories or None
+        The first paths again at twice the time step, on the same noise: what the step costs.
+    """
+
+    times: np.ndarray
+    species: tuple[str, ...]
+    counts: np.ndarray
+    info: Mapping[str, Any]
+    observables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    events: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+    event_counts: tuple[np.ndarray, ...] | None = None
+    coarse: "Trajectories | None" = None
+
+    @property
+    def n_paths(self) -> int:
+        return self.counts.shape[0]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """One species or observable on every path, (M, T)."""
+        return self.observables[name] if name in self.observables else self.counts[:, :, self.species_index(name)]
+
+    def mean(self) -> np.ndarray:
+        """(T, S)."""
+        return self.counts.mean(axis=0)
+
+    def sd(self) -> np.ndarray:
+        """Standard deviation with M - 1 in the denominator, (T, S); nan for a single path."""
+        if self.n_paths < 2:
+            return np.full(self.counts.shape[1:], np.nan)
+        return self.counts.std(axis=0, ddof=1)
+
+    def standard_error(self) -> np.ndarray:
+        """Standard error of the mean, (T, S)."""
+        return self.sd() / np.sqrt(self.n_paths)
+
+    def marginal(self, name: str, time_index: int) -> Marginal:
+        """The empirical law of a species or observable at one time."""
+        return _sampled_marginal(self[name][:, time_index])
+
+    def first(self, n_paths: int) -> "Trajectories":
+        """The first paths alone."""
+        observables = {name: value[:n_paths] for name, value in self.observables.items()}
+        return Trajectories(self.times, self.species, self.counts[:n_paths], self.info, observables)
+
+    def to_frame(self, tidy: bool = False) -> "pd.DataFrame":
+        """A frame with index (path, time) and a column per species; with `tidy`, columns path, time, species, count."""
+        import pandas as pd
+
+        index = pd.MultiIndex.from_product([range(self.n_paths), self.times], names=["path", "time"])
+        columns = {name: self[name].ravel() for name in (*self.species, *self.observables)}
+        frame = _with_info(pd.DataFrame(columns, index=index), self.info)
+        if tidy:
+            frame = frame.melt(ignore_index=False, var_name="species", value_name="count").reset_index()
+        return _with_info(frame, self.info)
+
+    def events_frame(self) -> "pd.DataFrame":
+        """Every event: index (path, time), the reaction's index and the counts just after it."""
+        import pandas as pd
+
+        if self.events is None or self.event_counts is None:
+            raise ValueError("the events were not kept; call ssa(..., every_event=True)")
+        path = np.repeat(np.arange(self.n_paths), [len(when) for when, _ in self.events])
+        index = pd.MultiIndex.from_arrays([path, np.concatenate([when for when, _ in self.events])], names=["path", "time"])
+        counts = np.concatenate(self.event_counts)
+        columns = {"reaction": np.concatenate([which for _, which in self.events])}
+        columns |= {name: counts[:, s] for s, name in enumerate(self.species)}
+        return _with_info(pd.DataFrame(columns, index=index), self.info)
+
+    def __repr__(self) -> str:
+        return f"Trajectories: {self.n_paths} paths of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"
+
+
+def _sampled_marginal(values: np.ndarray) -> Marginal:
+    """Count values into integer cells."""
+    cells = np.floor(np.asarray(values, dtype=np.float64) + 0.5)
+    counts = np.bincount(np.maximum(cells, 0).astype(np.int64))  # the lowest cell takes everything below 1/2
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+    return Marginal(counts / len(values), float(np.mean(values < 0)), float(np.mean(values)), sd)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Distribution(_Result):
+    """Probabilities of states.
+
+    Attributes
+    ----------
+    times : (T,)
+        Infinity for a stationary law.
+    species : S names
+    states : (N, S)
+        Counts; for a density on a grid, the centres of the cells.
+    p : (T, N)
+        Probabilities, never renormalised. Over counts the truth lies in [p, p + lost], up to the integrator's error.
+    lost : (T,)
+        The probability that is not on the states: what has left them, was never on them, or was dropped.
+    integration_error : (T,)
+        A bound on what the time integrator may have added, in the 1-norm.
+    widths : (S,) or None
+        The widths of the cells of a density; None for counts.
+    coarse : Distribution or None
+        The same density on a grid of twice the width: what the grid costs.
+    """
+
+    times: np.ndarray
+    species: tuple[str, ...]
+    states: np.ndarray
+    p: np.ndarray
+    lost: np.ndarray
+    integration_error: np.ndarray
+    info: Mapping[str, Any]
+    observables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    widths: np.ndarray | None = None
+    coarse: "Distribution | None" = None
+
+    @property
+    def error_bound(self) -> np.ndarray:
+        """A bound on the 1-norm error over all states, (T,): what was lost, plus what the integrator may have added."""
+        return self.lost + self.integration_error
+
+    def _values(self, name: str) -> np.ndarray:
+        return self.observables[name] if name in self.observables else self.states[:, self.species_index(name)]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The marginal of a species or observable on the counts 0, 1, ..., (T, K)."""
+        marginals = [self.marginal(name, t).p for t in range(len(self.times))]
+        out = np.zeros((len(marginals), max(len(p) for p in marginals)))
+        for row, p in zip(out, marginals, strict=True):
+            row[: len(p)] = p
+        return out
+
+    def mean(self) -> np.ndarray:
+        """Mean over the kept states, (T, S)."""
+        return self.p @ self.states
+
+    def covariance(self) -> np.ndarray:
+        """Covariance over the kept states, (T, S, S)."""
+        out = []
+        for mean, p in zip(self.mean(), self.p, strict=True):
+            centred = self.states - mean
+            out.append((centred * p[:, None]).T @ centred)
+        return np.array(out)
+
+    def sd(self) -> np.ndarray:
+        """Standard deviation over the kept states, (T, S)."""
+        variance = [p @ (self.states - mean) ** 2 for mean, p in zip(self.mean(), self.p, strict=True)]
+        return np.sqrt(np.array(variance))
+
+    def probability(self, predicate) -> np.ndarray:
+        """Probability of an event, (T,).
+
+        Parameters
+        ----------
+        predicate
+            A function of one array per species, in order, that returns a boolean array; for example ``lambda U, V: U > V``.
+        """
+        return self.p @ np.asarray(predicate(*self.states.T), dtype=np.float64)
+
+    def marginal(self, name: str, time_index: int) -> Marginal:
+        """The law of a species or observable at one time, on integer cells."""
+        values, p = self._values(name), self.p[time_index]
+        mean = float(p @ values)
+        sd = float(np.sqrt(p @ (values - mean) ** 2))
+        if self.widths is None:
+            if np.any(values != np.round(values)) or values.min() < 0:
+                raise ValueError(f"{name!r} takes values that are no counts; use its values and p directly")
+            return Marginal(np.bincount(values.astype(np.int64), weights=p), 0.0, mean, sd)
+        width = self._width(values)
+        cells, negative = _integer_cells(values, p, width)
+        return Marginal(cells, negative, mean, sd)
+
+    def _width(self, values: np.ndarray) -> float:
+        """The spacing of the distinct values of a coordinate (0 if it has one value)."""
+        distinct = np.unique(np.round(values, 9))
+        return float(np.min(np.diff(distinct))) if distinct.size > 1 else 0.0
+
+    def to_frame(self, drop_below: float = 0.0) -> "pd.DataFrame":
+        """A frame with columns time, one per species, p; without the rows whose p is not above `drop_below`."""
+        import pandas as pd
+
+        t, n = np.nonzero(self.p > drop_below)
+        columns = {"time": self.times[t]} | {name: self.states[n, s] for s, name in enumerate(self.species)}
+        return _with_info(pd.DataFrame(columns | {"p": self.p[t, n]}), self.info)
+
+    def __repr__(self) -> str:
+        kind = "states" if self.widths is None else "cells"
+        lost = f"; lost {self.lost.max():.1e}" if self.widths is None else ""
+        where = f"{len(self.states)} {kind}; {_span(self.times)}{lost}"
+        return f"Distribution of {', '.join(self.species)} on {where}; {self.info.get('solver')}"
+
+
+def _integer_cells(centres: np.ndarray, p: np.ndarray, width: float) -> tuple[np.ndarray, float]:
+    """Put cell masses on integer cells by monotone interpolation of their distribution function."""
+    from scipy.interpolate import PchipInterpolator
+
+    if width == 0.0:
+        return np.bincount(np.maximum(np.floor(centres + 0.5), 0).astype(np.int64), weights=p), float(p[centres < 0].sum())
+    lowest = centres.min()
+    slot = np.round((centres - lowest) / width).astype(np.int64)
+    mass = np.bincount(slot, weights=p)
+    edges = lowest + width * (np.arange(len(mass) + 1) - 0.5)
+    below = PchipInterpolator(edges, np.concatenate([[0.0], np.cumsum(mass)]))
+    highest = max(int(np.ceil(edges[-1] + 0.5)), 1)
+    inner = np.arange(highest) + 0.5  # upper edges of the cells 0, 1, ..., highest - 1
+    inside = (inner > edges[0]) & (inner < edges[-1])
+    cumulative = np.where(inner >= edges[-1], mass.sum(), 0.0)
+    cumulative[inside] = below(inner[inside])
+    negative = 0.0 if edges[0] >= 0 else float(below(0.0)) if edges[-1] > 0 else float(mass.sum())
+    return np.diff(np.concatenate([[0.0], cumulative])), negative
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Moments(_Result):
+    """Mean and covariance; as a law, the Gaussian that has them.
+
+    Attributes
+    ----------
+    times : (T,)
+        Infinity for a stationary law.
+    means : (T, S)
+    covariance : (T, S, S) or None
+        None where a solver gives means alone (`rate_equations`).
+    """
+
+    times: np.ndarray
+    species: tuple[str, ...]
+    means: np.ndarray
+    covariance: np.ndarray | None
+    info: Mapping[str, Any]
+    observables: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The mean of a species, or an observable evaluated at the mean, (T,)."""
+        return self.observables[name] if name in self.observables else self.means[:, self.species_index(name)]
+
+    def mean(self) -> np.ndarray:
+        """(T, S)."""
+        return self.means
+
+    def sd(self) -> np.ndarray | None:
+        """(T, S), or None without covariance."""
+        if self.covariance is None:
+            return None
+        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+
+    def marginal(self, name: str, time_index: int) -> Marginal:
+        """The Gaussian law of a species at one time, on integer cells."""
+        from scipy.special import ndtr
+
+        sd = self.sd()
+        if sd is None:
+            raise ValueError(f"{self.info.get('solver')} gives means alone, not a law; use lna, langevin or fokker_planck")
+        s = self.species_index(name)
+        m, width = float(self.means[time_index, s]), float(sd[time_index, s])
+        top = max(int(np.ceil(m + 12 * width)) + 1, 1)
+        edges = np.arange(top) + 0.5
+        if width > 0:
+            cumulative, negative = ndtr((edges - m) / width), float(ndtr(-m / width))
+        else:
+            cumulative, negative = (edges > m).astype(float), float(m < 0)
+        return Marginal(np.diff(np.concatenate([[0.0], cumulative])), negative, m, width)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The same as `summary`."""
+        return self.summary()
+
+    def __repr__(self) -> str:
+        what = "Mean" if self.covariance is None else "Mean and covariance"
+        return f"Moments: {what.lower()} of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"

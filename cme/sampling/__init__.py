@@ -1,0 +1,1 @@
+"""Random paths: the stochastic simulation algorithm."""
