@@ -296,13 +296,14 @@ def _integer_cells(centres: np.ndarray, p: np.ndarray, width: float) -> tuple[np
     mass = np.bincount(slot, weights=p)
     edges = lowest + width * (np.arange(len(mass) + 1) - 0.5)
     below = PchipInterpolator(edges, np.concatenate([[0.0], np.cumsum(mass)]))
+    above = PchipInterpolator(edges, np.concatenate([np.cumsum(mass[::-1])[::-1], [0.0]]))
     highest = max(int(np.ceil(edges[-1] + 0.5)), 1)
-    inner = np.arange(highest) + 0.5  # upper edges of the cells 0, 1, ..., highest - 1
-    inside = (inner > edges[0]) & (inner < edges[-1])
-    cumulative = np.where(inner >= edges[-1], mass.sum(), 0.0)
-    cumulative[inside] = below(inner[inside])
-    negative = 0.0 if edges[0] >= 0 else float(below(0.0)) if edges[-1] > 0 else float(mass.sum())
-    return np.diff(np.concatenate([[0.0], cumulative])), negative
+    cuts = np.clip(np.arange(highest + 1) - 0.5, edges[0], edges[-1])
+    cuts[0] = edges[0]  # the lowest cell takes everything below 1/2
+    from_below, from_above = below(cuts), above(cuts)  # differences are taken on the side where the numbers are small: tails stay accurate
+    cells = np.where(from_below[1:] < from_above[1:], np.diff(from_below), -np.diff(from_above))
+    negative = float(below(np.clip(0.0, edges[0], edges[-1])))
+    return cells, negative
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -343,18 +344,38 @@ class Moments(_Result):
         """The Gaussian law of a species at one time, on integer cells."""
         from scipy.special import ndtr
 
+        m, width = self._mean_and_sd(name, time_index)
+        if width > 0:
+            return Marginal(np.exp(self.log_cells(name, time_index)), float(ndtr(-m / width)), m, width)
+        cell = max(int(np.floor(m + 0.5)), 0)
+        return Marginal(np.eye(1, cell + 1, cell)[0], float(m < 0), m, width)
+
+    def log_cells(self, name: str, time_index: int, n_cells: int | None = None) -> np.ndarray:
+        """Logarithms of the Gaussian masses of the cells 0, 1, ..., which do not underflow however far the tail, (K,).
+
+        By default there are as many cells as twelve standard deviations need.
+        """
+        from scipy.special import log_ndtr
+
+        m, width = self._mean_and_sd(name, time_index)
+        if n_cells is None:
+            n_cells = max(int(np.ceil(m + 12 * width)) + 1, 1)
+        edges = np.arange(n_cells + 1) - 0.5
+        edges[0] = -np.inf  # the lowest cell takes everything below 1/2
+        if width == 0:
+            with np.errstate(divide="ignore"):
+                return np.log(((edges[:-1] <= m) & (m < edges[1:])).astype(np.float64))
+        z = (edges - m) / width
+        low = np.where(z[1:] > 0, -z[1:], z[:-1])  # reflect cells that end above the mean: both log_ndtr are then of the small tail
+        high = np.where(z[1:] > 0, -z[:-1], z[1:])
+        return log_ndtr(high) + np.log1p(-np.exp(log_ndtr(low) - log_ndtr(high)))
+
+    def _mean_and_sd(self, name: str, time_index: int) -> tuple[float, float]:
         sd = self.sd()
         if sd is None:
             raise ValueError(f"{self.info.get('solver')} gives means alone, not a law; use lna, langevin or fokker_planck")
         s = self.species_index(name)
-        m, width = float(self.means[time_index, s]), float(sd[time_index, s])
-        top = max(int(np.ceil(m + 12 * width)) + 1, 1)
-        edges = np.arange(top) + 0.5
-        if width > 0:
-            cumulative, negative = ndtr((edges - m) / width), float(ndtr(-m / width))
-        else:
-            cumulative, negative = (edges > m).astype(float), float(m < 0)
-        return Marginal(np.diff(np.concatenate([[0.0], cumulative])), negative, m, width)
+        return float(self.means[time_index, s]), float(sd[time_index, s])
 
     def to_frame(self) -> "pd.DataFrame":
         """The same as `summary`."""
