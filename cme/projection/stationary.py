@@ -1,0 +1,238 @@
+"""The stationary law of the master equation: A pi = 0, on a set of states that grows until the law no longer changes."""
+
+import time
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
+from scipy.sparse.linalg import splu
+
+from cme.arguments import check_count, check_positive, record
+from cme.compiled import Compiled
+from cme.errors import ConvergenceError, ModelError, describe_state
+from cme.generator import Generator
+from cme.kernels.gth import gth_banded
+from cme.network import Network
+from cme.progress import progress as progress_bar
+from cme.results import Distribution
+from cme.states import StateSpace
+
+FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
+GROWTH = 1.4
+WIDEST_BAND = 40  # up to this half-bandwidth, elimination without subtraction is as fast as sparse LU
+
+
+def stationary(
+    network: Network,
+    *,
+    tol: float = 1e-6,
+    initial=None,
+    max_states: int = 1_000_000,
+    space: StateSpace | None = None,
+    progress: bool | None = None,
+) -> Distribution:
+    r"""Solve for the stationary law of the chemical master equation.
+
+    .. math:: A\,\pi = 0, \qquad \sum_n \pi_n = 1
+
+    Where the reachable states are finite in number, the law is exact to round-off (`lost` is 0). Otherwise a set of states is closed by
+    dropping the jumps that leave it, and grows where they carry flux until a set larger by two fifths changes the law by less than
+    `tol` in the 1-norm; that change is reported as `lost`.
+
+    Parameters
+    ----------
+    network
+        The initial counts select the conservation class (and nothing else).
+    tol
+        Largest change of the law allowed at the last growth of the set, in the 1-norm.
+    initial
+        Another start than the network's own.
+    max_states
+        Give up when the set would be larger.
+    space
+        A fixed set of states, closed by dropping the jumps that leave it; `lost` is then nan, since nothing is known of the rest.
+    progress
+        Show a progress bar; None means in a terminal or a notebook.
+
+    Returns
+    -------
+    Distribution
+        One time, infinity. `integration_error` is the residual-based correction of the linear solver, an estimate.
+
+    Raises
+    ------
+    ModelError
+        If the law is not unique: the message names two closed classes of states.
+    ConvergenceError
+        If the law still changes at `max_states` (it may not exist: the counts may grow without bound).
+
+    Notes
+    -----
+    `lost` is an estimate from two sets, not a bound, unless it is zero; a further mode behind a barrier that the smaller set does not
+    reach is not seen. For nearly one-dimensional sets the law is found by Grassmann-Taksar-Heyman elimination, and every
+    probability is right in relative terms, however small; otherwise by a sparse LU with one state taken out.
+
+    References
+    ----------
+    W. K. Grassmann, M. I. Taksar, D. P. Heyman, Oper. Res. 33, 1107 (1985), doi:10.1287/opre.33.5.1107.
+    A. Gupta, J. Mikelson, M. Khammash, J. Chem. Phys. 147, 154101 (2017), doi:10.1063/1.5006484.
+
+    Examples
+    --------
+    >>> import cme, math
+    >>> law = cme.stationary(cme.parse("0 -> X @ 2; X -> 0 @ 1"))  # Poisson with mean 2
+    >>> abs(law["X"][0, 3] - math.exp(-2) * 2**3 / 6) < 1e-12
+    True
+    """
+    started = time.perf_counter()
+    tol = check_positive("tol", tol)
+    max_states = check_count("max_states", max_states)
+    compiled = Compiled(network)
+    fixed = space is not None
+    if space is None:
+        space = StateSpace.around(network, initial=initial, size=FIRST_SIZE)
+    pi, info = _solve(network, space)
+    lost = np.nan if fixed else 0.0
+    expansions = 0
+    with progress_bar("stationary", max_states, progress) as bar:
+        while not fixed:
+            larger = _grow(space, pi, info["leak"])
+            if larger is None:
+                break
+            if len(larger) > max_states:
+                raise ConvergenceError(
+                    f"stationary needs more than max_states={max_states} states (the law still changes by {lost:.1e}, tol={tol:g}); "
+                    "raise max_states or loosen tol; if the counts grow without bound there is no stationary law"
+                )
+            bar.to(len(larger), f"changed by {lost:.1e}")
+            before, (space, (pi, info)) = pi, (larger, _solve(network, larger))
+            expansions += 1
+            lost = float(np.abs(pi[: len(before)] - before).sum() + pi[len(before) :].sum())
+            if lost <= tol:
+                break
+    kept = pi > 0
+    record_ = record(
+        "stationary",
+        network.name,
+        started,
+        {"tol": tol, "max_states": max_states, "space": "given" if fixed else "adaptive"},
+        method=info["method"],
+        states=int(kept.sum()),
+        expansions=expansions,
+        outflow=float(info["leak"] @ pi),
+    )
+    found = space.states[kept]
+    observables = {name: compiled.observable(name, found) for name in network.observables}
+    error = np.array([info["correction"]])
+    return Distribution(
+        np.array([np.inf]), network.species_names, found, pi[kept][None], np.array([lost]), error, record_, observables
+    )  # fmt: skip
+
+
+def _grow(space: StateSpace, pi: np.ndarray, leak: np.ndarray) -> StateSpace | None:
+    """A larger set, beyond the states with nearly all of the outflow; None if nothing flows out."""
+    flux = leak * pi
+    if not np.any(leak > 0):
+        return None
+    order = np.argsort(flux)
+    sources = order[np.cumsum(flux[order]) > 1e-3 * flux.sum()] if flux.sum() > 0 else np.flatnonzero(leak > 0)
+    size = int(GROWTH * len(space)) + 1
+    larger = space
+    while len(larger) < size and sources.size:
+        before = len(larger)
+        larger = larger.grow(sources, layers=2, size=size)
+        sources = np.arange(before, len(larger))
+    return larger if len(larger) > len(space) else None
+
+
+def _solve(network: Network, space: StateSpace) -> tuple[np.ndarray, dict]:
+    """The law on a set that is closed by dropping the jumps that leave it."""
+    generator = Generator.from_network(network, space)
+    matrix = generator.matrix.copy()
+    matrix.setdiag(matrix.diagonal() + generator.leak)
+    members = _closed_class(matrix, generator.leak, space)
+    pi = np.zeros(len(space))
+    block = sp.csc_array(matrix[members][:, members])
+    block.setdiag(block.diagonal() - np.asarray(block.sum(axis=0)).ravel())  # jumps to the rim are dropped as well
+    pi[members], method, correction = stationary_vector(block)
+    return pi, {"method": method, "correction": correction, "leak": generator.leak}
+
+
+def _closed_class(matrix: sp.csc_array, leak: np.ndarray, space: StateSpace) -> np.ndarray:
+    """The states of the one closed communicating class; `ModelError` if there are several."""
+    n_classes, label = connected_components(matrix.T, directed=True, connection="strong")
+    if n_classes == 1:
+        return np.arange(len(space))
+    links = matrix.tocoo()
+    ends = np.ones(n_classes, dtype=bool)  # no jump leads to another class in the set
+    ends[label[links.col[(label[links.row] != label[links.col]) & (links.data > 0)]]] = False
+    leaks = np.zeros(n_classes, dtype=bool)
+    leaks[label[leak > 0]] = True
+    size = np.bincount(label)
+    # At the rim of a truncated set there are small dead ends from which the way back leads through states that are not kept.
+    closed = np.flatnonzero(ends & (~leaks | (size > 0.05 * len(space))))
+    if len(closed) > 1:
+        names = space.compiled.network.species_names
+        examples = [describe_state(names, space.states[np.argmax(label == c)]) for c in closed[:2]]
+        raise ModelError(
+            f"the stationary law is not unique: {len(closed)} closed classes of states can be reached, for example that of {examples[0]} "
+            f"and that of {examples[1]}; which is entered depends on chance and start: use fsp at a late time instead"
+        )
+    return np.flatnonzero(label == (closed[0] if len(closed) else np.argmax(size)))
+
+
+def stationary_vector(matrix: sp.csc_array) -> tuple[np.ndarray, str, float]:
+    """The null vector of an irreducible generator whose columns sum to zero.
+
+    Returns
+    -------
+    pi : (N,)
+        Non-negative, sums to one.
+    method : str
+    correction : float
+        1-norm of the last iterative refinement; zero for elimination without subtraction.
+
+    Raises
+    ------
+    ConvergenceError
+        If the linear solver breaks down.
+    """
+    n_states = matrix.shape[0]
+    if n_states == 1:
+        return np.ones(1), "one state", 0.0
+    order = reverse_cuthill_mckee(sp.csr_matrix(matrix), symmetric_mode=False)
+    ordered = sp.csc_array(matrix)[order][:, order].tocoo()
+    half = int(np.abs(ordered.row - ordered.col).max())
+    pi = np.zeros(n_states)
+    if half <= WIDEST_BAND:
+        band = np.zeros((n_states, 2 * half + 1))
+        band[ordered.col, half + ordered.row - ordered.col] = ordered.data
+        inner = np.empty(n_states)
+        if gth_banded(band, half, inner) != 0:
+            raise ConvergenceError("the states do not communicate in double precision; the rates span too many orders of magnitude")
+        pi[order] = inner
+        return pi, "GTH elimination", 0.0
+    return _delete_one_state(sp.csc_matrix(matrix))
+
+
+def _delete_one_state(matrix: sp.csc_matrix) -> tuple[np.ndarray, str, float]:
+    """Fix the probability of one state to one, solve for the others by sparse LU, normalise."""
+    n_states = matrix.shape[0]
+    fixed = 0
+    for _ in range(4):
+        others = np.delete(np.arange(n_states), fixed)
+        block, right = matrix[others][:, others].tocsc(), -matrix[others][:, [fixed]].toarray().ravel()
+        solve = splu(block, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
+        x = solve(right)
+        correction = solve(right - block @ x)
+        x = x + correction
+        if np.all(np.isfinite(x)) and x.max() <= 1e6:  # the fixed state should not be much less probable than the others
+            break
+        fixed = int(others[np.nanargmax(x)])
+    else:
+        raise ConvergenceError("the sparse solver for the stationary law broke down; the rates span too many orders of magnitude")
+    pi = np.insert(x, fixed, 1.0)
+    below = -pi[pi < 0].sum()
+    pi[pi < 0] = 0.0  # round-off in the far tails; its size goes into the reported correction
+    total = pi.sum()
+    return pi / total, "sparse LU, one state deleted", float((np.abs(correction).sum() + below) / total)

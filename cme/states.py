@@ -1,0 +1,185 @@
+"""`StateSpace`: the states that are kept. Always a set of reachable states, never a box."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import qr
+
+from cme import errors
+from cme.compiled import Compiled
+from cme.graphs import conservation_laws
+from cme.kernels import reach
+from cme.network import Network
+
+UNBOUNDED = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StateSpace:
+    """An ordered set of states of a network.
+
+    Attributes
+    ----------
+    states : (N, S) int64
+        A space that was grown holds the old states first, in their old order.
+    compiled
+        The network the states belong to.
+    upper : (S,) int64
+        Largest count allowed for each species.
+    key : (D,) int64
+        The species that identify a state: where all states share the conserved totals, the independent ones are enough.
+    """
+
+    states: np.ndarray
+    compiled: Compiled
+    upper: np.ndarray
+    key: np.ndarray
+    _table: np.ndarray
+
+    @classmethod
+    def reachable(
+        cls,
+        network: Network,
+        *,
+        max_states: int = 1_000_000,
+        bounds: Mapping[str, int] | None = None,
+        initial=None,
+    ) -> "StateSpace":
+        """Every state that can be reached from the initial ones.
+
+        Parameters
+        ----------
+        network
+            What reacts.
+        max_states
+            Give up beyond this many.
+        bounds
+            Largest count by species; states beyond are left out (the generator then leaks there).
+        initial
+            Where to start; the network's own start by default.
+
+        Raises
+        ------
+        ConvergenceError
+            If there are more than `max_states` (perhaps infinitely many).
+        ModelError
+            If a propensity is negative or undefined, or a reaction would drive a count below zero.
+
+        Examples
+        --------
+        >>> import cme
+        >>> len(cme.StateSpace.reachable(cme.parse("A <-> B @ 1, 2; A = 9")))
+        10
+        """
+        start = cls.around(network, initial=initial, size=1, bounds=bounds)
+        space = start.grow(np.arange(len(start)), layers=UNBOUNDED, size=max_states + 1)
+        if len(space) > max_states:
+            raise errors.ConvergenceError(
+                f"more than max_states={max_states} states can be reached from the initial state (perhaps infinitely many); "
+                "give bounds={species: largest count}, raise max_states, or use fsp, which finds the states that matter"
+            )
+        return space
+
+    @classmethod
+    def around(cls, network: Network, *, size: int, initial=None, bounds: Mapping[str, int] | None = None) -> "StateSpace":
+        """The initial states and, layer by layer, those they lead to, until there are at least `size` (or no more)."""
+        compiled = Compiled(network)
+        states, _ = compiled.start(initial)
+        upper = np.full(len(network.species), UNBOUNDED)
+        for name, bound in (bounds or {}).items():
+            if name not in network.species_names:
+                raise ValueError(f"bounds names {name!r}, which is no species; there are {', '.join(network.species_names)}")
+            upper[network.species_names.index(name)] = bound
+        if np.any(states > upper):
+            raise ValueError("an initial state lies outside the bounds")
+        space = cls._build(np.unique(states, axis=0), compiled, upper, _key(network, states))
+        return space.grow(np.arange(len(space)), layers=UNBOUNDED, size=size)
+
+    @classmethod
+    def _build(cls, states: np.ndarray, compiled: Compiled, upper: np.ndarray, key: np.ndarray) -> "StateSpace":
+        table = _empty_table(len(states))
+        reach.fill_table(states, len(states), key, table)
+        return cls(states, compiled, upper, key, table)
+
+    def grow(self, sources: np.ndarray, *, layers: int, size: int = UNBOUNDED) -> "StateSpace":
+        """A larger space: what the states with indices `sources` lead to, in at most `layers` steps.
+
+        Stops after the layer in which `size` states are passed.
+        """
+        if len(self) >= size:
+            return self
+        n_reactions = len(self.compiled.network.reactions)
+        room = max(4 * len(self), 1024) + n_reactions
+        states, table = _enlarge(self.states, room), np.empty(0, dtype=np.int64)
+        queue = _enlarge(np.asarray(sources, dtype=np.int64), room + len(sources))
+        cursor = np.array([len(self), 0, len(sources), len(sources), 0])
+        place = np.zeros(2, dtype=np.int64)
+        status = errors.FULL
+        while status == errors.FULL:
+            if table.size:
+                states, queue = _enlarge(states, 2 * len(states)), _enlarge(queue, 2 * len(queue))
+            table = _empty_table(len(states))
+            reach.fill_table(states, cursor[0], self.key, table)
+            status = reach.explore(
+                self.compiled.arrays, self.upper, self.key, layers, size, cursor, queue, states, table, place
+            )  # fmt: skip
+        self._raise(status, place, states)
+        return StateSpace(states[: cursor[0]].copy(), self.compiled, self.upper, self.key, table)
+
+    def keep(self, kept: np.ndarray) -> "StateSpace":
+        """The space with only the states where `kept` (N,) is true."""
+        return self._build(self.states[kept], self.compiled, self.upper, self.key)
+
+    def index(self, states: np.ndarray) -> np.ndarray:
+        """The position of each of the given states (K, S), -1 where it is not kept."""
+        wanted = np.ascontiguousarray(np.atleast_2d(states), dtype=np.int64)
+        found = np.empty(len(wanted), dtype=np.int64)
+        reach.look_up(self.states, self._table, self.key, wanted, found)
+        return found
+
+    def transitions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The generator's columns as CSC arrays (pointer, row, rate) with the diagonal, and the leak (N,) out of the set."""
+        most = len(self) * (len(self.compiled.network.reactions) + 1)
+        pointer, row, rate = np.zeros(len(self) + 1, dtype=np.int64), np.empty(most, dtype=np.int64), np.empty(most)
+        leak, place = np.zeros(len(self)), np.zeros(2, dtype=np.int64)
+        status = reach.assemble(self.compiled.arrays, self.key, self.states, self._table, pointer, row, rate, leak, place)
+        self._raise(status, place, self.states)
+        return pointer, row[: pointer[-1]], rate[: pointer[-1]], leak
+
+    def _raise(self, status: int, place: np.ndarray, states: np.ndarray) -> None:
+        if status != errors.OK:
+            network, reaction = self.compiled.network, int(place[1])
+            name, formula = network.reactions[reaction].name, network.formula(reaction)
+            raise errors.propensity_error(status, name, formula, network.species_names, states[place[0]])
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __repr__(self) -> str:
+        return f"StateSpace: {len(self)} states of {', '.join(self.compiled.network.species_names)}"
+
+
+def _key(network: Network, states: np.ndarray) -> np.ndarray:
+    """The species that identify a state among those reachable from `states`."""
+    change = network.stoichiometry
+    moving = np.flatnonzero(np.any(change != 0, axis=0)) if len(change) else np.empty(0, dtype=np.int64)
+    laws = conservation_laws(network)
+    apart = states - states[0]
+    if np.any(laws @ apart.T) or np.any(np.delete(apart, moving, axis=1)):
+        return np.arange(states.shape[1])
+    if moving.size == 0:
+        return moving
+    triangle, order = qr(change[:, moving].astype(float), mode="r", pivoting=True)  # independent columns come first
+    sizes = np.abs(np.diagonal(triangle))
+    return np.sort(moving[order[: np.count_nonzero(sizes > 1e-9 * sizes[0])]])
+
+
+def _enlarge(array: np.ndarray, length: int) -> np.ndarray:
+    larger = np.empty((max(length, len(array)), *array.shape[1:]), dtype=array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def _empty_table(n_states: int) -> np.ndarray:
+    return np.full(1 << (2 * max(n_states, 8) - 1).bit_length(), -1, dtype=np.int64)
