@@ -1,7 +1,10 @@
-"""Distances between two laws on the counts 0, 1, 2, ...
+"""Distances between two laws on the counts 0, 1, 2, ..., and what M random paths can tell of them.
 
-All take two arrays of probabilities; the shorter one ends in zeros. Neither needs to sum to 1: a law that has lost mass in a truncation is
-compared as it is, and `cme.compare` says what the loss may have done.
+The distances take two arrays of probabilities; the shorter one ends in zeros. Neither needs to sum to 1: a law that has lost mass in
+a truncation is compared as it is, and `cme.compare` says what the loss may have done.
+
+The distance of a sample is biased upwards (a distance is convex) and fluctuates. The functions named sampled_* bound or estimate both;
+they return the bias and half a 95 % interval, and take several guesses of the unknown true law, of which the worst counts.
 """
 
 import numpy as np
@@ -115,3 +118,62 @@ def _aligned(p, q) -> tuple[np.ndarray, np.ndarray]:
     p, q = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     size = max(len(p), len(q))
     return np.pad(p, (0, size - len(p))), np.pad(q, (0, size - len(q)))
+
+
+# ------------------------------------------------------------------------------------------------ of M random paths
+
+Z = 1.96  # half a 95 % interval of a standard normal variable
+
+
+def sampled_total_variation(guesses: tuple[np.ndarray, ...], paths: int) -> tuple[float, float]:
+    """Bound the bias of TV by sum sqrt(q(1-q)/M)/2, and its fluctuation by McDiarmid's inequality P(> t) <= 2 exp(-2 M t^2)."""
+    bias = max(float(np.sqrt(q * np.maximum(1 - q, 0)).sum()) for q in guesses) / (2 * np.sqrt(paths))
+    return bias, float(np.sqrt(np.log(2 / 0.05) / (2 * paths)))
+
+
+def sampled_hellinger(guesses: tuple[np.ndarray, ...], paths: int) -> tuple[float, float]:
+    """Estimate the 95 % quantile of H between a law and a sample of it, which bounds the change of any H (no bias apart).
+
+    8 M H^2 is nearly chi-square. Its degrees of freedom come from its mean: a cell adds at most min(q, 0.23/M, (1-q)/2M) to the
+    mean of H^2, and nearly 1/8M where many counts are expected.
+    """
+    from scipy.special import gammaincinv
+
+    def mean_square(q: np.ndarray) -> float:
+        return float(np.minimum(np.minimum(q, 0.23 / paths), np.maximum(1 - q, 0) / (2 * paths)).sum())
+
+    freedom = 8 * paths * max(map(mean_square, guesses))
+    return 0.0, float(np.sqrt(2 * gammaincinv(freedom / 2, 0.95) / (8 * paths))) if freedom > 0 else 0.0
+
+
+def sampled_wasserstein(guesses: tuple[np.ndarray, ...], sd: float, paths: int) -> tuple[float, float]:
+    """Bound the bias of W1 by sum sqrt(F(1-F)/M) and its standard deviation by sd/sqrt(M) (Efron-Stein)."""
+    below = [np.clip(np.cumsum(q), 0, 1) for q in guesses]
+    return max(float(np.sqrt(f * (1 - f)).sum()) for f in below) / np.sqrt(paths), Z * sd / np.sqrt(paths)
+
+
+def sampled_kullback_leibler(p: np.ndarray, log_q: np.ndarray, reference: bool, paths: int) -> tuple[float, float]:
+    """Estimate bias and fluctuation of KL, where it is finite, to second order: the paths are those of the reference p, or of q."""
+    if reference:
+        ratio = np.log(p) - log_q
+        return (len(p) - 1) / (2 * paths), Z * float(np.sqrt(max(p @ ratio**2 - (p @ ratio) ** 2, 0.0) / paths))
+    q = np.exp(log_q)
+    return float((p * (1 - q) / q).sum()) / (2 * paths), Z * float(np.sqrt(max(float((p**2 / q).sum() - p.sum() ** 2), 0.0) / paths))
+
+
+def error_of_sampled_fraction(fraction: float, paths: int) -> tuple[float, float]:
+    """Give the exact 95 % interval (Clopper-Pearson) of a probability seen in a fraction of the paths, as what lies below and above it.
+
+    Examples
+    --------
+    Never seen in M paths: below 1 - 0.025^(1/M), about 3.7/M.
+
+    >>> bool(np.isclose(error_of_sampled_fraction(0.0, 1000)[1], 1 - 0.025 ** (1 / 1000)))
+    True
+    """
+    from scipy.special import betaincinv
+
+    hits = round(fraction * paths)
+    lo = float(betaincinv(hits, paths - hits + 1, 0.025)) if hits else 0.0
+    hi = float(betaincinv(hits + 1, paths - hits, 0.975)) if hits < paths else 1.0
+    return fraction - lo, hi - fraction

@@ -295,8 +295,9 @@ def _integer_cells(centres: np.ndarray, p: np.ndarray, width: float) -> tuple[np
     slot = np.round((centres - lowest) / width).astype(np.int64)
     mass = np.bincount(slot, weights=p)
     edges = lowest + width * (np.arange(len(mass) + 1) - 0.5)
-    below = PchipInterpolator(edges, np.concatenate([[0.0], np.cumsum(mass)]))
-    above = PchipInterpolator(edges, np.concatenate([np.cumsum(mass[::-1])[::-1], [0.0]]))
+    with np.errstate(over="ignore"):  # the reciprocal of a slope of 1e-310 is infinite, and the slope then 0
+        below = PchipInterpolator(edges, np.concatenate([[0.0], np.cumsum(mass)]))
+        above = PchipInterpolator(edges, np.concatenate([np.cumsum(mass[::-1])[::-1], [0.0]]))
     highest = max(int(np.ceil(edges[-1] + 0.5)), 1)
     cuts = np.clip(np.arange(highest + 1) - 0.5, edges[0], edges[-1])
     cuts[0] = edges[0]  # the lowest cell takes everything below 1/2

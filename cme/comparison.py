@@ -1,0 +1,392 @@
+"""`compare`: how far apart the answers of several solvers are, in a table in which each number carries its own errors.
+
+The errors are kept apart by source: Monte Carlo (finitely many paths), truncation (probability that left the kept states), integration (the
+time integrator) and grid (cell width or time step). What is left after them is the error of the approximation itself.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cme import distances
+from cme.results import Distribution, Moments, Trajectories
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Result = Distribution | Trajectories | Moments
+SOURCES = ("monte_carlo", "truncation", "integration", "grid")
+
+
+def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
+    """Compare results with a reference: moments of each, and the distance of each from the reference.
+
+    ::
+
+        total_variation   TV = sum_n |P(n) - Q(n)| / 2     no event's probability differs by more
+        hellinger         H, H^2 = 1 - sum_n sqrt(P Q)     H^2 <= TV <= H sqrt(2)
+        kl                sum_n P log(P / Q)               nats; P is the reference
+        wasserstein_1     sum_n |F(n) - G(n)|              molecules
+        mass_outside      probability that the method puts on negative counts
+
+    with P, F the marginal law of a species or observable under the reference and Q, G under the method, on the integer cells
+    [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2.
+
+    Parameters
+    ----------
+    reference
+        Usually the `Distribution` of `fsp` or `stationary`. In the table it has the name of its solver.
+    **others
+        Results under the names that they get in the table. Each must have the reference's times (inf: the stationary law) and at
+        least one of its species or observables.
+
+    Returns
+    -------
+    DataFrame
+        Columns time, species, method, metric, value, lo, hi, monte_carlo, truncation, integration, grid; ``attrs["results"]`` holds
+        the `info` of every result by name. The metrics mean, sd and fano are given for the reference too. A result without covariance
+        (`rate_equations`) has a mean only; so has an observable under `Moments`. Observables that are no counts have moments only.
+
+        [lo, hi] holds the metric of the laws themselves, without the errors of computing them; the last four columns are the half-width
+        from each source (the wider side, where the sides differ).
+
+    Raises
+    ------
+    ValueError
+        If a result lacks a time of the reference or shares no species with it, or is named like the reference.
+
+    Notes
+    -----
+    What is rigorous, with e the probability that was lost and d the integrator's bound (as rigorous as the solver says):
+
+    - Truncation and integration: bounds for TV (e/2, d/2), Hellinger (sqrt(e/2), sqrt(d/2)) and the lower end of KL. Estimates for mean,
+      sd, Fano and Wasserstein-1: the lost mass is put at the edge of the kept states, though it could lie beyond.
+    - Monte Carlo: intervals of 95 %. The TV of a sample is biased upwards, by at most sum sqrt(q(1-q)/M)/2 for M paths (q estimated), and
+      varies by McDiarmid's inequality exp(-2 M t^2). Wasserstein-1: the bias is at most sum sqrt(F(1-F)/M), the standard deviation at
+      most sd/sqrt(M) (Efron-Stein). Hellinger: the chi-square law of 8 M H^2 between a law and its sample (an estimate). Mean, sd and
+      Fano: second and fourth moments of the sample, normal for many paths, too narrow where counts that matter were hardly ever
+      seen. Mass outside: Clopper-Pearson (exact).
+    - Grid: an estimate, the change of the metric between this grid or time step and one twice as wide.
+
+    KL is infinite where the method has no mass and the reference has some: always for a sample that misses a possible count. No floor
+    is put under it. Only cells in which the reference holds less, together, than its own truncation and integration error are merged
+    with the next cell. The lower end is still finite, by Pinsker's inequality: 2 TV^2 at the lower end of TV.
+
+    Which number says whether a method may be trusted? TV bounds the error of every probability, Wasserstein-1 that of the mean.
+
+    References
+    ----------
+    Gibbs and Su, Int. Stat. Rev. 70, 419 (2002), doi:10.1111/j.1751-5823.2002.tb00178.x (the metrics and their inequalities).
+    McDiarmid, Surveys in Combinatorics 141, 148 (1989), doi:10.1017/CBO9781107359949.008.
+
+    Examples
+    --------
+    The linear-noise law of a birth-death process against Poisson(10) (Fano factor 1 for both):
+
+    >>> import numpy as np
+    >>> from scipy.special import gammaln
+    >>> n = np.arange(60)
+    >>> p = np.exp(n * np.log(10) - 10 - gammaln(n + 1))
+    >>> times, zero = np.array([np.inf]), np.zeros(1)
+    >>> exact = Distribution(times, ("X",), n[:, None], p[None], zero, zero, {"solver": "stationary"})
+    >>> gauss = Moments(times, ("X",), np.array([[10.0]]), np.array([[[10.0]]]), {"solver": "lna"})
+    >>> table = compare(exact, LNA=gauss).set_index(["method", "metric"]).value
+    >>> float(table["LNA", "total_variation"].round(4)), float(table["LNA", "wasserstein_1"].round(4))
+    (0.0402, 0.164)
+    """
+    import pandas as pd
+
+    name = str(reference.info.get("solver", "reference"))
+    if name in others:
+        raise ValueError(f"the reference is called {name!r} in the table, after its solver; give the other result another name")
+    rows: list[tuple] = []
+    pairs = {method: _common(reference, name, other, method) for method, other in others.items()}
+    wanted = set().union(*pairs.values()) if pairs else {*reference.species, *reference.observables}
+    for t, time in enumerate(reference.times):
+        for species in (*reference.species, *reference.observables):
+            if species not in wanted:
+                continue
+            exact = _law(reference, species, t)
+            rows += [(time, species, name, *row) for row in _moment_rows(exact)]
+            for method, other in others.items():
+                if species in pairs[method]:
+                    law = _law(other, species, other.time_index(time), cells=len(exact.p))
+                    rows += [(time, species, method, *row) for row in (*_moment_rows(law), *_distance_rows(exact, law))]
+    table = pd.DataFrame(rows, columns=["time", "species", "method", "metric", "value", "lo", "hi", *SOURCES])
+    table.attrs.update(
+        reference=name, results={name: dict(reference.info)} | {method: dict(other.info) for method, other in others.items()}
+    )
+    return table
+
+
+def _common(reference: Result, name: str, other: Result, method: str) -> set[str]:
+    """The species and observables of both, after checking that there are some and that the times agree."""
+    for time in reference.times:
+        if not np.isclose(other.times, time, rtol=1e-12, atol=0).any():
+            have = ", ".join(f"{value:g}" for value in other.times[:8]) + (", ..." if len(other.times) > 8 else "")
+            raise ValueError(f"{method} has no time {time:g}, which {name} has; compute both at the same times ({method} has {have})")
+    found = {*reference.species, *reference.observables} & {*other.species, *other.observables}
+    if not found:
+        raise ValueError(
+            f"{method} and {name} share no species or observable; {method} has {', '.join(other.species)}, "
+            f"{name} has {', '.join(reference.species)}"
+        )
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------ laws
+
+
+@dataclass(frozen=True)
+class _Law:
+    """The law of one species at one time, with what limits it. `p` is empty if the values are no counts or only moments are known."""
+
+    mean: float
+    sd: float
+    p: np.ndarray  # on the cells 0, 1, ..., K-1
+    log_p: np.ndarray
+    negative: float = 0.0
+    lost: float = 0.0
+    integration: float = 0.0
+    span: tuple[float, float] = (0.0, 0.0)  # the least and the greatest value that is kept
+    samples: np.ndarray | None = None
+    twin: "tuple[_Law, _Law] | None" = None  # on this grid and on one twice as wide, alike in all else
+
+    @property
+    def n_paths(self) -> int:
+        return 0 if self.samples is None else len(self.samples)
+
+
+_NO_CELLS = np.empty(0)
+
+
+def _law(result: Result, name: str, t: int, *, cells: int = 0) -> _Law:
+    if isinstance(result, Moments):
+        return _law_of_moments(result, name, t, cells)
+    make: Callable = _law_of_paths if isinstance(result, Trajectories) else _law_of_states
+    law = make(result, name, t)
+    if result.coarse is None:
+        return law
+    alike = law if isinstance(result, Distribution) else make(result.first(result.coarse.n_paths), name, t)
+    coarse = make(result.coarse, name, result.coarse.time_index(result.times[t]))
+    return _Law(**{**law.__dict__, "twin": (alike, coarse)})
+
+
+def _law_of_moments(result: Moments, name: str, t: int, cells: int) -> _Law:
+    if result.covariance is None or name in result.observables:
+        return _Law(float(result[name][t]), np.nan, _NO_CELLS, _NO_CELLS)
+    marginal = result.marginal(name, t)
+    log_p = result.log_cells(name, t, max(cells, len(marginal.p)))
+    return _Law(marginal.mean, marginal.sd, np.exp(log_p), log_p, marginal.negative)
+
+
+def _law_of_paths(result: Trajectories, name: str, t: int) -> _Law:
+    samples = result[name][:, t].astype(np.float64)
+    counted = np.issubdtype(result.counts.dtype, np.integer)
+    if counted and np.any((samples != np.round(samples)) | (samples < 0)):  # an observable that is no count
+        sd = float(np.std(samples, ddof=1)) if len(samples) > 1 else np.nan
+        return _Law(float(samples.mean()), sd, _NO_CELLS, _NO_CELLS, samples=samples)
+    marginal = result.marginal(name, t)
+    return _Law(marginal.mean, marginal.sd, marginal.p, _log(marginal.p), marginal.negative, samples=samples)
+
+
+def _law_of_states(result: Distribution, name: str, t: int) -> _Law:
+    values = result.observables[name] if name in result.observables else result.states[:, result.species_index(name)]
+    p = result.p[t]
+    span, lost, integration = (float(values.min()), float(values.max())), float(result.lost[t]), float(result.integration_error[t])
+    if not _has_cells(result, values):
+        mean = float(p @ values)
+        return _Law(mean, float(np.sqrt(p @ (values - mean) ** 2)), _NO_CELLS, _NO_CELLS, 0.0, lost, integration, span)
+    marginal = result.marginal(name, t)
+    kept = np.maximum(marginal.p, 0.0)  # an integrator may leave entries just below zero: they are counted as its error
+    integration += float((kept - marginal.p).sum())
+    return _Law(marginal.mean, marginal.sd, kept, _log(kept), marginal.negative, lost, integration, span)
+
+
+def _has_cells(result: Distribution, values: np.ndarray) -> bool:
+    """Counts have integer cells; so has a coordinate of a grid whose values are evenly spaced."""
+    if result.widths is None:
+        return bool(values.min() >= 0 and np.all(values == np.round(values)))
+    steps = np.diff(np.unique(np.round(values, 9)))
+    return bool(steps.size == 0 or np.allclose(steps, steps[0], rtol=1e-6))
+
+
+def _log(p: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(p)
+
+
+# ------------------------------------------------------------------------------------------------------ rows
+
+
+class _Error(NamedTuple):
+    """How far the true metric may lie below and above the value."""
+
+    below: float = 0.0
+    above: float = 0.0
+
+
+def _row(metric: str, value: float, errors: list[_Error], least: float = -np.inf, most: float = np.inf) -> tuple:
+    lo = min(max(value - sum(error.below for error in errors), least), value)
+    hi = max(min(value + sum(error.above for error in errors), most), value)
+    return metric, value, lo, hi, *(max(error) for error in errors)
+
+
+def _moment_rows(law: _Law) -> Iterator[tuple]:
+    """Mean, standard deviation and Fano factor, each with its errors in the order of SOURCES."""
+    least, most = law.span
+    down, up = max(-least, 0.0), max(most, 0.0)
+    variance, far = law.sd**2, max(most - law.mean, law.mean - least) ** 2
+    mean_errors = [_Error(law.lost * down, law.lost * up), _Error(*2 * (law.integration * max(down, up),))]
+    yield _row("mean", law.mean, [_sampling_error(law, "mean"), *mean_errors, _moment_grid_error(law, _MOMENTS["mean"])])
+    if np.isnan(law.sd) and law.samples is None:
+        return
+    spread = [_Error(0.0, law.lost * far), _Error(*2 * (law.integration * far,))]  # of the variance
+    sd_errors = [_Error(law.sd - np.sqrt(max(variance - e.below, 0.0)), np.sqrt(variance + e.above) - law.sd) for e in spread]
+    yield _row("sd", law.sd, [_sampling_error(law, "sd"), *sd_errors, _moment_grid_error(law, _MOMENTS["sd"])], least=0.0)
+    fano = _MOMENTS["fano"](law)
+    fano_errors = [_fano_error(law.mean, variance, fano, m, v) for m, v in zip(mean_errors, spread, strict=True)]
+    yield _row("fano", fano, [_sampling_error(law, "fano"), *fano_errors, _moment_grid_error(law, _MOMENTS["fano"])])
+
+
+def _fano_error(mean: float, variance: float, fano: float, m: _Error, v: _Error) -> _Error:
+    """From the errors of mean and variance, taken to be at their worst together."""
+    if not mean > 0:
+        return _Error(np.nan, np.nan)
+    above = (variance + v.above) / (mean - m.below) if mean > m.below else np.inf
+    return _Error(fano - max(variance - v.below, 0.0) / (mean + m.above), above - fano)
+
+
+_MOMENTS: dict[str, Callable[[_Law], float]] = {
+    "mean": lambda law: law.mean,
+    "sd": lambda law: law.sd,
+    "fano": lambda law: law.sd**2 / law.mean if law.mean > 0 else np.nan,
+}
+
+
+def _moment_grid_error(law: _Law, moment: Callable[[_Law], float]) -> _Error:
+    change = abs(moment(law.twin[0]) - moment(law.twin[1])) if law.twin else 0.0
+    return _Error(change, change)
+
+
+def _sampling_error(law: _Law, metric: str) -> _Error:
+    """Half a 95 % interval from the influence of one path on the moment (the delta method)."""
+    if law.samples is None:
+        return _Error()
+    off, mean, sd = law.samples - law.mean, law.mean, law.sd
+    with np.errstate(divide="ignore", invalid="ignore"):
+        influence = {
+            "mean": lambda: off,
+            "sd": lambda: np.zeros_like(off) if sd == 0 else (off**2 - sd**2) / (2 * sd),
+            "fano": lambda: (off**2 - sd**2) / mean - sd**2 * off / mean**2,
+        }[metric]()
+        half = float(distances.Z * np.sqrt(np.mean(influence**2) / law.n_paths)) if law.n_paths > 1 else np.nan
+    return _Error(half, half)
+
+
+def _distance_rows(exact: _Law, law: _Law) -> Iterator[tuple]:
+    """The distances of a law from the reference, each with its errors in the order of SOURCES."""
+    if not len(exact.p) or not len(law.p):
+        return
+    tv_lo = 0.0
+    for metric, distance in _DISTANCES.items():
+        value = distance(exact, law)
+        errors = [_distance_sampling_error(metric, exact, law)]
+        errors += [_missing_mass_error(metric, exact, law, exact.lost, law.lost)]
+        errors += [_missing_mass_error(metric, exact, law, exact.integration, law.integration)]
+        errors += [_distance_grid_error(distance, exact, law)]
+        row = _row(metric, value, errors, least=0.0, most=np.inf if metric in ("kl", "wasserstein_1") else 1.0)
+        if metric == "total_variation":
+            tv_lo = row[2]
+        if metric == "kl":  # Pinsker
+            half_widths = row[4:] if np.isfinite(value) else (np.nan,) * len(SOURCES)
+            lo = 2 * tv_lo**2 if not np.isfinite(value) else min(max(row[2], 2 * tv_lo**2), value)
+            row = (metric, value, lo, row[3] if np.isfinite(value) else np.inf, *half_widths)
+        yield row
+
+
+def _divergence(exact: _Law, law: _Law) -> float:
+    """KL, with cells that are empty under the method merged into the next one if the reference can't tell them from empty either."""
+    p, log_q = exact.p, law.log_p
+    size = max(len(p), len(log_q))
+    p = np.pad(p, (0, size - len(p)))
+    log_q = np.pad(log_q, (0, size - len(log_q)), constant_values=-np.inf)
+    empty = (log_q == -np.inf) & (p > 0)
+    if empty.any() and p[empty].sum() <= exact.lost + exact.integration + 1e-15:  # the last is rounding
+        filled = np.flatnonzero(log_q > -np.inf)
+        nearest = filled[np.clip(np.searchsorted(filled, np.flatnonzero(empty)), 0, len(filled) - 1)]
+        p = np.where(empty, 0.0, p)
+        np.add.at(p, nearest, exact.p[np.flatnonzero(empty)])
+    return distances.kullback_leibler(p, log_q=log_q)
+
+
+_DISTANCES: dict[str, Callable[[_Law, _Law], float]] = {
+    "total_variation": lambda exact, law: distances.total_variation(exact.p, law.p),
+    "hellinger": lambda exact, law: distances.hellinger(exact.p, law.p),
+    "kl": _divergence,
+    "wasserstein_1": lambda exact, law: distances.wasserstein(exact.p, law.p),
+    "mass_outside": lambda exact, law: law.negative,
+}
+
+
+def _distance_grid_error(distance: Callable[[_Law, _Law], float], exact: _Law, law: _Law) -> _Error:
+    change = 0.0
+    if exact.twin:
+        change += abs(distance(exact.twin[0], law) - distance(exact.twin[1], law))
+    if law.twin:
+        change += abs(distance(exact, law.twin[0]) - distance(exact, law.twin[1]))
+    return _Error(change, change)
+
+
+def _missing_mass_error(metric: str, exact: _Law, law: _Law, of_exact: float, of_law: float) -> _Error:
+    """What mass `of_exact` and `of_law`, put anywhere, does to a distance (see the Notes of `compare`)."""
+    if of_exact == 0 and of_law == 0:
+        return _Error()
+    top = float(max(len(exact.p), len(law.p)) - 1)
+    half = {
+        "total_variation": lambda: (of_exact + of_law) / 2,
+        "hellinger": lambda: float(np.sqrt(of_exact / 2) + np.sqrt(of_law / 2)),
+        "kl": lambda: _missing_mass_in_kl(exact, law, of_exact, of_law),
+        "wasserstein_1": lambda: (of_exact + of_law) * top,
+        "mass_outside": lambda: of_law,
+    }[metric]()
+    return _Error(half, half)
+
+
+def _missing_mass_in_kl(exact: _Law, law: _Law, of_exact: float, of_law: float) -> float:
+    p, log_q = _both_positive(exact, law)
+    half = of_law + float(p @ np.log1p(of_law * np.exp(-log_q)))
+    if of_exact > 0:  # -x log x bounds what is added below (log-sum inequality); the largest ratio is taken for what is added above
+        half += of_exact * (1 - np.log(min(of_exact, 1.0)) + float(np.abs(np.log(p) - log_q).max(initial=0.0)))
+    return half
+
+
+def _both_positive(exact: _Law, law: _Law) -> tuple[np.ndarray, np.ndarray]:
+    """P and log Q on the cells where neither is zero."""
+    size = min(len(exact.p), len(law.p))
+    held = (exact.p[:size] > 0) & (law.log_p[:size] > -np.inf)
+    return exact.p[:size][held], law.log_p[:size][held]
+
+
+def _distance_sampling_error(metric: str, exact: _Law, law: _Law) -> _Error:
+    """Half a 95 % interval from the paths of either side: a bias, which is upwards, and a fluctuation."""
+    if metric == "mass_outside":
+        return _Error() if law.samples is None else _Error(*distances.error_of_sampled_fraction(law.negative, law.n_paths))
+    bias = fluctuation = 0.0
+    for this, other in ((exact, law), (law, exact)):
+        if this.samples is None:
+            continue
+        guesses = (this.p, other.p)  # the true law is unknown: take the one that makes the error larger
+        if metric == "total_variation":
+            more = distances.sampled_total_variation(guesses, this.n_paths)
+        elif metric == "hellinger":
+            more = distances.sampled_hellinger(guesses, this.n_paths)
+        elif metric == "wasserstein_1":
+            more = distances.sampled_wasserstein(guesses, this.sd, this.n_paths)
+        else:
+            more = distances.sampled_kullback_leibler(*_both_positive(exact, law), this is exact, this.n_paths)
+        bias += more[0]  # that of Hellinger is a triangle inequality for each side, the others' sides are independent
+        fluctuation = fluctuation + more[1] if metric == "hellinger" else float(np.hypot(fluctuation, more[1]))
+    return _Error(bias + fluctuation, fluctuation)
