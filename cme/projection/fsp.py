@@ -82,7 +82,7 @@ def fsp(
     >>> import cme, math
     >>> p = cme.fsp(cme.parse("0 -> X @ 2; X -> 0 @ 1"), [1.0], tol=1e-9)
     >>> mean = 2 * (1 - math.exp(-1))  # Poisson with this mean
-    >>> abs(p["X"][0, 0] - math.exp(-mean)) < 1e-9
+    >>> bool(abs(p["X"][0, 0] - math.exp(-mean)) < 1e-9)
     True
     """
     started = time.perf_counter()
