@@ -98,7 +98,7 @@ def call(name: str, args: Iterable[Expr]) -> Expr:
             raise ModelError(f"function {name} takes {wanted} argument{'s' if wanted != '1' else ''}, not {len(args)}")
         if name == "piecewise" and len(args) % 2 == 0:
             args += (Number(math.nan),)  # no piece holds and there is no otherwise: undefined, as in SBML
-        return Apply(name, args)
+        return _flat(name, args)
     if name in _DERIVED:
         counts, write = _DERIVED[name]
         if len(args) not in counts:
@@ -107,12 +107,16 @@ def call(name: str, args: Iterable[Expr]) -> Expr:
     raise ModelError(f"there is no function {name!r}; known are {', '.join(sorted([*_ELEMENTARY, *_DERIVED]))}, piecewise, min, max")
 
 
-def _unary(op: str) -> Callable[[Expr], Expr]:
-    return lambda x: Apply(op, (x,))
+def _flat(op: str, args: tuple[Expr, ...]) -> Expr:
+    """Apply an operator; (a + b) + c is one sum of three, so that a long sum is not a deep tree and has one way to be written."""
+    first = args[0] if args else None
+    if op in ("+", "*", "and", "or") and isinstance(first, Apply) and first.op == op:
+        args = (*first.args, *args[1:])
+    return Apply(op, args)
 
 
 _DERIVED: dict[str, tuple[tuple[int, ...], Callable[..., Expr]]] = {
-    "minus": ((1, 2), lambda a, b=None: Apply("neg", (a,)) if b is None else Apply("+", (a, Apply("neg", (b,))))),
+    "minus": ((1, 2), lambda a, b=None: Apply("neg", (a,)) if b is None else _flat("+", (a, Apply("neg", (b,))))),
     "sqr": ((1,), lambda x: Apply("^", (x, Number(2.0)))),
     "root": ((1, 2), lambda n, x=None: Apply("sqrt", (n,)) if x is None else Apply("^", (x, Apply("/", (ONE, n))))),
     "log": ((1, 2), lambda b, x=None: Apply("log10", (b,)) if x is None else Apply("/", (Apply("ln", (x,)), Apply("ln", (b,))))),
@@ -192,7 +196,7 @@ class _Parser:
         self.nesting += 1
         if self.nesting > MAX_DEPTH:
             raise ModelError(f"the formula {_shorten(self.text)!r} is nested more than {MAX_DEPTH} levels deep")
-        left = self.operand()
+        left, chain, chained = self.operand(), list[Expr](), ""
         while (entry := _BINARY.get(self.tokens[self.next][1])) and entry[0] >= max(lowest, 1):
             level, op = entry
             position = self.tokens[self.next][2]
@@ -200,9 +204,13 @@ class _Parser:
             right = self.expression(6 if op == "^" else level + 1)  # power associates to the right, and 2^-x is allowed
             if level == 3 and self.tokens[self.next][1] in ("<", "<=", ">", ">=", "==", "!="):
                 raise self.error("comparisons can't be chained; join them with &&", position)
-            left = _join(op, left, right)
+            if op == "-":
+                op, right = "+", Apply("neg", (right,))
+            if op != chained:  # a chain of + or * becomes one node with many arguments
+                left, chain, chained = _end(chained, left, chain), [], op
+            chain.append(right)
         self.nesting -= 1
-        return left
+        return _end(chained, left, chain)
 
     def operand(self) -> Expr:
         kind, token, position = self.tokens[self.next]
@@ -244,13 +252,13 @@ class _Parser:
         self.next += 1
 
 
-def _join(op: str, left: Expr, right: Expr) -> Expr:
-    """Chains of + and * become one node with many arguments, so that a long sum is not a deep tree."""
-    if op == "-":
-        op, right = "+", Apply("neg", (right,))
-    if op in ("+", "*", "and", "or") and isinstance(left, Apply) and left.op == op:
-        return Apply(op, (*left.args, right))
-    return Apply(op, (left, right))
+def _end(op: str, left: Expr, chain: list[Expr]) -> Expr:
+    """Close a chain of operands; operators that take two bind from the left."""
+    if op in ("+", "*", "and", "or"):
+        return _flat(op, (left, *chain))
+    for right in chain:
+        left = Apply(op, (left, right))
+    return left
 
 
 def _shorten(text: str, width: int = 60) -> str:
@@ -324,7 +332,7 @@ def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
     if isinstance(expr, Symbol):
         return values.get(expr.name, expr)
     if isinstance(expr, Apply) and expr.args:
-        return Apply(expr.op, tuple(substitute(arg, values) for arg in expr.args))
+        return _flat(expr.op, tuple(substitute(arg, values) for arg in expr.args))
     return expr
 
 

@@ -25,7 +25,8 @@ def load(source: str | os.PathLike) -> Network:
     source
         A path: ``.xml`` and ``.sbml`` files, and files that start with ``<``, are SBML; any other file is reaction text.
         Or the name of a shelf model, such as ``"schlogl"`` (see `catalogue`). A string with a dot or a folder separator is always a
-        path, any other string is a shelf name first and a file second, and a `pathlib.Path` is always a path.
+        path, any other string is a shelf name first and a file second, and a `pathlib.Path` is always a path. A string that starts
+        with ``<`` is SBML itself, such as `Network.to_sbml` gives.
 
     Returns
     -------
@@ -50,6 +51,8 @@ def load(source: str | os.PathLike) -> Network:
       X = 0
     """
     if isinstance(source, str):
+        if source.lstrip().startswith("<"):
+            return _read_sbml(source)
         if "\n" in source or "@" in source:
             raise ModelError("load() takes a path or the name of a shelf model; this looks like reaction text: use parse()")
         if not _looks_like_path(source):
@@ -94,9 +97,7 @@ def _read(path: Path) -> Network:
         raise FileNotFoundError(f"there is no file {path}{_near(path.stem) if path.parent == Path() else ''}")
     data = path.read_bytes()
     if path.suffix.lower() in _SBML or data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        from cme.formats import sbml
-
-        return sbml.read(path)
+        return _read_sbml(path)
     from cme.formats import text
 
     try:
@@ -105,6 +106,12 @@ def _read(path: Path) -> Network:
         raise ModelError(f"{path} is no text file (byte {error.start + 1} is not UTF-8); give SBML or reaction text") from None
     network = text.parse(words, source=str(path))
     return replace(network, name=path.stem) if network.name == "network" else network
+
+
+def _read_sbml(source: str | Path) -> Network:
+    from cme.formats import sbml
+
+    return sbml.read(source)
 
 
 def _near(name: str) -> str:

@@ -1,0 +1,104 @@
+"""An SBML document from disk: broken XML, invalid SBML and elements that are not supported are told apart and refused."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from cme.errors import ModelError
+from cme.formats.sbml_write import NAMESPACE
+from cme.ratelaw import MAX_DEPTH
+
+
+def open_document(source: str | os.PathLike) -> tuple[Any, str]:
+    """Parse the XML; every way in which it can be broken gives one line."""
+    import libsbml
+
+    if isinstance(source, str) and source.lstrip().startswith("<"):
+        label, text = "SBML text", source.lstrip()
+        _check_xml(text.encode(), label)
+        document = libsbml.readSBMLFromString(text)
+    else:
+        path = Path(source)
+        label = str(path)
+        _check_xml(path.read_bytes(), label)
+        document = libsbml.readSBMLFromFile(str(path))
+    for i in range(document.getNumErrors()):
+        error = document.getError(i)
+        if error.getSeverity() < libsbml.LIBSBML_SEV_ERROR or error.getErrorId() == libsbml.MissingXMLEncoding:
+            continue
+        message = " ".join(error.getMessage().split())
+        if len(message) > 240:
+            message = message[:240].rsplit(" ", 1)[0] + " ..."
+        raise ModelError(f"{label}, line {error.getLine()}: not valid SBML ({error.getShortMessage()}): {message}")
+    if document.getModel() is None:
+        raise ModelError(f"{label} holds no SBML model")
+    return document, label
+
+
+def _check_xml(data: bytes, label: str) -> None:
+    """Refuse broken XML, and nesting so deep that libsbml, which recurses without a limit, would crash."""
+    from xml.parsers import expat
+
+    if not data.strip():
+        raise ModelError(f"{label} is empty")
+    parser, depth = expat.ParserCreate(), 0
+
+    def start(tag, attributes):
+        nonlocal depth
+        depth += 1
+        if depth > 4 * MAX_DEPTH:
+            raise ModelError(f"{label}, line {parser.CurrentLineNumber}: elements are nested more than {4 * MAX_DEPTH} levels deep")
+
+    def end(tag):
+        nonlocal depth
+        depth -= 1
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise ModelError(f"{label}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]})") from None
+
+
+def items(parent: Any, kind: str) -> list[Any]:
+    """All children of a kind, such as "Reaction"."""
+    get = getattr(parent, f"get{kind}")
+    return [get(i) for i in range(getattr(parent, f"getNum{kind.removesuffix('s')}s")())]
+
+
+def unsupported(document: Any) -> list[tuple[int, str]]:
+    """What would change the meaning and is not supported, each with its line."""
+    import libsbml
+
+    model, found = document.getModel(), list[tuple[int, str]]()
+    for i in range(document.getNumPlugins() if document.getLevel() >= 3 else 0):
+        package = document.getPlugin(i).getPackageName()
+        if document.getPackageRequired(package) and package != "l3v2extendedmath":
+            found.append((document.getLine(), f"the model requires the package {package!r}, which is not supported"))
+    for kind in ("Event", "Constraint"):
+        for number, item in enumerate(items(model, kind), 1):
+            found.append((item.getLine(), f"{kind.lower()} {item.getId() or number!r} is not supported"))
+    for rule in items(model, "Rule"):
+        if rule.getTypeCode() == libsbml.SBML_RATE_RULE:
+            found.append((rule.getLine(), f"the rate rule for {rule.getVariable()!r} is not supported"))
+        elif rule.getTypeCode() == libsbml.SBML_ALGEBRAIC_RULE:
+            found.append((rule.getLine(), f"the algebraic rule 0 = {libsbml.formulaToL3String(rule.getMath())} is not supported"))
+    for item, what in [(model, "the model"), *((item, f"species {item.getId()!r}") for item in items(model, "Species"))]:
+        if item.isSetConversionFactor():
+            found.append((item.getLine(), f"the conversion factor {item.getConversionFactor()!r} of {what} is not supported"))
+    for reaction in items(model, "Reaction"):
+        if reaction.getFast():
+            found.append((reaction.getLine(), f"reaction {reaction.getId()!r} is fast (an equilibrium), which is not supported"))
+    return found
+
+
+def annotation(element: Any, name: str) -> dict[str, str] | None:
+    """The attributes of the annotation that `cme.formats.sbml_write` leaves on an element; None if there is none."""
+    root = element.getAnnotation() if element.isSetAnnotation() else None
+    if root is None:
+        return None
+    for i in range(root.getNumChildren()):
+        child = root.getChild(i)
+        if child.getURI() == NAMESPACE and child.getName() == name:
+            return {child.getAttrName(k): child.getAttrValue(k) for k in range(child.getAttributesLength())}
+    return None
