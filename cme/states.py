@@ -73,7 +73,7 @@ class StateSpace:
         10
         """
         start = cls.around(network, initial=initial, size=1, bounds=bounds)
-        space = start.grow(np.arange(len(start)), layers=UNBOUNDED, size=max_states + 1)
+        space = start.grow(np.arange(len(start)), size=max_states + 1)
         if len(space) > max_states:
             raise errors.ConvergenceError(
                 f"more than max_states={max_states} states can be reached from the initial state (perhaps infinitely many); "
@@ -94,7 +94,7 @@ class StateSpace:
         if np.any(states > upper):
             raise ValueError("an initial state lies outside the bounds")
         space = cls._build(np.unique(states, axis=0), compiled, upper, _key(network, states))
-        return space.grow(np.arange(len(space)), layers=UNBOUNDED, size=size)
+        return space.grow(np.arange(len(space)), size=size)
 
     @classmethod
     def _build(cls, states: np.ndarray, compiled: Compiled, upper: np.ndarray, key: np.ndarray) -> "StateSpace":
@@ -102,7 +102,7 @@ class StateSpace:
         reach.fill_table(states, len(states), key, table)
         return cls(states, compiled, upper, key, table)
 
-    def grow(self, sources: np.ndarray, *, layers: int, size: int = UNBOUNDED) -> "StateSpace":
+    def grow(self, sources: np.ndarray, *, layers: int = UNBOUNDED, size: int = UNBOUNDED) -> "StateSpace":
         """A larger space: what the states with indices `sources` lead to, in at most `layers` steps.
 
         Stops after the layer in which `size` states are passed.

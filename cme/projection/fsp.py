@@ -16,7 +16,7 @@ from cme.results import Distribution
 from cme.states import StateSpace
 
 FIRST_SIZE = 1000  # states to begin with, where so many can be reached
-GROWTH = 1.35  # the least factor by which a set that leaks too much grows
+GROWTH, FAST_GROWTH = 1.3, 1.8  # the least factor by which a set grows that leaks too much, and one that leaks far too much
 # How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice, see `Distribution.lost`).
 LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
 
@@ -161,7 +161,7 @@ class _Run:
             step = self.integrator.step(p, now, times)
             leaked = total - self.dropped - float(step.p.sum())
             if not self.fixed and leaked > self._allowed(step.end):
-                p = self._grow(p, step)
+                p = self._grow(p, step, leaked)
                 continue
             self.error += step.error
             for t, row in zip(times[(times > step.start) & (times <= step.end)], step.outputs, strict=True):
@@ -178,7 +178,7 @@ class _Run:
         """What may have leaked by now: a tenth is there at once, the rest comes with time."""
         return LEAK * self.tol * (0.1 + 0.9 * now / self.horizon)
 
-    def _grow(self, p: np.ndarray, step: Step) -> np.ndarray:
+    def _grow(self, p: np.ndarray, step: Step, leaked: float) -> np.ndarray:
         """Enlarge the set beyond the states through which probability leaked; returns p on the larger set."""
         leak = self.integrator.generator.leak
         flux = leak * np.max(step.within(), axis=0) * (step.end - step.start)
@@ -187,15 +187,10 @@ class _Run:
         sources = order[~negligible & (flux[order] > 0)]
         if sources.size == 0:  # the probability passed between the times that were looked at
             sources = np.flatnonzero(leak > 0)
-        size = int(GROWTH * len(self.space)) + 1
-        layers = 1 if len(self.space) > 20_000 else 4
+        factor = GROWTH if leaked < 100 * self._allowed(step.end) else FAST_GROWTH
+        size = int(factor * len(self.space)) + 1
         old = len(self.space)
-        while len(self.space) < size and sources.size:
-            before = len(self.space)
-            self.space = self.space.grow(sources, layers=layers, size=size)
-            if len(self.space) == before:
-                break
-            sources = np.arange(before, len(self.space))
+        self.space = self.space.grow(sources, size=size)
         if len(self.space) == old:
             raise AssertionError("probability leaked but no state lies beyond the boundary")
         self._check_size(lost=float(1 - step.p.sum()))

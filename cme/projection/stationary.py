@@ -136,12 +136,7 @@ def _grow(space: StateSpace, pi: np.ndarray, leak: np.ndarray) -> StateSpace | N
         return None
     order = np.argsort(flux)
     sources = order[np.cumsum(flux[order]) > 1e-3 * flux.sum()] if flux.sum() > 0 else np.flatnonzero(leak > 0)
-    size = int(GROWTH * len(space)) + 1
-    larger = space
-    while len(larger) < size and sources.size:
-        before = len(larger)
-        larger = larger.grow(sources, layers=2, size=size)
-        sources = np.arange(before, len(larger))
+    larger = space.grow(sources, size=int(GROWTH * len(space)) + 1)
     return larger if len(larger) > len(space) else None
 
 
