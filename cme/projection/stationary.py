@@ -108,6 +108,7 @@ def stationary(
             before, (space, (pi, info)) = pi, (larger, _solve(network, larger))
             expansions += 1
             lost = float(np.abs(pi[: len(before)] - before).sum() + pi[len(before) :].sum())
+            lost = max(lost, info["escaping"])  # a law that holds states with a one-way exit is none
             if lost <= tol:
                 break
     kept = pi > 0
@@ -148,9 +149,11 @@ def _solve(network: Network, space: StateSpace) -> tuple[np.ndarray, dict]:
     members = _closed_class(matrix, generator.leak, space)
     pi = np.zeros(len(space))
     block = sp.csc_array(matrix[members][:, members])
-    block.setdiag(block.diagonal() - np.asarray(block.sum(axis=0)).ravel())  # jumps to the rim are dropped as well
+    one_way = -np.asarray(block.sum(axis=0)).ravel()  # rates to kept states from which no way leads back
+    block.setdiag(block.diagonal() + one_way)
     pi[members], method, correction = stationary_vector(block)
-    return pi, {"method": method, "correction": correction, "leak": generator.leak}
+    escaping = float(pi[members][one_way > 1e-12 * generator.largest_rate].sum())
+    return pi, {"method": method, "correction": correction, "leak": generator.leak, "escaping": escaping}
 
 
 def _closed_class(matrix: sp.csc_array, leak: np.ndarray, space: StateSpace) -> np.ndarray:
