@@ -56,7 +56,7 @@ class Compiled:
         names = self.network.species_names
         index = {name: i for i, name in enumerate(names)}
         return tuple(
-            tuple((index[name], ratelaw.differentiate(formula, name)) for name in names if name in ratelaw.names(formula))
+            tuple((index[name], ratelaw.differentiate(formula, name)) for name in sorted(ratelaw.names(formula), key=index.__getitem__))
             for formula in self.rate_formulas
         )
 

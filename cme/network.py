@@ -362,7 +362,8 @@ def _check_initial(network: Network) -> None:
 
 def _check_formulas(network: Network) -> None:
     species = set(network.species_names)
-    known = species | set(network.constants) | set(network.observables)
+    moving = species | set(network.observables)
+    known = moving | set(network.constants)
     for reaction in network.reactions:
         for name, n in (*reaction.reactants, *reaction.products):
             if name not in species:
@@ -371,7 +372,7 @@ def _check_formulas(network: Network) -> None:
                 raise ModelError(f"reaction {reaction.name!r} has stoichiometry {n} for {name!r}; it must be a positive whole number")
         law = reaction.law.constant if isinstance(reaction.law, MassAction) else reaction.law
         _check_defined(law, known, f"the rate law of reaction {reaction.name!r}")
-        if isinstance(reaction.law, MassAction) and (used := ratelaw.names(law) & (species | set(network.observables))):
+        if isinstance(reaction.law, MassAction) and (used := ratelaw.names(law) & moving):
             raise ModelError(
                 f"the rate constant of reaction {reaction.name!r} uses {', '.join(sorted(used))}; mass action multiplies by its reactants "
                 "itself, so give the whole propensity instead (=> in reaction text)"
@@ -388,16 +389,20 @@ def _check_defined(formula: Expr, known: set[str], where: str) -> None:
 
 
 def _rule_order(network: Network) -> list[str]:
-    """Rule names so that each comes after those it uses; refuses cycles."""
-    needs = {rule.name: ratelaw.names(rule.formula) & set(network.observables) for rule in network.rules}
-    order: list[str] = []
-    while needs:
-        ready = [name for name, wanted in needs.items() if not wanted]
-        if not ready:
-            raise ModelError(f"the assignment rules for {', '.join(sorted(needs))} depend on each other in a cycle")
-        for name in ready:
-            del needs[name]
-        for wanted in needs.values():
-            wanted -= set(ready)
-        order += ready
+    """Rule names so that each comes after those it uses; refuses cycles. Linear in the number of rules."""
+    rules = set(network.observables)
+    needs = {rule.name: ratelaw.names(rule.formula) & rules for rule in network.rules}
+    users: dict[str, list[str]] = {name: [] for name in needs}
+    for name, wanted in needs.items():
+        for other in wanted:
+            users[other].append(name)
+    missing = {name: len(wanted) for name, wanted in needs.items()}
+    order = [name for name, count in missing.items() if count == 0]
+    for name in order:  # grows while it is read
+        for user in users[name]:
+            missing[user] -= 1
+            if missing[user] == 0:
+                order.append(user)
+    if len(order) < len(needs):
+        raise ModelError(f"the assignment rules for {', '.join(sorted(set(needs) - set(order)))} depend on each other in a cycle")
     return order

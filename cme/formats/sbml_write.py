@@ -36,8 +36,8 @@ def write(network: Network) -> str:
     for name in sorted(defined):
         if not _IDENTIFIER.fullmatch(name):
             raise ModelError(f"the name {name!r} is no SBML identifier; rename it with ASCII letters, digits and _")
-    taken = set(defined)
-    nowhere = _unused("nowhere", taken) if any(species.compartment is None for species in network.species) else None
+    species, taken = set(network.species_names), set(defined)
+    nowhere = _unused("nowhere", taken) if any(each.compartment is None for each in network.species) else None
     identifier = _unused(re.sub(r"[^A-Za-z0-9_]", "_", network.name) or "network", taken)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -47,7 +47,7 @@ def write(network: Network) -> str:
         *_listed("Species", _species(network, nowhere)),
         *_listed("Parameters", _parameters(network)),
         *_listed("Rules", [_rule(rule.name, rule.formula, defined) for rule in network.rules]),
-        *_listed("Reactions", [_reaction(reaction, network, defined, taken) for reaction in network.reactions]),
+        *_listed("Reactions", [_reaction(reaction, species, defined, taken) for reaction in network.reactions]),
         "  </model>",
         "</sbml>",
     ]
@@ -103,7 +103,7 @@ def _rule(name: str, formula: Expr, defined: set[str]) -> str:
     return f'      <assignmentRule variable="{name}">{_math(formula, defined)}</assignmentRule>'
 
 
-def _reaction(reaction: Reaction, network: Network, defined: set[str], taken: set[str]) -> str:
+def _reaction(reaction: Reaction, species: set[str], defined: set[str], taken: set[str]) -> str:
     known = _IDENTIFIER.fullmatch(reaction.name) and reaction.name not in taken
     identifier = _unused(reaction.name if known else re.sub(r"[^A-Za-z0-9_]", "_", reaction.name) or "reaction", taken)
     ours = "" if known else f" name={quoteattr(reaction.name)}"
@@ -115,10 +115,10 @@ def _reaction(reaction: Reaction, network: Network, defined: set[str], taken: se
     for what, side in (("Reactants", reaction.reactants), ("Products", reaction.products)):
         references = "".join(f'<speciesReference species="{name}" stoichiometry="{n}" constant="true"/>' for name, n in side)
         lines += [f"        <listOf{what}>{references}</listOf{what}>"] if side else []
-    own = {name for name, _ in (*reaction.reactants, *reaction.products)}
-    modifiers = [name for name in network.species_names if name in names(reaction.propensity) - own]
+    changed = {name for name, _ in (*reaction.reactants, *reaction.products)}
+    modifiers = (names(reaction.propensity) & species) - changed
     if modifiers:
-        references = "".join(f'<modifierSpeciesReference species="{name}"/>' for name in modifiers)
+        references = "".join(f'<modifierSpeciesReference species="{name}"/>' for name in sorted(modifiers))
         lines.append(f"        <listOfModifiers>{references}</listOfModifiers>")
     lines.append(f"        <kineticLaw>{_math(reaction.propensity, defined)}</kineticLaw>")
     return "\n".join([*lines, "      </reaction>"])

@@ -43,7 +43,7 @@ class _Draft:
     reactions: list[Reaction] = field(default_factory=list)
     assigned: dict[str, tuple[Expr, str]] = field(default_factory=dict)  # name -> formula and the place it was read
     compartments: dict[str, tuple[Expr, str]] = field(default_factory=dict)
-    rules: list[Rule] = field(default_factory=list)
+    rules: dict[str, Rule] = field(default_factory=dict)
     convention: Convention = "combinations"
     name: str = "network"
 
@@ -112,10 +112,10 @@ def _read(statement: str, draft: _Draft, place: str) -> None:
         draft.compartments[match[1]] = (ratelaw.parse(match[2]), place)
     elif match := _ASSIGN.fullmatch(statement):
         variable, sign, formula = match.groups()
-        if variable in draft.assigned or variable in {rule.name for rule in draft.rules}:
+        if variable in draft.assigned or variable in draft.rules:
             raise ModelError(f"{variable!r} is assigned twice")
         if sign == ":=":
-            draft.rules.append(Rule(variable, ratelaw.parse(formula)))
+            draft.rules[variable] = Rule(variable, ratelaw.parse(formula))
         else:
             draft.assigned[variable] = (ratelaw.parse(formula), place)
     else:
@@ -187,7 +187,7 @@ def _declare(draft: _Draft, name: str, boundary: bool, compartment: str | None) 
 def _finish(draft: _Draft, name: str | None, source: str) -> Network:
     """Evaluate the constants and check that every assignment matters."""
     formulas = [r.law.constant if isinstance(r.law, MassAction) else r.law for r in draft.reactions]
-    formulas += [rule.formula for rule in draft.rules]
+    formulas += [rule.formula for rule in draft.rules.values()]
     constants = {**draft.assigned, **draft.compartments}
     used = set().union(*(ratelaw.names(f) for f in [*formulas, *(formula for formula, _ in constants.values())]))
     for variable, (_, place) in draft.assigned.items():
@@ -219,7 +219,7 @@ def _finish(draft: _Draft, name: str | None, source: str) -> Network:
             initial=Initial((tuple(values.get(species, 0.0) for species in draft.species),)),
             parameters=Values({v: values[v] for v in draft.assigned if v not in draft.species}),
             compartments=Values({v: values[v] for v in draft.compartments}),
-            rules=tuple(draft.rules),
+            rules=tuple(draft.rules.values()),
             name=name or draft.name,
         )
     except ModelError as error:
