@@ -15,7 +15,7 @@ def check_times(times, *, infinity: bool = False) -> np.ndarray:
 
     With `infinity`, the single time inf (the stationary answer) is allowed as well.
     """
-    array = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    array = np.atleast_1d(np.array(times, dtype=np.float64))  # a copy: a result keeps its times whatever becomes of the argument
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"times must be a number or a one-dimensional array of numbers, not shape {np.shape(times)}")
     if infinity and array.size == 1 and array[0] == np.inf:
@@ -56,6 +56,17 @@ def check_threads(threads: int | None) -> int:
     if threads is not None:
         return check_count("threads", threads)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_memory(what: str, n_bytes: int) -> None:
+    """Refuse an allocation that is larger than this machine, before it is tried."""
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # no such question on this system: the allocation itself will tell
+        return
+    if n_bytes > machine:
+        need, have = n_bytes / 2**30, machine / 2**30
+        raise MemoryError(f"{what} take {need:.3g} GiB, this machine has {have:.3g} GiB; ask for fewer, or run in batches")
 
 
 def check_seed(seed: Seed) -> tuple[np.ndarray, int | str]:

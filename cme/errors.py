@@ -22,6 +22,7 @@ UNDEFINED_PROPENSITY = 3
 FULL = 4
 CANCELLED = 5
 OVERFLOW = 6
+STALLED = 7
 
 
 def describe_state(species, state):
@@ -34,7 +35,7 @@ def describe_state(species, state):
 
 
 def propensity_error(status, reaction, formula, species, state):
-    """The `ModelError` for a reaction that misbehaves in a state (statuses 1, 2, 3 and 6)."""
+    """The `ModelError` for a reaction that misbehaves in a state (statuses 1, 2, 3, 6 and 7)."""
     where = f"in state {describe_state(species, state)}"
     if status == NEGATIVE_COUNT:
         return ModelError(
@@ -53,4 +54,9 @@ def propensity_error(status, reaction, formula, species, state):
         )
     if status == OVERFLOW:
         return ModelError(f"reaction {reaction!r} drives a count past 2^62 {where}; the network grows without bound: stop earlier")
+    if status == STALLED:
+        return ModelError(
+            f"reaction {reaction!r} with propensity {formula} fires so often {where} that time stands still; "
+            "the network explodes in finite time: stop earlier or bound its growth"
+        )
     raise AssertionError(f"kernel status {status} has no sentence")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cme.kernels.jit import kernel
+from cme.kernels.jit import bare, inlined, kernel
 
 
 class Arrays(NamedTuple):
@@ -44,7 +44,7 @@ OPCODES = {
  _SINH, _COSH, _TANH, _ASINH, _ACOSH, _ATANH) = range(2, 2 + len(OPCODES))  # fmt: skip
 
 
-@kernel
+@inlined
 def propensity(model, r, x, stack):
     """The propensity of reaction r in state x (integers, or reals for diffusions)."""
     if model.program_pointer[r] == model.program_pointer[r + 1]:
@@ -55,7 +55,7 @@ def propensity(model, r, x, stack):
     return run_program(model, r, x, stack)
 
 
-@kernel
+@bare
 def run_program(model, r, x, stack):
     """Run the postfix program of reaction r; `stack` holds at least ``model.stack_size`` floats."""
     top = -1
@@ -79,7 +79,7 @@ def run_program(model, r, x, stack):
     return stack[0]
 
 
-@kernel
+@bare
 def binary(code, a, b):
     if code == _ADD:
         return a + b
@@ -116,7 +116,7 @@ def binary(code, a, b):
     return 1.0 if truth else 0.0
 
 
-@kernel
+@bare
 def unary(code, a):
     if code == _NEG:
         return -a

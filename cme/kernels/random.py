@@ -1,0 +1,93 @@
+"""Random numbers: one Philox block per path is the whole state of that path's xoshiro256++ generator.
+
+Path i is a function of (key, i) alone, so that neither the number of threads nor the number of paths matters. All integers are uint64:
+numba turns a mixture of int64 and uint64 into float64.
+
+References: Salmon et al., SC'11 (2011), doi:10.1145/2063384.2063405 (Philox4x64-10); Blackman and Vigna, ACM Trans. Math. Softw.
+47 (2021) 36, doi:10.1145/3460772 (xoshiro256++); Marsaglia and Bray, SIAM Rev. 6 (1964) 260, doi:10.1137/1006063 (polar method).
+"""
+
+import math
+
+import numpy as np
+
+from cme.kernels.jit import bare, inlined
+
+# Solvers draw from streams of their own, so that the same seed makes no two of them dependent.
+JUMPS, DIFFUSION = np.uint64(0), np.uint64(1)
+
+_ZERO, _HALF, _LOW = np.uint64(0), np.uint64(32), np.uint64(0xFFFFFFFF)
+_M0, _M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
+_W0, _W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
+_R17, _R23, _R41, _R45, _R19, _R12 = (np.uint64(bits) for bits in (17, 23, 41, 45, 19, 12))
+
+
+@inlined
+def high_product(a, b):
+    """The upper 64 bits of a * b."""
+    a0, a1, b0, b1 = a & _LOW, a >> _HALF, b & _LOW, b >> _HALF
+    middle = ((a0 * b0) >> _HALF) + ((a1 * b0) & _LOW) + ((a0 * b1) & _LOW)
+    return a1 * b1 + ((a1 * b0) >> _HALF) + ((a0 * b1) >> _HALF) + (middle >> _HALF)
+
+
+@bare
+def philox(key, c0, c1, c2, c3, out):
+    """The Philox4x64-10 block of a key (2,) and a counter, into out (4,)."""
+    k0, k1 = key[0], key[1]
+    for _ in range(10):
+        high0, low0, high1, low1 = high_product(_M0, c0), _M0 * c0, high_product(_M1, c2), _M1 * c2
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0 += _W0
+        k1 += _W1
+    out[0], out[1], out[2], out[3] = c0, c1, c2, c3
+
+
+@bare
+def open_stream(key, stream, path, state):
+    """Set the generator state (4,) of a path."""
+    philox(key, np.uint64(path), stream, _ZERO, _ZERO, state)
+
+
+@inlined
+def next_word(state):
+    """The next 64 random bits (xoshiro256++)."""
+    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
+    total = s0 + s3
+    word = ((total << _R23) | (total >> _R41)) + s0
+    shifted = s1 << _R17
+    s2 ^= s0
+    s3 ^= s1
+    state[1] = s1 ^ s2
+    state[0] = s0 ^ s3
+    state[2] = s2 ^ shifted
+    state[3] = (s3 << _R45) | (s3 >> _R19)
+    return word
+
+
+@inlined
+def uniform(state):
+    """A uniform number in the open interval (0, 1): one of 2^52 midpoints, so that its logarithm is finite."""
+    return (np.int64(next_word(state) >> _R12) + 0.5) * 2.220446049250313e-16  # 2^-52
+
+
+@inlined
+def exponential(state):
+    """An exponential waiting time of mean one."""
+    return -math.log(uniform(state))
+
+
+@bare
+def fill_normals(state, out):
+    """Fill out (an even number) with independent standard normals, by Marsaglia's polar method.
+
+    Its division by zero can't happen: a uniform number here is never 1/2.
+    """
+    for i in range(0, len(out), 2):
+        square = 2.0
+        while square >= 1.0:
+            u = 2.0 * uniform(state) - 1.0
+            v = 2.0 * uniform(state) - 1.0
+            square = u * u + v * v
+        scale = math.sqrt(-2.0 * math.log(square) / square)
+        out[i] = u * scale
+        out[i + 1] = v * scale

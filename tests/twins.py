@@ -1,0 +1,76 @@
+"""Independent twins of the kernels: textbook algorithms on Python's own integers and floats. Slow, short, obviously right.
+
+They share nothing with the library: no numpy in the loops, no compiled arrays. A network is given as ``(propensity, change)`` pairs,
+a function of the counts and a tuple of what it adds to them.
+"""
+
+import math
+
+MASK = 2**64 - 1
+
+
+def philox4x64(key, counter):
+    """Ten rounds of Philox4x64 (Salmon et al. 2011, figure 2) on Python integers."""
+    (k0, k1), (c0, c1, c2, c3) = key, counter
+    for _ in range(10):
+        left, right = 0xD2E7470EE14C6C93 * c0, 0xCA5A826395121157 * c2
+        c0, c1, c2, c3 = (right >> 64) ^ c1 ^ k0, right & MASK, (left >> 64) ^ c3 ^ k1, left & MASK
+        k0, k1 = (k0 + 0x9E3779B97F4A7C15) & MASK, (k1 + 0xBB67AE8584CAA73B) & MASK
+    return [c0, c1, c2, c3]
+
+
+class Stream:
+    """xoshiro256++ (Blackman and Vigna 2021) seeded with the Philox block of (key, path)."""
+
+    def __init__(self, key, path, stream=0):
+        self.s = philox4x64([int(word) for word in key], (path, stream, 0, 0))
+
+    def word(self):
+        def rotate(value, bits):
+            return ((value << bits) | (value >> (64 - bits))) & MASK
+
+        s = self.s
+        result = (rotate((s[0] + s[3]) & MASK, 23) + s[0]) & MASK
+        shifted = (s[1] << 17) & MASK
+        s[2] ^= s[0]
+        s[3] ^= s[1]
+        s[1] ^= s[2]
+        s[0] ^= s[3]
+        s[2] ^= shifted
+        s[3] = rotate(s[3], 45)
+        return result
+
+    def uniform(self):
+        return ((self.word() >> 12) + 0.5) / 2**52
+
+    def normals(self, n):
+        out = []
+        while len(out) < n:
+            u, v = 2 * self.uniform() - 1, 2 * self.uniform() - 1
+            square = u * u + v * v
+            if square < 1:
+                scale = math.sqrt(-2 * math.log(square) / square)
+                out += [u * scale, v * scale]
+        return out
+
+
+def direct(reactions, start, times, stream):
+    """Gillespie's direct method (1977): the counts at the times, and the events (time, reaction) up to the last of them."""
+    x, t, samples, events = list(start), 0.0, [], []
+    while True:
+        a = [propensity(*x) for propensity, _ in reactions]
+        total = 0.0
+        for value in a:
+            total += value
+        following = t - math.log(stream.uniform()) / total if total > 0 else math.inf
+        while times[len(samples)] < following:
+            samples.append(list(x))
+            if len(samples) == len(times):
+                return samples, events
+        t = following
+        u, r = stream.uniform() * total, 0
+        while u >= a[r]:
+            u -= a[r]
+            r += 1
+        x = [count + step for count, step in zip(x, reactions[r][1], strict=True)]
+        events.append((t, r))
