@@ -183,11 +183,12 @@ def _law_of_moments(result: Moments, name: str, t: int, cells: int) -> _Law:
 
 
 def _law_of_paths(result: Trajectories, name: str, t: int) -> _Law:
-    samples = result[name][:, t].astype(np.float64)
-    counted = np.issubdtype(result.counts.dtype, np.integer)
-    if counted and np.any((samples != np.round(samples)) | (samples < 0)):  # an observable that is no count
+    samples = result[name][:, t]
+    if np.issubdtype(result.counts.dtype, np.integer) and np.any(
+        (samples != np.round(samples)) | (samples < 0)
+    ):  # an observable that is no count
         sd = float(np.std(samples, ddof=1)) if len(samples) > 1 else np.nan
-        return _Law(float(samples.mean()), sd, _NO_CELLS, _NO_CELLS, samples=samples)
+        return _Law(float(samples.mean()), sd, _NO_CELLS, _NO_CELLS, samples=samples)  # an observable that is no count
     marginal = result.marginal(name, t)
     return _Law(marginal.mean, marginal.sd, marginal.p, _log(marginal.p), marginal.negative, samples=samples)
 
@@ -206,11 +207,8 @@ def _law_of_states(result: Distribution, name: str, t: int) -> _Law:
 
 
 def _has_cells(result: Distribution, values: np.ndarray) -> bool:
-    """Counts have integer cells; so has a coordinate of a grid whose values are evenly spaced."""
-    if result.widths is None:
-        return bool(values.min() >= 0 and np.all(values == np.round(values)))
-    steps = np.diff(np.unique(np.round(values, 9)))
-    return bool(steps.size == 0 or np.allclose(steps, steps[0], rtol=1e-6))
+    """A density is put on integer cells; a law of counts must take whole values >= 0."""
+    return result.widths is not None or bool(values.min() >= 0 and np.all(values == np.round(values)))
 
 
 def _log(p: np.ndarray) -> np.ndarray:
@@ -373,7 +371,9 @@ def _both_positive(exact: _Law, law: _Law) -> tuple[np.ndarray, np.ndarray]:
 def _distance_sampling_error(metric: str, exact: _Law, law: _Law) -> _Error:
     """Half a 95 % interval from the paths of either side: a bias, which is upwards, and a fluctuation."""
     if metric == "mass_outside":
-        return _Error() if law.samples is None else _Error(*distances.error_of_sampled_fraction(law.negative, law.n_paths))
+        if law.samples is None or np.issubdtype(law.samples.dtype, np.integer):  # counts are never negative
+            return _Error()
+        return _Error(*distances.error_of_sampled_fraction(law.negative, law.n_paths))
     bias = fluctuation = 0.0
     for this, other in ((exact, law), (law, exact)):
         if this.samples is None:

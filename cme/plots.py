@@ -1,0 +1,270 @@
+"""Figures: marginal laws over each other, paths, moments in time.
+
+Every function returns a `matplotlib.figure.Figure` and touches no global state of matplotlib: show it in a notebook, or save it with
+``figure.savefig(...)``.
+Methods differ in colour (the Okabe-Ito palette, safe for colour-blind readers), and in dash or marker as well.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cme import distances
+from cme.results import Distribution, Marginal, Moments, Trajectories
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Result = Distribution | Trajectories | Moments
+
+_INK, _FILL, _FAINT = "#333333", "#d9d9d9", "#888888"
+_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_MARKERS = ("o", "^", "s", "D", "v", "P")
+
+
+def marginals(
+    reference: Result, /, *, times: Sequence[float] | None = None, species: Sequence[str] | None = None, **others: Result
+) -> "Figure":
+    """Draw the marginal laws of a reference, filled, with those of other results over it.
+
+    Laws are lines; samples are points, each for a bin of counts, with 95 % bars; a result with means alone is a vertical line. The total
+    variation from the reference stands in the corner of its panel, for samples as a 95 % interval (see `cme.compare`).
+
+    Parameters
+    ----------
+    reference
+        Usually the `Distribution` of `fsp` or `stationary`.
+    times
+        Times to draw; by default up to four of the reference's (the last alone if there are more than four species).
+    species
+        Species or observables to draw; by default all species.
+    **others
+        Results by name; a result that lacks a species is left out of that panel.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One row for each species and one column for each time; with one time, the species fill a grid.
+    """
+    names = list(species) if species is not None else list(reference.species)
+    indices = [reference.time_index(time) for time in times] if times is not None else _some_times(len(reference.times), len(names))
+    figure, panels = _panels(len(names), len(indices))
+    styles = _styles(others)
+    solver = str(reference.info.get("solver", "reference"))
+    for panel, (name, t) in zip(panels, [(name, t) for name in names for t in indices], strict=True):
+        time = float(reference.times[t])
+        laws = {other: result for other, result in others.items() if name in (*result.species, *result.observables)}
+        _draw_marginal(panel, reference, name, t, laws, styles, solver)
+        panel.set_title(f"{name},  stationary" if time == math.inf else f"{name},  t = {time:g}", loc="left", fontsize=9)
+    _legend(figure, panels, others)
+    _label_edges(panels, len(indices), "molecules", "probability")
+    return figure
+
+
+def paths(trajectories: Trajectories, /, *, species: Sequence[str] | None = None, n_paths: int = 20) -> "Figure":
+    """Draw some paths, with the mean and a band of one standard deviation over all paths.
+
+    Parameters
+    ----------
+    trajectories
+        With events kept, each path is drawn with every event; otherwise as it was sampled.
+    species
+        Species or observables to draw; by default all species.
+    n_paths
+        How many paths to draw.
+    """
+    names = list(species) if species is not None else list(trajectories.species)
+    figure, panels = _panels(len(names), 1)
+    times = trajectories.times
+    for panel, name in zip(panels, names, strict=True):
+        values = trajectories[name]
+        for m in range(min(n_paths, trajectories.n_paths)):
+            if trajectories.events is not None and trajectories.event_counts is not None and name in trajectories.species:
+                when = np.concatenate([[0.0], trajectories.events[m][0]])
+                what = trajectories.event_counts[m][:, trajectories.species_index(name)]
+                start = trajectories.counts[m, 0, trajectories.species_index(name)] if times[0] == 0 else np.nan
+                panel.step(when, np.concatenate([[start], what]), where="post", color=_COLOURS[1], lw=0.5, alpha=0.5)
+            else:
+                panel.plot(times, values[m], color=_COLOURS[1], lw=0.6, alpha=0.5)
+        mean = values.mean(axis=0)
+        panel.plot(times, mean, color=_INK, lw=1.8, label=f"mean of {trajectories.n_paths} paths")
+        if trajectories.n_paths > 1:
+            sd = values.std(axis=0, ddof=1)
+            panel.fill_between(times, mean - sd, mean + sd, color=_FAINT, alpha=0.25, lw=0, label="± one standard deviation")
+        panel.set_title(name, loc="left", fontsize=9)
+    _legend(figure, panels)
+    _label_edges(panels, 1, "time", "molecules")
+    return figure
+
+
+def moments(reference: Result, /, *, species: Sequence[str] | None = None, **others: Result) -> "Figure":
+    """Draw means in time with bands of one standard deviation: the reference filled, the others as lines between thin lines.
+
+    Parameters
+    ----------
+    reference
+        Any result with several times.
+    species
+        Species to draw; by default all.
+    **others
+        Results by name.
+    """
+    names = list(species) if species is not None else list(reference.species)
+    figure, panels = _panels(len(names), 1)
+    styles = _styles(others)
+    for panel, name in zip(panels, names, strict=True):
+        solver = str(reference.info.get("solver", "reference"))
+        mean, sd = _mean_and_sd(reference, name)
+        panel.plot(reference.times, mean, color=_INK, lw=1.8, label=f"{solver}: mean ± sd")
+        if sd is not None:
+            panel.fill_between(reference.times, mean - sd, mean + sd, color=_FILL, lw=0)
+        for other, result in others.items():
+            if name not in result.species:
+                continue
+            colour, dash, _ = styles[other]
+            mean, sd = _mean_and_sd(result, name)
+            panel.plot(result.times, mean, color=colour, ls=dash, lw=1.6, label=other)
+            if sd is not None:
+                panel.plot(result.times, np.stack([mean - sd, mean + sd], axis=1), color=colour, ls=dash, lw=0.8)
+        panel.set_title(name, loc="left", fontsize=9)
+    _legend(figure, panels)
+    _label_edges(panels, 1, "time", "molecules")
+    return figure
+
+
+# ----------------------------------------------------------------------------------------------------- one panel
+
+
+def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: dict[str, Result], styles: dict, solver: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    exact = reference.marginal(name, t)
+    _fill(panel, exact, solver)
+    left, right = _range(exact)
+    height = exact.p.max()
+    notes = []
+    for other, result in others.items():
+        colour, dash, marker = styles[other]
+        at = result.time_index(float(reference.times[t]))
+        if isinstance(result, Moments) and (result.covariance is None or name in result.observables):
+            panel.axvline(float(result[name][at]), color=colour, ls=dash, lw=1.3, label=f"{other} (mean)", zorder=2)
+            continue
+        law = result.marginal(name, at)
+        if isinstance(result, Trajectories):
+            _points(panel, law, result.n_paths, colour, marker, other)
+            variation = _interval(exact, law, result.n_paths)
+        else:
+            first = 1 if law.negative > 1e-3 else 0  # the lowest cell then holds what lies below zero: no point of the curve
+            panel.plot(np.arange(first, len(law.p)), law.p[first:], color=colour, ls=dash, lw=1.6, label=other, zorder=4)
+            variation = _short(distances.total_variation(exact.p, law.p))
+            height = max(height, min(law.p[first:].max(initial=0), 1.6 * height))
+        low, high = _range(law)
+        left, right = min(left, low), max(right, high)
+        notes.append((f"{other}  {variation}", colour))
+    for line, (text, colour) in enumerate([("total variation", _FAINT), *notes] if notes else []):
+        panel.text(1, 0.99 - 0.08 * line, text, transform=panel.transAxes, ha="right", va="top", fontsize=6.5, color=colour)
+    panel.set_xlim(left - 0.5, right + 0.5)
+    panel.set_ylim(0, 1.08 * height)
+    if right - left < 12:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _fill(panel: "Axes", law: Marginal, solver: str) -> None:
+    """The law as steps over the cells [n - 1/2, n + 1/2)."""
+    edges = np.arange(len(law.p) + 1) - 0.5
+    panel.stairs(law.p, edges, fill=True, color=_FILL, label=solver, zorder=1)
+    panel.stairs(law.p, edges, color=_FAINT, lw=0.7, zorder=1.5)
+
+
+def _points(panel: "Axes", law: Marginal, n_paths: int, colour: str, marker: str, label: str) -> None:
+    """A sample as the mean over bins wide enough to hold many paths, with 95 % bars."""
+    left, right = _range(law)
+    width = max(1, math.ceil((right - left) / min(40, 4 * np.cbrt(n_paths))))
+    bins = np.arange(0, len(law.p), width)
+    mass = np.add.reduceat(law.p, bins)
+    centre, seen = bins + (width - 1) / 2, mass > 0
+    bar = 1.96 * np.sqrt(mass * (1 - np.minimum(mass, 1)) / n_paths) / width
+    panel.errorbar(
+        centre[seen], mass[seen] / width, yerr=bar[seen], fmt=marker, ms=3.2, mfc="white", mec=colour, mew=0.9,
+        ecolor=colour, elinewidth=0.7, label=label, zorder=3,
+    )  # fmt: skip
+
+
+def _interval(exact: Marginal, law: Marginal, n_paths: int) -> str:
+    value = distances.total_variation(exact.p, law.p)
+    bias, fluctuation = distances.sampled_total_variation((exact.p, law.p), n_paths)
+    return f"{_short(max(value - bias - fluctuation, 0))} to {_short(min(value + fluctuation, 1))}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.0995 else f"{value:.1g}"
+
+
+def _range(law: Marginal) -> tuple[float, float]:
+    """Where all but a thousandth of the law is, with a little room."""
+    total = np.cumsum(law.p)
+    left = int(np.searchsorted(total, 5e-4 * total[-1]))
+    right = int(np.searchsorted(total, (1 - 5e-4) * total[-1]))
+    room = 0.04 * (right - left)
+    return max(left - room, 0), right + room
+
+
+def _mean_and_sd(result: Result, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    s, sd = result.species_index(name), result.sd()
+    return result.mean()[:, s], None if sd is None else sd[:, s]
+
+
+# ------------------------------------------------------------------------------------------------------- layout
+
+
+def _some_times(n_times: int, n_species: int) -> list[int]:
+    """Up to four times, evenly, with the last; the last alone for many species."""
+    if n_species > 4:
+        return [n_times - 1]
+    return sorted({round(i) for i in np.linspace(0, n_times - 1, min(n_times, 4))})
+
+
+def _styles(others: dict[str, Result]) -> dict[str, tuple]:
+    return {other: (_COLOURS[i % len(_COLOURS)], _DASHES[i % len(_DASHES)], _MARKERS[i % len(_MARKERS)]) for i, other in enumerate(others)}
+
+
+def _panels(n_rows: int, n_columns: int) -> tuple["Figure", list["Axes"]]:
+    from matplotlib.figure import Figure
+
+    count = n_rows * n_columns
+    columns = n_columns if n_columns > 1 else min(count, max(1, math.ceil(math.sqrt(count))) if count > 3 else count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(3.1 * columns, 5.0) + 0.4, 2.4 * rows + 0.7), dpi=150, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    panels = list(grid.ravel())
+    for extra in panels[count:]:
+        extra.set_axis_off()
+    for panel in panels[:count]:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.spines[["left", "bottom"]].set_color(_FAINT)
+        panel.tick_params(labelsize=7.5, color=_FAINT)
+    return figure, panels[:count]
+
+
+def _legend(figure: "Figure", panels: list["Axes"], others: Iterable[str] = ()) -> None:
+    """One legend above all panels, each name once: the reference, then the others in order."""
+    order = {other: i for i, other in enumerate(others)}
+    handles: dict[str, Artist] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    handles = {label: handles[label] for label in sorted(handles, key=lambda label: order.get(label.removesuffix(" (mean)"), -1))}
+    figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=len(handles), frameon=False, fontsize=8)
+
+
+def _label_edges(panels: list["Axes"], n_columns: int, x: str, y: str) -> None:
+    for panel in panels:
+        spec = panel.get_subplotspec()
+        if spec is not None and spec.is_first_col():
+            panel.set_ylabel(y, fontsize=8)
+        panel.set_xlabel(x, fontsize=8)
