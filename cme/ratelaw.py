@@ -172,7 +172,8 @@ class _Parser:
         while position < end:
             match = _TOKEN.match(text, position)
             if match is None:
-                raise self.error(f"unexpected {text[position:].lstrip()[:1]!r}", position)
+                position = len(text) - len(text[position:].lstrip())
+                raise self.error(f"unexpected {text[position]!r}", position)
             kind = match.lastgroup or "op"
             self.tokens.append((kind, match[kind], match.start(kind)))
             position = match.end()
@@ -451,7 +452,7 @@ def differentiate(expr: Expr, name: str) -> Expr:
     Examples
     --------
     >>> to_infix(differentiate(parse("k/(K + X)^2"), "X"))
-    '-k*2*(K + X)/((K + X)^2)^2'
+    '-(2*k*(K + X))/((K + X)^2)^2'
     """
     return simplify(_differentiate(expr, name))
 

@@ -68,6 +68,7 @@ class _Reader:
         self.species = {item.getId(): item for item in items(self.model, "Species")}
         self.parameters = {item.getId(): item for item in items(self.model, "Parameter")}
         self.reactions = items(self.model, "Reaction")
+        self.references = [item for each in self.reactions for side in ("Reactant", "Product") for item in items(each, side)]
         self.definitions = {item.getId(): item for item in items(self.model, "FunctionDefinition")}
         self.bodies: dict[str, tuple[int, Expr]] = {}  # function definitions that have been read: number of arguments, body
         self.scope: dict[str, Expr] = {}  # what an identifier stands for in a formula
@@ -87,10 +88,12 @@ class _Reader:
         reactions = [self.read_reaction(reaction) for reaction in self.reactions]
         self.read_initial()
         used = self.used_names(reactions)
-        self.rules |= {r.name: r.propensity for r in reactions if r.name in used}  # a formula may use the rate of a reaction
-        for parameter in self.parameters.values():
-            if parameter.getId() in used and parameter.getId() not in self.initial:
-                self.refuse(parameter, f"parameter {parameter.getId()!r} has no value")
+        for item, reaction in zip(self.reactions, reactions, strict=True):
+            if item.getId() in used:  # a formula may use the rate of a reaction
+                self.rules[item.getId()] = reaction.propensity
+        for each, parameter in self.parameters.items():
+            if each in used and each not in self.initial and each not in self.rules:
+                self.refuse(parameter, f"parameter {each!r} has no value")
         self.raise_problems()
         values = self.initial_values()
         self.raise_problems()
@@ -100,7 +103,7 @@ class _Reader:
                 species=tuple(self.make_species(self.species[each]) for each in states),
                 reactions=tuple(reactions),
                 initial=Initial((tuple(values[each] for each in states),)),
-                parameters=Values({each: values[each] for each in self.parameters if each in values} | self.local_values),
+                parameters=Values({each: values[each] for each in self.parameters if each in self.initial} | self.local_values),
                 compartments=Values({each: values[each] for each, c in self.compartments.items() if annotation(c, "nowhere") is None}),
                 rules=tuple(Rule(variable, formula) for variable, formula in self.rules.items()),
                 name=name or self.model.getName() or self.model.getId() or "network",
@@ -118,11 +121,11 @@ class _Reader:
     def check_identifiers(self) -> None:
         """Refuse identifiers that are used twice, and species in compartments that do not exist."""
         seen: set[str] = set()
-        for kind in ("Compartment", "Species", "Parameter", "Reaction", "FunctionDefinition"):
-            for item in items(self.model, kind):
-                if item.getId() in seen:
-                    self.refuse(item, f"the identifier {item.getId()!r} is used twice")
-                seen.add(item.getId())
+        everything = [item for kind in ("Compartment", "Species", "Parameter", "FunctionDefinition") for item in items(self.model, kind)]
+        for item in (*everything, *self.reactions, *(reference for reference in self.references if reference.isSetId())):
+            if item.getId() in seen:
+                self.refuse(item, f"the identifier {item.getId()!r} is used twice")
+            seen.add(item.getId())
         for each, species in self.species.items():
             if species.getCompartment() not in self.compartments:
                 self.refuse(species, f"species {each!r} is in compartment {species.getCompartment()!r}, which does not exist")
@@ -133,10 +136,7 @@ class _Reader:
     def define_scope(self) -> None:
         for each in (*self.compartments, *self.parameters, *(reaction.getId() for reaction in self.reactions)):
             self.scope[each] = Symbol(each)
-        for reaction in self.reactions:
-            for reference in (*items(reaction, "Reactant"), *items(reaction, "Product")):
-                if reference.isSetId():
-                    self.scope[reference.getId()] = Number(reference.getStoichiometry())
+        self.scope |= {item.getId(): Number(item.getStoichiometry()) for item in self.references if item.isSetId()}
         for each, species in self.species.items():
             self.scope[each] = Apply("/", (Symbol(each), Symbol(species.getCompartment()))) if self.is_concentration(each) else Symbol(each)
 
@@ -174,11 +174,12 @@ class _Reader:
             if definition is None:
                 known = name in self.taken
                 raise ModelError(f"function {name!r} {'calls itself, directly or through others' if known else 'is not defined'}")
-            math = definition.getMath()
             arity = definition.getNumArguments()
             scope = {definition.getArgument(i).getName(): Symbol(f"${i}") for i in range(arity)}
             try:
-                self.bodies[name] = arity, mathml.read(math.getChild(arity), scope, self.call)
+                if definition.getBody() is None:
+                    raise ModelError("it has no formula")
+                self.bodies[name] = arity, mathml.read(definition.getBody(), scope, self.call)
             except ModelError as error:
                 self.refuse(definition, f"function definition {name!r}: {error}")
                 self.bodies[name] = arity, ratelaw.ZERO

@@ -22,9 +22,10 @@ def open_document(source: str | os.PathLike) -> tuple[Any, str]:
         label = str(path)
         _check_xml(path.read_bytes(), label)
         document = libsbml.readSBMLFromFile(str(path))
+    harmless = (libsbml.MissingXMLEncoding, libsbml.IncorrectOrderInModel)  # everything is read all the same
     for i in range(document.getNumErrors()):
         error = document.getError(i)
-        if error.getSeverity() < libsbml.LIBSBML_SEV_ERROR or error.getErrorId() == libsbml.MissingXMLEncoding:
+        if error.getSeverity() < libsbml.LIBSBML_SEV_ERROR or error.getErrorId() in harmless:
             continue
         message = " ".join(error.getMessage().split())
         if len(message) > 240:
@@ -46,8 +47,8 @@ def _check_xml(data: bytes, label: str) -> None:
     def start(tag, attributes):
         nonlocal depth
         depth += 1
-        if depth > 4 * MAX_DEPTH:
-            raise ModelError(f"{label}, line {parser.CurrentLineNumber}: elements are nested more than {4 * MAX_DEPTH} levels deep")
+        if depth > 5 * MAX_DEPTH:
+            raise ModelError(f"{label}, line {parser.CurrentLineNumber}: elements are nested more than {5 * MAX_DEPTH} levels deep")
 
     def end(tag):
         nonlocal depth

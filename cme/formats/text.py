@@ -190,10 +190,10 @@ def _finish(draft: _Draft, name: str | None, source: str) -> Network:
     formulas += [rule.formula for rule in draft.rules.values()]
     constants = {**draft.assigned, **draft.compartments}
     used = set().union(*(ratelaw.names(f) for f in [*formulas, *(formula for formula, _ in constants.values())]))
-    for variable, (_, place) in draft.assigned.items():
-        if variable not in used and variable not in draft.species:
-            species = ", ".join(draft.species)
-            raise ModelError(f"{place}: {variable!r} is assigned but nothing uses it; the species are {species}")
+    for variable, (_, place) in draft.assigned.items():  # a spare parameter is harmless, a species in the wrong case is a slip
+        slips = [species for species in draft.species if species.lower() == variable.lower()]
+        if variable not in used and variable not in draft.species and slips:
+            raise ModelError(f"{place}: {variable!r} is assigned but nothing uses it; did you mean the species {slips[0]!r}?")
     values: dict[str, float] = {}
 
     def value(variable: str, trail: tuple[str, ...] = ()) -> float:
