@@ -31,7 +31,8 @@ _ARROW = re.compile(r"<->|->|=>")
 _TERM = re.compile(rf"(?:(\d+)\s*\*?\s*)?(\$?)({_NAME})")
 _LABEL = re.compile(rf"({_NAME})\s*:(?!=)")
 _ASSIGN = re.compile(rf"({_NAME})\s*(:?=)(?![=>])\s*(.*)", re.DOTALL)
-_SPECIES = re.compile(rf"species\s+((?:\$?{_NAME}\s*,?\s*)+?)(?:\s+in\s+({_NAME}))?")
+_ITEM = rf"\$?(?!in\b){_NAME}"
+_SPECIES = re.compile(rf"species\s+((?:{_ITEM}[\s,]+)*{_ITEM})(?:\s+in\s+({_NAME}))?")
 _COMPARTMENT = re.compile(rf"compartment\s+({_NAME})\s*=\s*(.*)", re.DOTALL)
 
 
@@ -190,10 +191,11 @@ def _finish(draft: _Draft, name: str | None, source: str) -> Network:
     formulas += [rule.formula for rule in draft.rules.values()]
     constants = {**draft.assigned, **draft.compartments}
     used = set().union(*(ratelaw.names(f) for f in [*formulas, *(formula for formula, _ in constants.values())]))
+    spelled = {species.lower(): species for species in draft.species}
     for variable, (_, place) in draft.assigned.items():  # a spare parameter is harmless, a species in the wrong case is a slip
-        slips = [species for species in draft.species if species.lower() == variable.lower()]
-        if variable not in used and variable not in draft.species and slips:
-            raise ModelError(f"{place}: {variable!r} is assigned but nothing uses it; did you mean the species {slips[0]!r}?")
+        meant = spelled.get(variable.lower())
+        if variable not in used and variable not in draft.species and meant:
+            raise ModelError(f"{place}: {variable!r} is assigned but nothing uses it; did you mean the species {meant!r}?")
     values: dict[str, float] = {}
 
     def value(variable: str, trail: tuple[str, ...] = ()) -> float:
@@ -202,10 +204,10 @@ def _finish(draft: _Draft, name: str | None, source: str) -> Network:
         if variable not in values:
             formula, place = constants[variable]
             for needed in sorted(ratelaw.names(formula) - set(ratelaw.CONSTANTS)):
-                if needed not in constants:
-                    raise ModelError(f"{place}: {variable!r} uses {needed!r}, which has no value (use ':=' for a rule in terms of species)")
                 if needed in draft.species:
                     raise ModelError(f"{place}: {variable!r} uses the species {needed!r}; write '{variable} := ...' to follow the species")
+                if needed not in constants:
+                    raise ModelError(f"{place}: {variable!r} uses {needed!r}, which has no value; write '{needed} = ...'")
             known = {needed: value(needed, (*trail, variable)) for needed in ratelaw.names(formula) if needed in constants}
             values[variable] = float(ratelaw.evaluate(formula, {**ratelaw.CONSTANTS, **known}))
         return values[variable]

@@ -133,9 +133,9 @@ def unary(code, a):
     if code == _ABS:
         return abs(a)
     if code == _FLOOR:
-        return float(math.floor(a))
+        return np.floor(a)  # math.floor goes through int64
     if code == _CEIL:
-        return float(math.ceil(a))
+        return np.ceil(a)
     if code == _FACTORIAL:
         return math.gamma(a + 1.0)
     if code == _SIN:

@@ -1,0 +1,100 @@
+"""Reaction text: what it may say, and what is refused with its line."""
+
+import pytest
+
+import cme
+from cme.network import MassAction, Species
+from cme.ratelaw import parse as formula
+
+EVERYTHING = """
+model example                       # the name
+compartment cell = 2*1.5
+species P, $S in cell
+transcription: 0 -> M @ k1
+translation:   M -> M + P @ k2;  M -> 0 @ 0.5
+2 P <-> D @ kf, max(kr, 0)
+0 => M @ a/(1 + (P/K)^2)
+$F + S -> P @ 1e-3
+k1 = 50;  k2 = 2*k1;  kf = 1; kr = 2; a = 1; K = 3
+M = 100; S = k1/2
+total := P + 2*D
+"""
+
+
+def test_everything_at_once():
+    n = cme.parse(EVERYTHING)
+    assert n.name == "example"
+    assert n.species == (Species("P", "cell"), Species("S", "cell", True), Species("M"), Species("D"), Species("F", None, True))
+    assert [r.name for r in n.reactions] == ["transcription", "translation", "r3", "r4_forward", "r4_backward", "r6", "r7"]
+    assert dict(n.parameters) == {"k1": 50, "k2": 100, "kf": 1, "kr": 2, "a": 1, "K": 3}
+    assert dict(n.compartments) == {"cell": 3}
+    assert n.initial.states == ((0, 25, 100, 0, 0),)
+    assert n.observables == ("total",)
+    laws = {r.name: r.law for r in n.reactions}
+    assert laws["transcription"] == MassAction(formula("k1"))
+    assert formula("a/(1 + (P/K)^2)") in laws.values()
+
+
+def test_reversible_reactions_become_two():
+    n = cme.parse("bind: 2 A <-> B @ f, max(g, 1); f = 1; g = 2")
+    assert [(r.name, str(r)) for r in n.reactions] == [("bind_forward", "2 A -> B"), ("bind_backward", "B -> 2 A")]
+    assert [n.formula(r) for r in (0, 1)] == ["f*A*(A - 1)/2", "max(g, 1)*B"]
+
+
+@pytest.mark.parametrize("text", ["A+A->0 @ 1", "2A -> 0 @ 1", "2*A -> 0 @ 1", "2 A->0@1", "A + A -> 0 @ 1 # both", "  2 A -> @ 1"])
+def test_ways_to_write_two_molecules(text):
+    n = cme.parse(text)
+    assert n.reactions[0].reactants == (("A", 2),)
+    assert n.reactions[0].products == ()
+
+
+def test_the_convention_holds_for_the_whole_text():
+    first, last = cme.parse("convention falling; 2 A -> 0 @ 1"), cme.parse("2 A -> 0 @ 1; convention falling")
+    assert first == last
+    assert first.formula(0) == "1*A*(A - 1)"
+    assert cme.parse("2 A -> 0 @ 1").formula(0) == "1*A*(A - 1)/2"
+
+
+def test_name_beats_the_model_line():
+    assert cme.parse("model a; X -> 0 @ 1", name="b").name == "b"
+
+
+def test_a_zero_coefficient_declares_a_species():
+    n = cme.parse("0 A + B -> 0 @ 1")
+    assert n.species_names == ("A", "B")
+    assert n.reactions[0].reactants == (("B", 1),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "reaction text holds no reaction; write for example 'A \\+ B -> C @ 0.1'"),
+        ("A -> B", "reaction text, line 1: the reaction 'A -> B' has no '@'"),
+        ("A -> 0 @ 1\nB ->> C @ 1", "reaction text, line 2: cannot read '> C' as a species"),
+        ("A + 1.5 B -> C @ 1", "cannot read '1.5 B' as a species with an optional whole-number factor"),
+        ("A -> B @", "line 1: a formula is empty"),
+        ("A -> B @ k*(", "line 1: cannot read the formula"),
+        ("A -> B @ k", "the rate law of reaction 'r1' uses 'k', which is not defined"),
+        ("A -> B @ k; k = 1; k = 2", "line 1: 'k' is assigned twice"),
+        ("A -> B @ 1\n\na = 1", "line 3: 'a' is assigned but nothing uses it; did you mean the species 'A'?"),
+        ("A -> B @ k; k = 2*q", "'k' uses 'q', which has no value"),
+        ("A -> B @ k; k = 2*A", "'k' uses the species 'A'; write 'k := ...' to follow the species"),
+        ("A -> B @ k; k = 2*k2; k2 = k", "is defined by itself"),
+        ("A <-> B @ 1", "the reversible reaction 'A <-> B @ 1' needs two rate constants"),
+        ("A -> B @ 1; A = -3", "species 'A' starts at -3; an initial count must be finite and >= 0"),
+        ("A -> B @ 1; convention molar", "cannot read 'convention molar'; write 'convention combinations'"),
+        ("A -> B @ 1; hello world", "cannot read 'hello world'; expected a reaction"),
+        ("r: A -> B @ 1; r: B -> A @ 1", "two reactions are named 'r'"),
+        ("A -> B @ 1; species A in cell", "species 'A' is in compartment 'cell', which does not exist"),
+        ("A -> B @ 2*B", "the rate constant of reaction 'r1' uses B; mass action multiplies by its reactants itself"),
+        ("A -> B @ 1; y := A + z", "the rule for 'y' uses 'z', which is not defined"),
+    ],
+)
+def test_refusals(text, message):
+    with pytest.raises(cme.ModelError, match=message):
+        cme.parse(text)
+
+
+def test_the_source_is_named():
+    with pytest.raises(cme.ModelError, match=r"model\.txt, line 2: a formula is empty"):
+        cme.parse("A -> B @ 1\nB -> A @", source="model.txt")
