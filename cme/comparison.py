@@ -235,7 +235,7 @@ def _row(metric: str, value: float, errors: list[_Error], least: float = -np.inf
 def _moment_rows(law: _Law) -> Iterator[tuple]:
     """Mean, standard deviation and Fano factor, each with its errors in the order of SOURCES."""
     least, most = law.span
-    down, up = max(-least, 0.0), max(most, 0.0)
+    down, up = max(0.0, -least), max(0.0, most)
     variance, far = law.sd**2, max(most - law.mean, law.mean - least) ** 2
     mean_errors = [_Error(law.lost * down, law.lost * up), _Error(*2 * (law.integration * max(down, up),))]
     yield _row("mean", law.mean, [_sampling_error(law, "mean"), *mean_errors, _moment_grid_error(law, _MOMENTS["mean"])])
@@ -355,7 +355,9 @@ def _missing_mass_error(metric: str, exact: _Law, law: _Law, of_exact: float, of
 
 def _missing_mass_in_kl(exact: _Law, law: _Law, of_exact: float, of_law: float) -> float:
     p, log_q = _both_positive(exact, law)
-    half = of_law + float(p @ np.log1p(of_law * np.exp(-log_q)))
+    half = 0.0
+    if of_law > 0:
+        half += of_law + float(p @ (np.logaddexp(log_q, np.log(of_law)) - log_q))
     if of_exact > 0:  # -x log x bounds what is added below (log-sum inequality); the largest ratio is taken for what is added above
         half += of_exact * (1 - np.log(min(of_exact, 1.0)) + float(np.abs(np.log(p) - log_q).max(initial=0.0)))
     return half

@@ -22,7 +22,8 @@ _HEADS = {
 def show_comparison(table: "pd.DataFrame", *, file: TextIO | None = None) -> None:
     """Print the table of `cme.compare` wide: a row for each time, species and method, then the verdict and the error budget.
 
-    A number is shown with its error, ``12.03±0.09``, or ``0.02 [0, 0.04]`` where the sides differ; without one all its digits hold.
+    A number is shown with its error, ``12.03±0.09``, or ``0.02 [0, 0.04]`` where the sides differ. Where the error is below a thousandth,
+    only digits that hold are shown.
     Metrics that no method has, and negative mass where there is none, get no column. On a terminal the table is set by rich.
     """
     metrics = [metric for metric in _HEADS if (table.metric == metric).any()]
@@ -52,8 +53,8 @@ def with_error(value: float, lo: float, hi: float, digits: int = 6) -> str:
 
     Examples
     --------
-    >>> with_error(12.0312, 11.9412, 12.1212), with_error(0.0213, 0.0, 0.0304), with_error(316.59168, 316.59167, 316.59169)
-    ('12.03±0.09', '0.021 [0, 0.03]', '316.592')
+    >>> with_error(12.0312, 11.9412, 12.1212), with_error(0.0213, 0.0, 0.0304), with_error(316.59168, 316.5906, 316.5927)
+    ('12.03±0.09', '0.021 [0, 0.03]', '316.59')
     """
     if math.isnan(value):
         return "-"
@@ -61,8 +62,9 @@ def with_error(value: float, lo: float, hi: float, digits: int = 6) -> str:
     if math.isinf(value) or not (math.isfinite(below) and math.isfinite(above)):
         return f"{value:.3g} [{lo:.2g}, {hi:.2g}]"
     half = max(below, above)
-    if half <= (0.5 * 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1) if value else 0):
-        return f"{value:.{digits}g}"
+    if half <= 1e-3 * abs(value):  # write only digits that hold
+        sure = math.floor(-math.log10(2 * half)) if half else 300
+        return f"{value:.{min(digits, sure + 1 + math.floor(math.log10(abs(value))))}g}" if value else "0"
     decimals = -math.floor(math.log10(half)) + (1 if f"{half:e}"[0] in "12" else 0)
     if min(below, above) > 0.8 * half and 1e-4 < abs(value) < 1e6:
         return f"{round(value, decimals):.{max(decimals, 0)}f}±{round(half, decimals):.{max(decimals, 0)}f}"
@@ -146,7 +148,7 @@ class Output:
             return [draft.replace(self.folder / draft.name) for draft in drafts]
 
     def discard(self) -> None:
-        """Remove the folders that were made for this, if nothing is in them."""
+        """Remove the folders that were made for this, where nothing was written into them."""
         for path in self._made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()

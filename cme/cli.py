@@ -1,0 +1,363 @@
+"""The command ``cme``: models, info, ssa, fsp, stationary, compare.
+
+Exit codes: 0 done, 1 failed (one line on standard error says why), 2 the command line is wrong, 130 interrupted. Files are written
+whole or not at all. Solvers, pandas and the rest are imported inside the commands, so that ``cme --help`` answers at once.
+"""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from cme.network import Network
+    from cme.report import Output
+
+app = typer.Typer(
+    help="The chemical master equation of a reaction network, exactly and by its diffusion approximations, and how far apart they are.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+METHODS = ("ssa", "langevin", "fokker_planck", "lna", "rate_equations")
+
+Model = Annotated[str, typer.Argument(help="A shelf model (see 'cme models'), an SBML file (.xml), or a file of reaction text.")]
+Times = Annotated[
+    str,
+    typer.Option(help="Times in the model's unit: numbers and ranges start:stop:step (stop included), with commas, such as 0,1,5:20:5."),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the random paths; by default a fresh one, which is reported.")]
+Paths = Annotated[int, typer.Option("--n-paths", min=1, help="Number of random paths.")]
+Tol = Annotated[float, typer.Option(help="Error allowed in the exact answer, in the 1-norm over all states.")]
+States = Annotated[int, typer.Option("--max-states", min=1, help="Give up when more states than this are needed.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the table as CSV and Parquet and a figure as PNG.")]
+Json = Annotated[bool, typer.Option("--json", help='Print JSON on standard output, and nothing else there (nan is null, inf is "inf").')]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No table, no notes, no progress bar.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter or a volume; may be repeated.")]
+Initials = Annotated[list[str] | None, typer.Option("--initial", metavar="NAME=COUNT", help="Change an initial count; may be repeated.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+# ------------------------------------------------------------------------------------------------------- commands
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"cme {version('cme-networks')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """List the models on the shelf."""
+    with _errors():
+        from cme import catalogue
+        from cme.report import show_table
+
+        shelf = catalogue()
+        if json:
+            _print_json(shelf.to_dict("records"))
+        else:
+            columns = ["name", "title", "species", "reactions"]
+            show_table(columns, [[str(cell) for cell in row] for row in shelf[columns].itertuples(index=False)], left=2)
+
+
+@app.command()
+def info(model: Model, json: Json = False, set_: Sets = None, initial: Initials = None) -> None:
+    """Show a model: its reactions with their propensities, its conservation laws, its deficiency."""
+    with _errors():
+        from cme import graphs
+
+        network = _network(model, set_, initial)
+        sums, deficiency = graphs.conserved_sums(network), graphs.deficiency(network)
+        reversible = graphs.is_weakly_reversible(network)
+        n_free = len(network.species) - len(sums)
+        if json:
+            reactions = [{"name": r.name, "reaction": str(r), "propensity": network.formula(i)} for i, r in enumerate(network.reactions)]
+            found: dict[str, Any] = {"name": network.name, "species": list(network.species_names), "reactions": reactions}
+            found |= {"parameters": dict(network.parameters), "compartments": dict(network.compartments)}
+            found |= {"conserved": sums, "independent_species": n_free, "deficiency": deficiency, "weakly_reversible": reversible}
+            _print_json(found)
+            return
+        print(network)
+        print(f"  conserved: {'; '.join(sums) or 'nothing'}  ({n_free} independent species)")
+        print(f"  deficiency {deficiency}, {'weakly reversible' if reversible else 'not weakly reversible'}")
+
+
+@app.command()
+def ssa(
+    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 1000, out: Out = None, json: Json = False,
+    quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Simulate exact random paths (Gillespie)."""
+    with _errors(), _output(out) as output:
+        import cme
+
+        when, network = _times(times), _network(model, set_, initial)
+        result = cme.ssa(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
+        _finish("ssa", result, cme.compare(result), result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
+
+
+@app.command()
+def fsp(
+    model: Model, times: Times = "1,2,5,10", tol: Tol = 1e-6, max_states: States = 1_000_000, out: Out = None, json: Json = False,
+    quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Solve the master equation with a certified error (finite state projection)."""
+    with _errors(), _output(out) as output:
+        import cme
+
+        when, network = _times(times), _network(model, set_, initial)
+        result = cme.fsp(network, when, tol=tol, max_states=max_states, progress=_progress(quiet))
+        _finish("fsp", result, cme.compare(result), result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
+
+
+@app.command()
+def stationary(
+    model: Model, tol: Tol = 1e-6, max_states: States = 1_000_000, out: Out = None, json: Json = False, quiet: Quiet = False,
+    set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Find the stationary law of the master equation."""
+    with _errors(), _output(out) as output:
+        import cme
+
+        network = _network(model, set_, initial)
+        result = cme.stationary(network, tol=tol, max_states=max_states, progress=_progress(quiet))
+        _finish("stationary", result, cme.compare(result), result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
+
+
+@app.command()
+def compare(
+    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 5000, tol: Tol = 1e-6, max_states: States = 1_000_000,
+    methods: Annotated[str, typer.Option(help=f"Any of {','.join(METHODS)}, with commas; by default all that can be used.")] = "",
+    out: Out = None, json: Json = False, quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Compare the diffusion approximations with the exact answer.
+
+    The reference is fsp, or with --times inf the stationary law. A method that can't be used on the model is left out with a note, or,
+    if it was asked for by name, is an error.
+    """
+    with _errors(), _output(out) as output:
+        import cme
+
+        when, chosen = _times(times, infinity=True), _methods(methods)
+        network = _network(model, set_, initial)
+        show, steady = _progress(quiet), math.isinf(when[0])
+        if steady:
+            exact = cme.stationary(network, tol=tol, max_states=max_states, progress=show)
+        else:
+            exact = cme.fsp(network, when, tol=tol, max_states=max_states, progress=show)
+        seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
+        solvers: dict[str, Callable] = {
+            "ssa": lambda: cme.ssa(network, when, n_paths=n_paths, seed=seed, progress=show),
+            "langevin": lambda: cme.langevin(network, when, n_paths=n_paths, seed=seed + 1, progress=show),  # paths of its own
+            "fokker_planck": lambda: cme.fokker_planck(network, when, progress=show),
+            "lna": lambda: cme.lna(network, when),
+            "rate_equations": lambda: cme.rate_equations(network, when),
+        }
+        results = {}
+        for method in chosen:
+            try:
+                results[method] = solvers[method]()
+            except (ValueError, RuntimeError) as error:  # ModelError and ConvergenceError among them
+                if methods:
+                    raise
+                _note(f"{method} is left out: {_one_line(error)}", quiet)
+        table = cme.compare(exact, **results)
+        laws = {method: result for method, result in results.items() if method != "rate_equations"}
+        _finish("compare", exact, table, table, lambda: cme.plots.marginals(exact, **laws), output, json, quiet)
+
+
+# ------------------------------------------------------------------------------------------------ the command line
+
+
+def _times(text: str, infinity: bool = False) -> "np.ndarray":
+    """Read ``0,1,5`` and ``start:stop:step``; the stop is included where a step lands on it."""
+    import numpy as np
+
+    from cme.arguments import check_times
+
+    times: list[float] = []
+    try:
+        for item in text.split(","):
+            numbers = [float(number) for number in item.split(":")]
+            if len(numbers) == 1:
+                times += numbers
+                continue
+            start, stop, step = numbers
+            if not (step > 0 and stop >= start and (stop - start) / step < 1e6):
+                raise ValueError
+            times += [start + i * step for i in range(math.floor((stop - start) / step * (1 + 1e-12) + 1e-9) + 1)]
+    except ValueError:
+        _usage(f"--times {text!r} can't be read; write numbers and ranges start:stop:step, such as 0,1,5:20:5")
+    try:
+        return check_times(np.array(times), infinity=infinity)
+    except ValueError as error:
+        _usage(f"--times {text!r}: {error}")
+
+
+def _methods(text: str) -> list[str]:
+    chosen = [name.strip() for name in text.split(",")] if text else list(METHODS)
+    for name in chosen:
+        if name not in METHODS:
+            _usage(f"--methods: there is no method {name!r}; there are {', '.join(METHODS)}")
+    return chosen
+
+
+def _network(model: str, sets: list[str] | None, initials: list[str] | None) -> "Network":
+    """Read the model and change it as asked."""
+    parameters, counts = _assignments("--set", sets), _assignments("--initial", initials)
+    from cme import load
+
+    network = load(model)
+    if parameters:
+        network = network.with_parameters(**parameters)
+    return network.with_initial(counts) if counts else network
+
+
+def _assignments(option: str, texts: list[str] | None) -> dict[str, float]:
+    found = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            _usage(f"{option} {text!r} can't be read; write {option} NAME=NUMBER")
+    return found
+
+
+def _progress(quiet: bool) -> bool | None:
+    return False if quiet else None
+
+
+# ---------------------------------------------------------------------------------------------------------- answers
+
+
+@contextmanager
+def _output(folder: Path | None) -> "Iterator[Output | None]":
+    """The folder for the files, tried out before the long work, and the libraries that will write them."""
+    if folder is None:
+        yield None
+        return
+    from importlib.util import find_spec
+
+    from cme.report import Output
+
+    for library, extra in (("matplotlib", "plots"), ("pyarrow", "files")):
+        if find_spec(library) is None:
+            raise ValueError(f"--out writes PNG and Parquet files, and {library} is not installed; pip install 'cme-networks[{extra}]'")
+    output = Output(folder)
+    try:
+        yield output
+    finally:
+        output.discard()
+
+
+def _finish(
+    command: str, result: Any, table: "pd.DataFrame", frame: "pd.DataFrame", draw: Callable[[], "Figure"], output: "Output | None",
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Write the frame and the figure, then print the table of `cme.compare`: moments, and distances where there are any."""
+    written = []
+    if output is not None:
+        files: dict[str, Callable[[Path], object]] = {
+            f"{command}.csv": lambda path: frame.to_csv(path, index=False),
+            f"{command}.parquet": lambda path: frame.to_parquet(path, index=False),
+            f"{command}.png": lambda path: draw().savefig(path),
+        }
+        written = output.write(files)
+    results = table.attrs["results"]
+    if as_json:
+        _print_json({"command": command, "reference": table.attrs["reference"], "results": results, "table": table.to_dict("records")})
+    elif not quiet:
+        from cme.report import show_comparison
+
+        print(result)
+        show_comparison(table)
+        seeds = [f"{name} {found['seed']}" for name, found in results.items() if "seed" in found]
+        if seeds:
+            print(f"seeds: {', '.join(seeds)}")
+    if written:
+        _note(f"wrote {', '.join(map(str, written))}", quiet)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(_strict(value), indent=1))
+
+
+def _strict(value: Any) -> Any:
+    """JSON knows no nan and no infinity: null, and the word."""
+    if isinstance(value, dict):
+        return {str(key): _strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def _note(text: str, quiet: bool) -> None:
+    if not quiet:
+        print(text, file=sys.stderr)
+
+
+# ----------------------------------------------------------------------------------------------------------- errors
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn what may go wrong into one line on standard error and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from None
+    except KeyboardInterrupt:
+        print("interrupted; no file was written", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except (ValueError, RuntimeError, OSError, MemoryError, KeyError) as error:
+        if isinstance(error, typer.Exit):
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _usage(text: str) -> NoReturn:
+    print(f"error: {text}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {str(error.filename)!r}"
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__
