@@ -23,6 +23,7 @@ FULL = 4
 CANCELLED = 5
 OVERFLOW = 6
 STALLED = 7
+UNSETTLED = 8
 
 
 def describe_state(species, state):

@@ -12,8 +12,8 @@ _LOOK = 0.1  # seconds between two looks at the counters
 Task = Callable[[int, int, np.ndarray, np.ndarray], None]
 
 
-def run_chunks(task: Task, n_paths: int, *, threads: int, label: str, show: bool | None = None) -> int:
-    """Run ``task(first, stop, cancel, done)`` over chunks of the paths 0, 1, ..., n_paths - 1, and return the number of events.
+def run_chunks(task: Task, n_paths: int, *, threads: int, label: str, unit: str = "events", show: bool | None = None) -> int:
+    """Run ``task(first, stop, cancel, done)`` over chunks of the paths 0, 1, ..., and return the number of events (or other `unit`).
 
     A task stops early when ``cancel[0]`` is set, keeps the number of its finished paths in ``done[0]`` and of its events in
     ``done[1]``, and raises on a fault. The error that is raised here is that of the lowest chunk, so it does not depend on the
@@ -33,7 +33,7 @@ def run_chunks(task: Task, n_paths: int, *, threads: int, label: str, show: bool
                 for future in finished:
                     if future.exception() is not None:
                         cancel[futures.index(future) + 1 :] = 1
-                bar.to(float(done[:, 0].sum()), f"{done[:, 1].sum():.3g} events")
+                bar.to(float(done[:, 0].sum()), f"{done[:, 1].sum():.3g} {unit}")
         except BaseException:
             cancel[:] = 1
             raise

@@ -37,7 +37,7 @@ def test_stream_is_that_of_python_integers(path):
         for _ in range(200):
             assert random.uniform(state) == twin.uniform()
         normals = np.zeros(50)
-        random.fill_normals(state, normals)
+        random.fill_normals(state, normals, len(normals))
         assert normals.tolist() == twin.normals(50)
 
 
@@ -57,7 +57,7 @@ def test_laws_of_the_draws():
     uniforms = np.array([random.uniform(state) for _ in range(20000)])
     waits = np.array([random.exponential(state) for _ in range(20000)])
     normals = np.zeros(20000)
-    random.fill_normals(state, normals)
+    random.fill_normals(state, normals, len(normals))
     for samples, law in [(uniforms, stats.uniform), (waits, stats.expon), (normals, stats.norm)]:
         cells = np.minimum((law.cdf(samples) * 50).astype(int), 49)
         verdict.samples_match_pmf(cells, np.full(50, 0.02))

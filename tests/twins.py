@@ -74,3 +74,29 @@ def direct(reactions, start, times, stream):
             r += 1
         x = [count + step for count, step in zip(x, reactions[r][1], strict=True)]
         events.append((t, r))
+
+
+def euler_maruyama(reactions, start, end, pairs, stream):
+    """The chemical Langevin equation of one species, mirrored at zero: 2 * pairs steps to the end."""
+    x, h = float(start), 0.5 * end / pairs
+    for _ in range(pairs):
+        normals = stream.normals(2 * len(reactions))
+        for half in (normals[: len(reactions)], normals[len(reactions) :]):
+            extents = [max(a(x), 0.0) * h + math.sqrt(max(a(x), 0.0)) * math.sqrt(h) * z for (a, _), z in zip(reactions, half, strict=True)]
+            for (_, (change,)), extent in zip(reactions, extents, strict=True):
+                x += change * extent
+            x = abs(x)
+    return x
+
+
+def euler_maruyama_natural(reactions, start, end, pairs, stream):
+    """The same with a single noise and no wall."""
+    x, h = float(start), 0.5 * end / pairs
+    for _ in range(pairs):
+        for z in stream.normals(2):
+            drift, variance = 0.0, 0.0
+            for a, (change,) in reactions:
+                drift += change * a(x)
+                variance += change * change * a(x)
+            x += drift * h + math.sqrt(max(variance, 0.0)) * math.sqrt(h) * z
+    return x

@@ -77,12 +77,12 @@ def exponential(state):
 
 
 @bare
-def fill_normals(state, out):
-    """Fill out (an even number) with independent standard normals, by Marsaglia's polar method.
+def fill_normals(state, out, n):
+    """Fill the first n (an even number) of out with independent standard normals, by Marsaglia's polar method.
 
     Its division by zero can't happen: a uniform number here is never 1/2.
     """
-    for i in range(0, len(out), 2):
+    for i in range(0, n, 2):
         square = 2.0
         while square >= 1.0:
             u = 2.0 * uniform(state) - 1.0

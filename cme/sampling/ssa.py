@@ -122,7 +122,8 @@ def ssa(
         done[0] = stop - first
 
     events = run_chunks(keep if every_event else sample, n_paths, threads=threads, label="ssa", show=progress)
-    options = {"n_paths": n_paths, "every_event": every_event, "threads": threads}
+    start = "the network's own" if initial is None else str(initial)
+    options = {"n_paths": n_paths, "every_event": every_event, "initial": start, "threads": threads}
     found = {"method": "direct", "seed": recorded_seed, "events": events, "initial_lost": max(0.0, 1.0 - float(cumulative[-1]))}
     return Trajectories(
         times=times,
