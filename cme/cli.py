@@ -176,7 +176,7 @@ def compare(
         seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
         solvers: dict[str, Callable] = {
             "ssa": lambda: cme.ssa(network, when, n_paths=n_paths, seed=seed, progress=show),
-            "langevin": lambda: cme.langevin(network, when, n_paths=n_paths, seed=seed + 1, progress=show),  # paths of its own
+            "langevin": lambda: cme.langevin(network, when, n_paths=n_paths, seed=seed, progress=show),
             "fokker_planck": lambda: cme.fokker_planck(network, when, progress=show),
             "lna": lambda: cme.lna(network, when),
             "rate_equations": lambda: cme.rate_equations(network, when),

@@ -5,7 +5,7 @@ time integrator) and grid (cell width or time step). What is left after them is 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,8 +71,9 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
     - Grid: an estimate, the change of the metric between this grid or time step and one twice as wide.
 
     KL is infinite where the method has no mass and the reference has some: always for a sample that misses a possible count. No floor
-    is put under it. Only cells in which the reference holds less, together, than its own truncation and integration error are merged
-    with the next cell. The lower end is still finite, by Pinsker's inequality: 2 TV^2 at the lower end of TV.
+    is put under it. Only if the reference holds less in such cells, together, than the truncation, integration and grid errors of
+    both are they merged with the next cell, since they can't be told from empty (a grid ends somewhere). The lower end is finite
+    in any case, by Pinsker's inequality: 2 TV^2 at the lower end of TV.
 
     Which number says whether a method may be trusted? TV bounds the error of every probability, Wasserstein-1 that of the mean.
 
@@ -152,6 +153,7 @@ class _Law:
     integration: float = 0.0
     span: tuple[float, float] = (0.0, 0.0)  # the least and the greatest value that is kept
     samples: np.ndarray | None = None
+    unresolved: float = 0.0  # less probability than this is not told from none on this grid
     twin: "tuple[_Law, _Law] | None" = None  # on this grid and on one twice as wide, alike in all else
 
     @property
@@ -169,9 +171,11 @@ def _law(result: Result, name: str, t: int, *, cells: int = 0) -> _Law:
     law = make(result, name, t)
     if result.coarse is None:
         return law
-    alike = law if isinstance(result, Distribution) else make(result.first(result.coarse.n_paths), name, t)
     coarse = make(result.coarse, name, result.coarse.time_index(result.times[t]))
-    return _Law(**{**law.__dict__, "twin": (alike, coarse)})
+    if isinstance(result, Trajectories):
+        return replace(law, twin=(make(result.first(result.coarse.n_paths), name, t), coarse))
+    law, coarse = (replace(each, unresolved=distances.total_variation(law.p, coarse.p)) for each in (law, coarse))
+    return replace(law, twin=(law, coarse))
 
 
 def _law_of_moments(result: Moments, name: str, t: int, cells: int) -> _Law:
@@ -306,13 +310,14 @@ def _distance_rows(exact: _Law, law: _Law) -> Iterator[tuple]:
 
 
 def _divergence(exact: _Law, law: _Law) -> float:
-    """KL, with cells that are empty under the method merged into the next one if the reference can't tell them from empty either."""
+    """KL, with cells that are empty under the method merged into the next one if they can't be told from empty."""
     p, log_q = exact.p, law.log_p
     size = max(len(p), len(log_q))
     p = np.pad(p, (0, size - len(p)))
     log_q = np.pad(log_q, (0, size - len(log_q)), constant_values=-np.inf)
     empty = (log_q == -np.inf) & (p > 0)
-    if empty.any() and p[empty].sum() <= exact.lost + exact.integration + 1e-15:  # the last is rounding
+    resolution = sum(each.lost + each.integration + each.unresolved for each in (exact, law)) + 1e-15  # the last is rounding
+    if empty.any() and p[empty].sum() <= resolution:
         filled = np.flatnonzero(log_q > -np.inf)
         nearest = filled[np.clip(np.searchsorted(filled, np.flatnonzero(empty)), 0, len(filled) - 1)]
         p = np.where(empty, 0.0, p)

@@ -315,3 +315,54 @@ def test_more_times_and_species_than_the_reference_are_left_out():
     table = cme.compare(counts(poisson(3.0, 40)), LNA=more)
     assert rows(table, "LNA").value["mean"] == 3.0
     assert set(table.species) == {"X"}
+
+
+# ------------------------------------------------------------------------------------------------------- with the solvers
+
+# THEORY.md table C1: natural (total variation, Hellinger, KL, Wasserstein-1, P(X < 0)), reflected (total variation, mean), linear noise
+# (total variation, KL, Wasserstein-1, P(X < 0)).
+C1 = {
+    1: (CLE[1], (0.1230, 1.2105), LNA[1]),
+    10: (CLE[10], (2.12e-3, 10.0006), LNA[10]),
+    100: (CLE[100], (1.93e-4, 100.0), LNA[100]),
+}
+
+
+@pytest.mark.parametrize("lam", C1)
+def test_table_c1_by_the_solvers(lam):
+    """Two digits, half a unit of the second; the printed grid error must explain what is left."""
+    network = cme.load("birth_death").with_parameters(k=lam)
+    exact = cme.stationary(network, tol=1e-12)
+    densities = {boundary: cme.fokker_planck(network, np.inf, boundary=boundary, tol=1e-6) for boundary in ("natural", "reflect")}
+    table = cme.compare(exact, **densities, LNA=cme.lna(network, np.inf))
+    natural, reflected, noise = (rows(table, method) for method in (*densities, "LNA"))
+    expected = [(natural, metric, value) for metric, value in zip(METRICS[3:], C1[lam][0], strict=True)]
+    expected += [(reflected, "total_variation", C1[lam][1][0]), (reflected, "mean", C1[lam][1][1])]
+    metrics = ["total_variation", "kl", "wasserstein_1", "mass_outside"]
+    expected += [(noise, metric, value) for metric, value in zip(metrics, C1[lam][2], strict=True)]
+    for found, metric, value in expected:
+        if value is not None:
+            unit = 10.0 ** np.floor(np.log10(value))
+            assert found.value[metric] == pytest.approx(value, abs=0.06 * unit), metric
+    assert natural.value["mean"] == pytest.approx(lam, abs=natural.grid["mean"] + 1e-9)
+    assert natural.value["fano"] == pytest.approx(1, abs=natural.grid["fano"] + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("omega", "exact_mean", "mean_error", "exact_variance", "variance_error"),
+    [
+        (1, 0.88781779, -0.204, 0.59959736, -0.116),
+        (10, 7.19950536, -1.78e-2, 5.36662795, -1.18e-2),
+        (100, 70.83601075, -1.77e-3, 53.09559145, -1.18e-3),
+    ],
+)
+def test_linear_noise_of_pair_annihilation_c2(omega, exact_mean, mean_error, exact_variance, variance_error):
+    network = cme.parse(f"convention falling; 0 -> A @ k0*V; 2 A -> 0 @ k1/V; k0 = 1; k1 = 1; V = {omega}")
+    table = cme.compare(cme.stationary(network, tol=1e-12), LNA=cme.lna(network, np.inf))
+    exact, noise = rows(table, "stationary").value, rows(table, "LNA").value
+    assert exact["mean"] == pytest.approx(exact_mean, rel=1e-8)
+    assert exact["sd"] ** 2 == pytest.approx(exact_variance, rel=1e-7)
+    assert noise["mean"] / exact["mean"] - 1 == pytest.approx(mean_error, rel=1e-2)
+    assert (noise["sd"] / exact["sd"]) ** 2 - 1 == pytest.approx(variance_error, rel=1e-2)
+    if omega == 100:  # distribution level: sqrt(omega) TV -> 0.0752
+        assert noise["total_variation"] * 10 == pytest.approx(0.0752, rel=2e-2)
