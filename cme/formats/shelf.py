@@ -78,7 +78,7 @@ def catalogue() -> "pd.DataFrame":
     Examples
     --------
     >>> import cme
-    >>> cme.catalogue().set_index("name").loc["schlogl", "reactions"]
+    >>> int(cme.catalogue().set_index("name").reactions["schlogl"])
     4
     """
     import pandas as pd

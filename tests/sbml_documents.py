@@ -1,0 +1,89 @@
+"""Small SBML documents, written from parts, for the tests of SBML."""
+
+import cme
+from cme.ratelaw import evaluate
+
+
+def law(formula):
+    """MathML of a formula."""
+    import libsbml
+
+    text = libsbml.writeMathMLToString(libsbml.parseL3Formula(formula))
+    return text[text.index("<math") :]
+
+
+_VOLUME = '<compartment id="c" spatialDimensions="3" size="4" constant="true"/>'
+_RATE = '<parameter id="k" value="2" constant="true"/>'
+
+
+def model(body="", *, species="", parameters=_RATE, reactions="", rules="", functions="", assignments="", compartments=_VOLUME,
+          attributes="", level=3):  # fmt: skip
+    """A document with one species S of 8 molecules in compartment c of size 4, and what is added."""
+    core = {3: "level3/version2/core", 2: "level2/version4"}[level]
+    constant = 'constant="false"'
+    species = (
+        species or f'<species id="S" compartment="c" initialAmount="8" hasOnlySubstanceUnits="false" boundaryCondition="false" {constant}/>'
+    )
+    lists = [
+        ("FunctionDefinitions", functions), ("Compartments", compartments), ("Species", species), ("Parameters", parameters),
+        ("InitialAssignments", assignments), ("Rules", rules), ("Reactions", reactions),
+    ]  # fmt: skip
+    inside = "\n".join(f"<listOf{name}>\n{items}\n</listOf{name}>" for name, items in lists if items)
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="http://www.sbml.org/sbml/{core}" level="{level}" '
+        f'version="{ {3: 2, 2: 4}[level] }" {attributes}>\n<model id="m">\n{inside}\n{body}\n</model>\n</sbml>'
+    )
+
+
+def reaction(formula="k*S", name="R", *, reactants="S", products="", local="", reversible="false", extra=""):
+    def side(what, names):
+        references = "".join(f'<speciesReference species="{each}" stoichiometry="1" constant="true"/>' for each in names.split())
+        return f"<listOf{what}>{references}</listOf{what}>" if names else ""
+
+    parameters = f"<listOfLocalParameters>{local}</listOfLocalParameters>" if local else ""
+    return (
+        f'<reaction id="{name}" reversible="{reversible}" {extra}>{side("Reactants", reactants)}{side("Products", products)}'
+        f"<kineticLaw>{law(formula)}{parameters}</kineticLaw></reaction>"
+    )
+
+
+def rule(variable, formula):
+    return f'<assignmentRule variable="{variable}">{law(formula)}</assignmentRule>'
+
+
+def assignment(symbol, formula):
+    return f'<initialAssignment symbol="{symbol}">{law(formula)}</initialAssignment>'
+
+
+def parameter(name, value=None):
+    return f'<parameter id="{name}" constant="false"' + ("/>" if value is None else f' value="{value}"/>')
+
+
+def species(name, value=8, *, kind="initialAmount", amount="true", boundary="false", constant="false"):
+    start = "" if value is None else f'{kind}="{value}"'
+    return (
+        f'<species id="{name}" compartment="c" {start} hasOnlySubstanceUnits="{amount}" '
+        f'boundaryCondition="{boundary}" constant="{constant}"/>'
+    )
+
+
+def propensity(network, r=0, **counts):
+    values = {**dict(zip(network.species_names, network.initial.states[0], strict=True)), **counts}
+    return float(evaluate(network.resolve(network.reactions[r].propensity), values))
+
+
+def function(name, text):
+    return f'<functionDefinition id="{name}">{law(text)}</functionDefinition>'
+
+
+def check_round_trip(network):
+    """Written and read again it is equal, and libsbml finds no fault with what was written."""
+    import libsbml
+
+    text = network.to_sbml()
+    assert cme.load(text) == network
+    document = libsbml.readSBMLFromString(text)
+    document.setConsistencyChecks(libsbml.LIBSBML_CAT_UNITS_CONSISTENCY, False)
+    document.checkConsistency()
+    errors = [document.getError(i) for i in range(document.getNumErrors())]
+    assert not [error.getMessage() for error in errors if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
