@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from cme import ratelaw
+from cme.derivative import differentiate
 from cme.errors import ModelError, describe_state
 from cme.network import Network
 from cme.ratelaw import Apply, Expr, Number, Symbol
@@ -56,7 +57,7 @@ class Compiled:
         names = self.network.species_names
         index = {name: i for i, name in enumerate(names)}
         return tuple(
-            tuple((index[name], ratelaw.differentiate(formula, name)) for name in sorted(ratelaw.names(formula), key=index.__getitem__))
+            tuple((index[name], differentiate(formula, name)) for name in sorted(ratelaw.names(formula), key=index.__getitem__))
             for formula in self.rate_formulas
         )
 

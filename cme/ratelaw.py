@@ -1,4 +1,4 @@
-"""Kinetic-law expressions: parse safely, check names, evaluate, differentiate, write back.
+"""Kinetic-law expressions: parse safely, check names, evaluate, simplify, write back.
 
 A rate law is a tree of three immutable nodes: `Number`, `Symbol` and `Apply`. Text is read in SBML Level 3 infix
 (`^` and `**` both mean power, `log` is log10, `ln` is natural). Nothing is ever handed to Python's own evaluator, and no tree can
@@ -181,7 +181,7 @@ class _Parser:
 
     def error(self, what: str, position: int) -> ModelError:
         near = self.text[max(0, position - 20) : position + 20].strip()
-        return ModelError(f"cannot read the formula {_shorten(self.text)!r}: {what} at position {position + 1}, near {near!r}")
+        return ModelError(f"cannot read the formula {shorten(self.text)!r}: {what} at position {position + 1}, near {near!r}")
 
     def whole(self) -> Expr:
         if self.tokens[0][0] == "end":
@@ -196,7 +196,7 @@ class _Parser:
     def expression(self, lowest: int) -> Expr:
         self.nesting += 1
         if self.nesting > MAX_DEPTH:
-            raise ModelError(f"the formula {_shorten(self.text)!r} is nested more than {MAX_DEPTH} levels deep")
+            raise ModelError(f"the formula {shorten(self.text)!r} is nested more than {MAX_DEPTH} levels deep")
         left, chain, chained = self.operand(), list[Expr](), ""
         while (entry := _BINARY.get(self.tokens[self.next][1])) and entry[0] >= max(lowest, 1):
             level, op = entry
@@ -262,7 +262,8 @@ def _end(op: str, left: Expr, chain: list[Expr]) -> Expr:
     return left
 
 
-def _shorten(text: str, width: int = 60) -> str:
+def shorten(text: str, width: int = 60) -> str:
+    """Cut a formula to the width of a message."""
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 3] + "..."
 
@@ -391,9 +392,9 @@ def simplify(expr: Expr) -> Expr:
     if all(isinstance(arg, Number) for arg in args):
         return Number(float(evaluate(Apply(expr.op, args), {})))
     if expr.op == "+":
-        return _sum(args)
+        return sum_of(args)
     if expr.op == "*":
-        return _product(args)
+        return product_of(args)
     if expr.op == "/" and args[1] == ONE:
         return args[0]
     if expr.op == "/" and isinstance(args[1], Number) and isinstance(args[0], Number) and args[0].value == 0 != args[1].value:
@@ -407,7 +408,8 @@ def simplify(expr: Expr) -> Expr:
     return Apply(expr.op, args)
 
 
-def _sum(args: Iterable[Expr]) -> Expr:
+def sum_of(args: Iterable[Expr]) -> Expr:
+    """The sum of simplified terms, simplified."""
     constant, rest = 0.0, list[Expr]()
     for arg in args:
         for term in arg.args if isinstance(arg, Apply) and arg.op == "+" else (arg,):
@@ -420,7 +422,8 @@ def _sum(args: Iterable[Expr]) -> Expr:
     return rest[0] if len(rest) == 1 else Apply("+", tuple(rest))
 
 
-def _product(args: Iterable[Expr]) -> Expr:
+def product_of(args: Iterable[Expr]) -> Expr:
+    """The product of simplified factors, simplified."""
     constant, rest = 1.0, list[Expr]()
     for arg in args:
         for term in arg.args if isinstance(arg, Apply) and arg.op == "*" else (arg,):
@@ -433,70 +436,3 @@ def _product(args: Iterable[Expr]) -> Expr:
     if constant != 1.0:
         rest.insert(0, Number(constant))
     return rest[0] if len(rest) == 1 else Apply("*", tuple(rest))
-
-
-# ------------------------------------------------------------------------------------------------------ differentiating
-
-_D = {  # derivative of an elementary function, written with x for its argument
-    "exp": "exp(x)", "ln": "1/x", "log10": "1/(x*ln(10))", "sqrt": "1/(2*sqrt(x))",
-    "abs": "piecewise(1, x > 0, -1, x < 0, 0)", "floor": "0", "ceil": "0", "not": "0",
-    "sin": "cos(x)", "cos": "-sin(x)", "tan": "1/cos(x)^2", "asin": "1/sqrt(1-x^2)", "acos": "-1/sqrt(1-x^2)", "atan": "1/(1+x^2)",
-    "sinh": "cosh(x)", "cosh": "sinh(x)", "tanh": "1/cosh(x)^2",
-    "asinh": "1/sqrt(x^2+1)", "acosh": "1/sqrt(x^2-1)", "atanh": "1/(1-x^2)",
-}  # fmt: skip
-
-
-def differentiate(expr: Expr, name: str) -> Expr:
-    """The derivative with respect to one symbol, simplified. Steps and comparisons have derivative zero off their jumps.
-
-    Examples
-    --------
-    >>> to_infix(differentiate(parse("k/(K + X)^2"), "X"))
-    '-(2*k*(K + X))/((K + X)^2)^2'
-    """
-    return simplify(_differentiate(expr, name))
-
-
-def _differentiate(expr: Expr, name: str) -> Expr:
-    if isinstance(expr, Symbol):
-        return ONE if expr.name == name else ZERO
-    if isinstance(expr, Number) or name not in names(expr):
-        return ZERO
-    op, args = expr.op, expr.args
-    if op in ("<", "<=", ">", ">=", "==", "!=", "and", "or", "xor", "not"):
-        return ZERO
-    if op == "piecewise":
-        return Apply(op, tuple(arg if i % 2 and i < len(args) - 1 else _differentiate(arg, name) for i, arg in enumerate(args)))
-    d = [_differentiate(arg, name) for arg in args]
-    if op == "+":
-        return _sum(simplify(term) for term in d)
-    if op == "neg":
-        return Apply("neg", (d[0],))
-    if op == "*":
-        return _sum(_product((*args[:i], simplify(di), *args[i + 1 :])) for i, di in enumerate(d))
-    if op == "/":
-        top = _sum((_product((simplify(d[0]), args[1])), simplify(Apply("neg", (_product((args[0], simplify(d[1]))),)))))
-        return Apply("/", (top, Apply("^", (args[1], Number(2.0)))))
-    if op == "^":
-        base, exponent = args
-        falling = _product((exponent, simplify(Apply("^", (base, simplify(_sum((exponent, Number(-1.0))))))), simplify(d[0])))
-        if name not in names(exponent):
-            return falling
-        return _sum((falling, _product((expr, Apply("ln", (base,)), simplify(d[1])))))
-    if op in ("min", "max"):
-        return _differentiate_extreme(op, args, name)
-    if op == "rem":
-        whole = Apply("/", (Apply("+", (args[0], Apply("neg", (expr,)))), args[1]))
-        return _sum((d[0], Apply("neg", (_product((whole, d[1])),))))
-    if op in _D:
-        return _product((substitute(parse(_D[op]), {"x": args[0]}), simplify(d[0])))
-    raise ModelError(f"{op}() has no derivative here; the continuum solvers can't take the formula {_shorten(to_infix(expr))}")
-
-
-def _differentiate_extreme(op: str, args: tuple[Expr, ...], name: str) -> Expr:
-    result, best = _differentiate(args[0], name), args[0]
-    for arg in args[1:]:
-        wins = Apply("<" if op == "min" else ">", (arg, best))
-        result = Apply("piecewise", (_differentiate(arg, name), wins, result))
-        best = Apply(op, (best, arg))
-    return result

@@ -15,7 +15,7 @@ PACKAGE = Path(cme.__file__).parent
 ROWS = [
     {"errors", "kernels"},
     {"ratelaw"},
-    {"network", "results", "arguments", "progress", "distances"},
+    {"network", "results", "arguments", "progress", "distances", "derivative"},
     {"compiled", "formats", "graphs", "threads"},
     {"states"},
     {"generator"},

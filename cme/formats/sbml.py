@@ -216,9 +216,10 @@ class _Reader:
         scope = ChainMap(self.read_local_parameters(law, name), self.scope)
         formula = self.formula(law, f"the kinetic law of {where}", scope)
         if reaction.getReversible() and self.is_difference(formula):
+            shown = ratelaw.shorten(ratelaw.to_infix(formula), 80)
             self.refuse(
                 reaction,
-                f"{where} is reversible and its law {_shorten(ratelaw.to_infix(formula))} is a difference, a net flux and no propensity; "
+                f"{where} is reversible and its law {shown} is a difference, a net flux and no propensity; "
                 'write the forward and the backward reaction as two, each reversible="false"',
             )
         ours = annotation(reaction, "reaction")
@@ -364,7 +365,3 @@ def _is_negative(expr: Expr) -> bool:
     if isinstance(expr, Apply) and expr.op in ("*", "/"):
         return any(_is_negative(arg) for arg in expr.args)
     return isinstance(expr, Apply) and expr.op == "neg"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
