@@ -61,6 +61,24 @@ def test_propensities(name, state, expected):
     np.testing.assert_allclose(Compiled(network).propensities(np.array(state, dtype=float)), expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("name", "species", "mean", "variance"),
+    [
+        ("gene_expression", "protein", 48, 48 * 2.6),  # THEORY A.5
+        ("two_stage", "P", 4, 4 * 2.5),  # THEORY A.5
+        ("bursty_expression", "P", 20, 20 * (1 + 10 / 1.05)),  # THEORY A.5
+        ("batch_immigration", "X", 25, 75),  # THEORY A.7
+        ("autoregulated", "P", 21.27050421, 37.97449831),  # THEORY A.8
+        ("pair_annihilation", "A", 7.19950536, 5.36662795),  # THEORY A.10, C2
+        ("toggle_switch", "U", 11.63077596, 19.450631**2),  # THEORY R1
+    ],
+)
+def test_what_is_known_exactly(name, species, mean, variance):
+    law = cme.stationary(cme.load(name), tol=1e-9)
+    assert law.mean()[-1][law.species_index(species)] == pytest.approx(mean, rel=2e-7)
+    assert law.sd()[-1][law.species_index(species)] ** 2 == pytest.approx(variance, rel=2e-7)
+
+
 def test_vilar_conserves_its_promoters():
     """Vilar et al. 2002: the two promoters are free or bound."""
     network = cme.load("vilar_oscillator")
