@@ -23,7 +23,7 @@ Result = Distribution | Trajectories | Moments
 
 _INK, _FILL, _FAINT = "#333333", "#d9d9d9", "#888888"
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 
 
@@ -144,9 +144,8 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
     from matplotlib.ticker import MaxNLocator
 
     exact = reference.marginal(name, t)
-    _fill(panel, exact, solver)
+    height = _fill(panel, exact, reference.n_paths if isinstance(reference, Trajectories) else None, solver)
     left, right = _range(exact)
-    height = exact.p.max()
     notes = []
     for other, result in others.items():
         colour, dash, marker = styles[other]
@@ -157,36 +156,35 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
         law = result.marginal(name, at)
         if isinstance(result, Trajectories):
             _points(panel, law, result.n_paths, colour, marker, other)
-            variation = _interval(exact, law, result.n_paths)
         else:
-            first = 1 if law.negative > 1e-3 else 0  # the lowest cell then holds what lies below zero: no point of the curve
-            panel.plot(np.arange(first, len(law.p)), law.p[first:], color=colour, ls=dash, lw=1.6, label=other, zorder=4)
-            variation = _short(distances.total_variation(exact.p, law.p))
+            first = 1 if law.negative > 1e-3 and law.sd > 3 else 0  # the lowest cell holds what lies below zero: no point of a smooth curve
+            dot = "." if sum(_range(law)) < 12 else None
+            panel.plot(np.arange(first, len(law.p)), law.p[first:], color=colour, ls=dash, marker=dot, lw=1.4, label=other, zorder=4)
             height = max(height, min(law.p[first:].max(initial=0), 1.6 * height))
         low, high = _range(law)
         left, right = min(left, low), max(right, high)
-        notes.append((f"{other}  {variation}", colour))
+        sampled = [each.n_paths for each in (reference, result) if isinstance(each, Trajectories)]
+        notes.append((f"{other}  {_variation(exact, law, sampled)}", colour))
     for line, (text, colour) in enumerate([("total variation", _FAINT), *notes] if notes else []):
         panel.text(1, 0.99 - 0.08 * line, text, transform=panel.transAxes, ha="right", va="top", fontsize=6.5, color=colour)
-    panel.set_xlim(left - 0.5, right + 0.5)
-    panel.set_ylim(0, 1.08 * height)
-    if right - left < 12:
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    start, end = _range(exact)  # a wide approximation must not squeeze the reference
+    panel.set_xlim(max(left, start - 0.5 * (end - start) - 5) - 0.5, min(right, end + 0.5 * (end - start) + 5) + 0.5)
+    panel.set_ylim(0, 1.15 * height)
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
-def _fill(panel: "Axes", law: Marginal, solver: str) -> None:
-    """The law as steps over the cells [n - 1/2, n + 1/2)."""
-    edges = np.arange(len(law.p) + 1) - 0.5
-    panel.stairs(law.p, edges, fill=True, color=_FILL, label=solver, zorder=1)
-    panel.stairs(law.p, edges, color=_FAINT, lw=0.7, zorder=1.5)
+def _fill(panel: "Axes", law: Marginal, n_paths: int | None, solver: str) -> float:
+    """The law as steps over the cells [n - 1/2, n + 1/2), or over bins of them for a sample; gives the greatest height."""
+    bins, width, mass = _binned(law, n_paths)
+    edges = np.append(bins, bins[-1] + width) - 0.5
+    panel.stairs(mass / width, edges, fill=True, color=_FILL, label=solver, zorder=1)
+    panel.stairs(mass / width, edges, color=_FAINT, lw=0.7, zorder=1.5)
+    return float(mass.max() / width)
 
 
 def _points(panel: "Axes", law: Marginal, n_paths: int, colour: str, marker: str, label: str) -> None:
-    """A sample as the mean over bins wide enough to hold many paths, with 95 % bars."""
-    left, right = _range(law)
-    width = max(1, math.ceil((right - left) / min(40, 4 * np.cbrt(n_paths))))
-    bins = np.arange(0, len(law.p), width)
-    mass = np.add.reduceat(law.p, bins)
+    """A sample as the mean over its bins, with 95 % bars."""
+    bins, width, mass = _binned(law, n_paths)
     centre, seen = bins + (width - 1) / 2, mass > 0
     bar = 1.96 * np.sqrt(mass * (1 - np.minimum(mass, 1)) / n_paths) / width
     panel.errorbar(
@@ -195,9 +193,21 @@ def _points(panel: "Axes", law: Marginal, n_paths: int, colour: str, marker: str
     )  # fmt: skip
 
 
-def _interval(exact: Marginal, law: Marginal, n_paths: int) -> str:
+def _binned(law: Marginal, n_paths: int | None) -> tuple[np.ndarray, int, np.ndarray]:
+    """Where bins start, how many cells they hold, and their masses: one cell for a law, enough to hold many paths for a sample."""
+    left, right = _range(law)
+    width = 1 if n_paths is None else max(1, math.ceil((right - left) / min(40, 4 * np.cbrt(n_paths))))
+    bins = np.arange(0, len(law.p), width)
+    return bins, width, np.add.reduceat(law.p, bins)
+
+
+def _variation(exact: Marginal, law: Marginal, sampled: list[int]) -> str:
+    """The total variation; as a 95 % interval if one or both are samples of so many paths."""
     value = distances.total_variation(exact.p, law.p)
-    bias, fluctuation = distances.sampled_total_variation((exact.p, law.p), n_paths)
+    if not sampled:
+        return _short(value)
+    errors = [distances.sampled_total_variation((exact.p, law.p), n_paths) for n_paths in sampled]
+    bias, fluctuation = sum(error[0] for error in errors), math.hypot(*(error[1] for error in errors))
     return f"{_short(max(value - bias - fluctuation, 0))} to {_short(min(value + fluctuation, 1))}"
 
 
@@ -230,7 +240,14 @@ def _some_times(n_times: int, n_species: int) -> list[int]:
 
 
 def _styles(others: dict[str, Result]) -> dict[str, tuple]:
-    return {other: (_COLOURS[i % len(_COLOURS)], _DASHES[i % len(_DASHES)], _MARKERS[i % len(_MARKERS)]) for i, other in enumerate(others)}
+    """Colour, dash and marker: laws are told apart by their dashes, samples by their markers."""
+    sampled = [other for other, result in others.items() if isinstance(result, Trajectories)]
+    drawn = [other for other in others if other not in sampled]
+    styles = {}
+    for i, other in enumerate(others):
+        of_kind = (sampled if other in sampled else drawn).index(other)
+        styles[other] = (_COLOURS[i % len(_COLOURS)], _DASHES[of_kind % len(_DASHES)], _MARKERS[of_kind % len(_MARKERS)])
+    return styles
 
 
 def _panels(n_rows: int, n_columns: int) -> tuple["Figure", list["Axes"]]:
