@@ -1,0 +1,149 @@
+"""`lna`: the linear noise approximation, a Gaussian around the rate equations."""
+
+import time
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import solve_continuous_lyapunov
+
+from cme.arguments import check_positive, check_times, record
+from cme.continuum.rate_equations import VectorField, check_amounts, describe_initial, integrate, observables_at, steady_state
+from cme.errors import ConvergenceError, describe_state
+from cme.network import Network
+from cme.results import Moments
+
+DENSE = 500  # unknowns up to which the Jacobian of the moment equations is kept dense
+
+
+def lna(network: Network, times, *, initial=None, rtol: float = 1e-9, atol: float = 1e-9) -> Moments:
+    r"""Solve the linear noise approximation.
+
+    .. math::
+        d\phi/dt = S^T f(\phi), \qquad
+        d\Sigma/dt = J \Sigma + \Sigma J^T + S^T \mathrm{diag}(f)\, S, \qquad J = S^T \partial f / \partial \phi
+
+    with the deterministic rates f and the net changes S, all in molecules. At t = inf the covariance solves the Lyapunov equation
+    at the steady state that the rate equations reach.
+
+    Parameters
+    ----------
+    network
+        S species, R reactions.
+    times : (T,), in the model's time unit
+        Increasing. The single time inf asks for the stationary law.
+    initial
+        Amounts (real numbers are allowed), or a distribution, whose mean and covariance are taken; None for the network's own start.
+    rtol, atol : float
+        Relative tolerance of the integrator, and its absolute tolerance (in molecules, and molecules squared), per step.
+
+    Returns
+    -------
+    Moments
+        Means (T, S) and covariances (T, S, S). Observables are evaluated at the mean, which for a nonlinear one is not its mean.
+
+    Raises
+    ------
+    ModelError
+        If a rate is undefined, or the rates drive an amount below zero.
+    ConvergenceError
+        If the rate equations diverge or never come to rest, or the steady state is not stable: then no stationary Gaussian exists.
+
+    Notes
+    -----
+    Exact for mean and covariance where every propensity is at most linear. Otherwise it is the leading order for large volumes at
+    fixed times and around one stable state: it knows nothing of other wells, of the correction of the mean by the noise, of
+    skewness or of the boundary at zero. A variance that the integrator leaves below zero, by less than its tolerance, is zero.
+    Conserved totals keep the covariance that they have at the start (zero for a sharp start).
+    Cost: S (S + 3) / 2 coupled equations; the stationary law O(S^3).
+
+    References
+    ----------
+    Van Kampen, Can. J. Phys. 39:551 (1961), doi:10.1139/p61-056.
+    Elf and Ehrenberg, Genome Res. 13:2475 (2003), doi:10.1101/gr.1196503.
+
+    Examples
+    --------
+    >>> import cme
+    >>> gene = cme.parse("0 -> M @ 50; M -> M + P @ 4; M -> 0 @ 0.5; P -> 0 @ 0.2")
+    >>> result = cme.lna(gene, float("inf"))
+    >>> round(float(result.covariance[0, 0, 1]), 6)  # v1 <M> / (d0 + d1)
+    571.428571
+    """
+    started = time.perf_counter()
+    times = check_times(times, infinity=True)
+    rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
+    field = VectorField(network)
+    states, p = field.model.start(initial, whole=False)
+    mean = p @ states
+    covariance = ((states - mean).T * p) @ (states - mean)
+    if np.isinf(times[0]):
+        means, covariances, found = _stationary(field, mean, covariance, rtol, atol)
+    else:
+        means, covariances = _transient(field, mean, covariance, times, rtol, atol)
+        found = {}
+    check_amounts("lna", field.names, times, means, atol)
+    variances = np.einsum("tss->ts", covariances)  # a view of the diagonals
+    variances[(variances < 0) & (variances > -1e3 * atol)] = 0.0
+    options = {"initial": describe_initial(initial), "rtol": rtol, "atol": atol}
+    info = record("lna", network.name, started, options, **found)
+    return Moments(times, field.names, means, covariances, info, observables_at(field.model, means))
+
+
+def _transient(field: VectorField, mean, covariance, times, rtol: float, atol: float) -> tuple[np.ndarray, np.ndarray]:
+    """Integrate the mean and the upper triangle of the covariance together."""
+    n = len(mean)
+    upper = np.triu_indices(n)
+    spread, pick = _triangle_maps(n)
+
+    def velocity(time, y):
+        sigma = (spread @ y[n:]).reshape(n, n)
+        drift = field.jacobian(time, y[:n]) @ sigma
+        return np.concatenate([field.velocity(time, y[:n]), (drift + drift.T + field.noise(y[:n]))[upper]])
+
+    def jacobian(time, y):
+        # The block that couples the covariance to the mean (second derivatives of the rates) is left out: this matrix only serves
+        # Newton's method inside the integrator, which still converges since the system is block triangular.
+        j = field.jacobian(time, y[:n])
+        if n * (n + 3) // 2 > DENSE:
+            j = sp.csr_array(j)
+        kronecker = sp.kron(j, sp.eye_array(n)) + sp.kron(sp.eye_array(n), j)
+        whole = sp.block_diag([j, pick @ kronecker @ spread], format="csc")
+        return whole if whole.shape[0] > DENSE else whole.toarray()
+
+    start = np.concatenate([mean, covariance[upper]])
+    method = "LSODA" if len(start) <= DENSE else "BDF"  # BDF takes the sparse Jacobian
+    y = integrate("lna", velocity, jacobian, start, times, field.names, method=method, rtol=rtol, atol=atol)
+    return y[:, :n], (y[:, n:] @ spread.T).reshape(len(times), n, n)
+
+
+def _triangle_maps(n: int) -> tuple[sp.csr_array, sp.csr_array]:
+    """The matrices that spread an upper triangle over a whole symmetric matrix (n^2), and that pick it out again."""
+    row, column = np.triu_indices(n)
+    size = np.arange(len(row))
+    pick = sp.csr_array((np.ones(len(row)), (size, row * n + column)), shape=(len(row), n * n))
+    off = row != column
+    mirrored = sp.csr_array((np.ones(off.sum()), (size[off], column[off] * n + row[off])), shape=pick.shape)
+    return sp.csr_array((pick + mirrored).T), pick
+
+
+def _stationary(field: VectorField, mean, covariance, rtol: float, atol: float):
+    """The Lyapunov equation on the directions that reactions can change, and what conserved totals keep of their spread."""
+    steady = steady_state(field, mean, rtol=rtol, atol=atol)
+    where = describe_state(field.names, steady.state)
+    if not steady.stable:
+        kind = "unstable" if steady.slowest_rate < 0 else "only marginally stable"
+        raise ConvergenceError(
+            f"the steady state {where} is {kind} (a small disturbance decays at rate {steady.slowest_rate:.3g}), so there is no "
+            "stationary Gaussian around it; ask for finite times, or start elsewhere"
+        )
+    basis = field.directions()
+    jacobian, noise = field.jacobian(0.0, steady.state), field.noise(steady.state)
+    reduced = basis.T @ jacobian @ basis
+    sigma = np.zeros_like(covariance)
+    kept = np.eye(len(mean))
+    if basis.shape[1]:
+        inner = solve_continuous_lyapunov(reduced, -(basis.T @ noise @ basis))
+        sigma = basis @ ((inner + inner.T) / 2) @ basis.T
+        kept = kept - basis @ np.linalg.solve(reduced, basis.T @ jacobian)  # the limit of exp(J t)
+    found = {"slowest_rate": steady.slowest_rate, "settled_after": steady.settled_after}
+    return steady.state[None, :], (sigma + kept @ covariance @ kept.T)[None, :, :], found

@@ -1,0 +1,286 @@
+"""`rate_equations`: the deterministic law of large numbers, and the steady state that it reaches."""
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.integrate import LSODA, solve_ivp
+
+from cme.arguments import check_choice, check_positive, check_times, record
+from cme.compiled import Compiled
+from cme.errors import ConvergenceError, ModelError, describe_state
+from cme.network import Network
+from cme.ratelaw import to_infix
+from cme.results import Distribution, Moments
+
+METHODS = ("LSODA", "BDF", "Radau")
+MAX_STEPS = 10_000  # towards a steady state; a decay to rest takes some hundreds, an oscillation never ends
+DIVERGED = 1e15  # molecules
+
+
+def rate_equations(
+    network: Network,
+    times,
+    *,
+    initial=None,
+    method: str = "LSODA",
+    rtol: float = 1e-9,
+    atol: float = 1e-9,
+) -> Moments:
+    r"""Solve the reaction rate equations.
+
+    .. math:: d\phi/dt = S^T f(\phi), \qquad \phi(0) = \langle x(0) \rangle
+
+    with the deterministic rates f (k x^2 / 2 where the propensity is k x (x-1) / 2) and the net changes S.
+
+    Parameters
+    ----------
+    network
+        S species, R reactions.
+    times : (T,), in the model's time unit
+        Increasing. The single time inf asks for the steady state that is reached from the start.
+    initial
+        Amounts (real numbers are allowed), or a distribution, whose mean is taken; None for the network's own start.
+    method : "LSODA", "BDF" or "Radau"
+        The integrator, all of them safe for stiff systems and given the analytic Jacobian. For the steady state only LSODA.
+    rtol, atol : float
+        Its relative tolerance, and its absolute tolerance in molecules, per step.
+
+    Returns
+    -------
+    Moments
+        Means (T, S) without covariance. Observables are evaluated at the mean, which for a nonlinear one is not its mean.
+
+    Raises
+    ------
+    ModelError
+        If a rate is undefined, or the rates drive an amount below zero.
+    ConvergenceError
+        If the solution leaves every bound, or (for the steady state) keeps moving.
+
+    Notes
+    -----
+    Cost: some hundred evaluations of all rates. The rates are only defined for amounts >= 0; where rounding takes an amount below
+    zero they are evaluated at zero. The tolerances bound the error of a step, not of the solution; it is usually some ten times
+    larger. The steady state is found by integrating until Newton's method, confined to the amounts with the same conserved
+    totals, finds a root next to the solution and stays there; ``info["stable"]`` says if its linearisation is stable.
+
+    References
+    ----------
+    Kurtz, J. Chem. Phys. 57:2976 (1972), doi:10.1063/1.1678692.
+
+    Examples
+    --------
+    >>> import cme
+    >>> network = cme.parse("0 -> X @ 8; X -> 0 @ 1")
+    >>> mean = cme.rate_equations(network, [1.0, 2.0])["X"]
+    >>> [round(float(x), 6) for x in mean]  # 8 (1 - exp(-t))
+    [5.056964, 6.917318]
+    """
+    started = time.perf_counter()
+    times = check_times(times, infinity=True)
+    check_choice("method", method, METHODS)
+    rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
+    field = VectorField(network)
+    states, p = field.model.start(initial, whole=False)
+    start = p @ states
+    found: dict[str, Any] = {}
+    if np.isinf(times[0]):
+        if method != "LSODA":
+            raise ValueError(f"method {method!r} has no effect on the steady state, which is found with LSODA; leave it out")
+        steady = steady_state(field, start, rtol=rtol, atol=atol)
+        means = steady.state[None, :]
+        found = {"stable": steady.stable, "slowest_rate": steady.slowest_rate, "settled_after": steady.settled_after}
+    else:
+        means = integrate("rate_equations", field.velocity, field.jacobian, start, times, field.names, method=method, rtol=rtol, atol=atol)
+    check_amounts("rate_equations", field.names, times, means, atol)
+    options = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": atol}
+    info = record("rate_equations", network.name, started, options, **found)
+    return Moments(times, field.names, means, None, info, observables_at(field.model, means))
+
+
+class VectorField:
+    """The right-hand side of the rate equations, its Jacobian and its noise, in all S species."""
+
+    def __init__(self, network: Network):
+        self.model = Compiled(network)
+        self.names = network.species_names
+        self.change = network.stoichiometry.astype(np.float64)
+        self._warm = False
+
+    def rates(self, state: np.ndarray) -> np.ndarray:
+        """Rates (R,) at amounts >= 0; `ModelError` where one is undefined."""
+        state = np.maximum(state, 0.0)
+        rates = self.model.rates(state)
+        if not np.all(np.isfinite(rates)):
+            self._refuse(np.flatnonzero(~np.isfinite(rates))[0], state, "is not a finite number")
+        return rates
+
+    def rate_jacobian(self, state: np.ndarray) -> np.ndarray:
+        """Derivatives of the rates (R, S)."""
+        state = np.maximum(state, 0.0)
+        derivatives = self.model.rate_jacobian(state)
+        if not np.all(np.isfinite(derivatives)):
+            self._refuse(np.flatnonzero(~np.isfinite(derivatives).all(axis=1))[0], state, "has no finite derivative")
+        return derivatives
+
+    def _refuse(self, reaction: int, state: np.ndarray, what: str) -> None:
+        if state.max(initial=0.0) > DIVERGED:
+            raise ConvergenceError(f"the rate equations grow without bound, past {state.max():.1e} molecules; end before")
+        name, formula = self.model.network.reactions[reaction].name, to_infix(self.model.network.reactions[reaction].rate)
+        raise ModelError(
+            f"the rate {formula} of reaction {name!r} {what} in state {describe_state(self.names, state)}; "
+            "start elsewhere, or guard the law, for example with piecewise()"
+        )
+
+    def velocity(self, _time: float, state: np.ndarray) -> np.ndarray:
+        """The right-hand side, (S,)."""
+        return self.rates(state) @ self.change
+
+    def jacobian(self, _time: float, state: np.ndarray) -> np.ndarray:
+        """J = S^T df/dphi, (S, S)."""
+        return self.change.T @ self.rate_jacobian(state)
+
+    def noise(self, state: np.ndarray) -> np.ndarray:
+        """D = S^T diag(f) S, (S, S)."""
+        return (self.change.T * self.rates(state)) @ self.change
+
+    def directions(self) -> np.ndarray:
+        """An orthonormal basis (S, rank) of the changes that reactions can make; all else is conserved."""
+        _, sizes, rows = np.linalg.svd(self.change, full_matrices=False)
+        return rows[sizes > 1e-10 * max(sizes.max(initial=0.0), 1e-300)].T
+
+
+def integrate(
+    solver: str,
+    velocity: Callable,
+    jacobian: Callable,
+    start: np.ndarray,
+    times: np.ndarray,
+    names: tuple[str, ...],
+    *,
+    method: str,
+    rtol: float,
+    atol: float,
+) -> np.ndarray:
+    """The solution of dy/dt = velocity from time 0 at the times asked for, (T, len(start))."""
+    if times[-1] == 0:
+        return start[None, :].copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LSODA warns of a failure that is raised below with its cause
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = solve_ivp(velocity, (0.0, times[-1]), start, method, times, jac=jacobian, rtol=rtol, atol=atol)
+    if not result.success or not np.all(np.isfinite(result.y)):
+        reached = result.t[-1] if len(result.t) else 0.0
+        last = result.y[: len(names), -1] if len(result.t) else start[: len(names)]
+        raise ConvergenceError(
+            f"{solver} could not go on after t={reached:g}, asked to t={times[-1]:g}, from {describe_state(names, last)}; "
+            f"the amounts may grow without bound in finite time: end before, or loosen rtol (now {rtol:g})"
+        )
+    return result.y.T
+
+
+def check_amounts(solver: str, names: tuple[str, ...], times: np.ndarray, means: np.ndarray, atol: float) -> None:
+    """Refuse amounts below zero by more than rounding."""
+    allowed = -1e3 * atol - 1e-6 * np.abs(means).max(initial=0.0)
+    if means.min(initial=0.0) < allowed:
+        t, s = np.unravel_index(np.argmin(means), means.shape)
+        raise ModelError(
+            f"{solver} drives {names[s]!r} to {means[t, s]:.3g} by t={times[t]:g}; "
+            "a rate must vanish where a species that it consumes is used up"
+        )
+
+
+def observables_at(model: Compiled, means: np.ndarray) -> dict[str, np.ndarray]:
+    """Each assignment rule at the mean, (T,)."""
+    return {name: np.array(model.observable(name, means)) for name in model.network.observables}
+
+
+def describe_initial(initial) -> str:
+    """What an `info` says about the start."""
+    if initial is None:
+        return "the network's own"
+    return repr(initial) if isinstance(initial, Distribution) else str(initial)
+
+
+# ------------------------------------------------------------------------------------------------------- steady state
+
+
+class SteadyState(NamedTuple):
+    """Where the rate equations come to rest."""
+
+    state: np.ndarray  # (S,)
+    stable: bool
+    slowest_rate: float  # least decay rate of a small disturbance that keeps the conserved totals; <= 0 if unstable
+    settled_after: float  # time
+
+
+def steady_state(field: VectorField, start: np.ndarray, *, rtol: float, atol: float, max_steps: int = MAX_STEPS) -> SteadyState:
+    """Integrate to rest, then polish with Newton's method on the amounts with the conserved totals of the start.
+
+    A root counts once the solution lies within 1e-6 of it, at once if the root is stable; otherwise (a saddle, or a whole line of
+    roots, as after an epidemic) only if the solution is still there when the time has doubled ten times.
+    """
+    basis = field.directions()
+    if basis.shape[1] == 0 or not np.any(field.velocity(0.0, start)):
+        return SteadyState(start, *_stability(field, start, basis), 0.0)
+    stayed, check_at = 0, 0.0
+    history: list[tuple[float, np.ndarray]] = []
+    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore")
+        solver = LSODA(field.velocity, 0.0, start, np.inf, jac=field.jacobian, rtol=rtol, atol=atol)
+        for _ in range(max_steps):
+            trouble = solver.step()
+            if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
+                raise ConvergenceError(f"rate_equations could not go on after t={solver.t:g} ({trouble}); ask for earlier, finite times")
+            if np.abs(solver.y).max() > DIVERGED:
+                grown = field.names[int(np.argmax(np.abs(solver.y)))]
+                raise ConvergenceError(
+                    f"{grown!r} grows without bound (past {DIVERGED:g} molecules at t={solver.t:.3g}), so there is no steady state; "
+                    "ask for finite times"
+                )
+            history.append((solver.t, solver.y))
+            if solver.t < check_at:
+                continue
+            check_at = 2 * solver.t
+            root = _newton(field, solver.y, basis)
+            if root is None:
+                stayed = 0
+                continue
+            stable, slowest = _stability(field, root, basis)
+            stayed += 1
+            if stable or stayed > 10:
+                return SteadyState(root, stable, slowest, solver.t)
+    tail = np.array([state for when, state in history if when >= 0.5 * history[-1][0]])
+    low, high = tail.min(axis=0), tail.max(axis=0)
+    s = int(np.argmax((high - low) / np.maximum(high, 1.0)))
+    raise ConvergenceError(
+        f"rate_equations reached no steady state by t={history[-1][0]:.3g} ({max_steps} steps): {field.names[s]!r} still moves between "
+        f"{low[s]:.6g} and {high[s]:.6g}, as in an oscillation; ask for finite times"
+    )
+
+
+def _newton(field: VectorField, state: np.ndarray, basis: np.ndarray) -> np.ndarray | None:
+    """A root within 1e-6 of the state with the same conserved totals, or None."""
+    root, near = state, 1e-6 * np.maximum(np.abs(state), 1.0)
+    for _ in range(60):
+        reduced = basis.T @ field.jacobian(0.0, root) @ basis
+        move = basis @ np.linalg.lstsq(reduced, -(basis.T @ field.velocity(0.0, root)), rcond=1e-13)[0]
+        root = root + move
+        if not np.all(np.abs(root - state) <= near):  # also if it is not a number
+            return None
+        if np.all(np.abs(move) <= 1e-13 * np.maximum(np.abs(root), 1e-3)):
+            break
+    turnover = np.abs(field.rates(root)) @ np.abs(field.change)
+    return root if np.all(np.abs(field.velocity(0.0, root)) <= 1e-9 * turnover + 1e-300) else None
+
+
+def _stability(field: VectorField, state: np.ndarray, basis: np.ndarray) -> tuple[bool, float]:
+    """Is the linearisation stable on what reactions can change, and how fast does the slowest disturbance decay?"""
+    if basis.shape[1] == 0:
+        return True, np.inf
+    eigenvalues = np.linalg.eigvals(basis.T @ field.jacobian(0.0, state) @ basis)
+    slowest = -float(eigenvalues.real.max())
+    return slowest > 1e-12 * float(np.abs(eigenvalues).max()), slowest
