@@ -282,6 +282,9 @@ def test_start_may_be_a_distribution():
     paths = cme.ssa(network, 0, n_paths=4000, seed=1, initial=start)
     verdict.probability_matches(paths["X"][:, 0] == 4, 0.75)
     assert paths.info["initial_lost"] == pytest.approx(0.1)
+    halves = cme.Distribution(np.zeros(1), ("X", "Y"), np.array([[0.5, 1.0]]), np.ones((1, 1)), np.zeros(1), np.zeros(1), {})
+    with pytest.raises(cme.ModelError, match="the initial distribution holds fractions of a molecule"):
+        cme.ssa(network, 0, initial=halves)
     assert cme.ssa(network, 0, n_paths=3, seed=1, initial=(9, 8)).counts.tolist() == [[[9, 8]]] * 3
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from cme import errors
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
+from cme.errors import ModelError
 from cme.kernels import direct
 from cme.network import Network
 from cme.results import Trajectories
@@ -139,6 +140,8 @@ def ssa(
 def _starts(compiled: Compiled, initial) -> tuple[np.ndarray, np.ndarray]:
     """The initial states (K, S) int64 and their cumulative probabilities (K,)."""
     states, p = compiled.start(initial)
+    if np.any(states != np.round(states)):
+        raise ModelError("the initial distribution holds fractions of a molecule; ssa counts molecules")
     return np.ascontiguousarray(states, dtype=np.int64), np.cumsum(p)
 
 
