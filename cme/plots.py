@@ -25,6 +25,9 @@ _INK, _FILL, _FAINT = "#333333", "#d9d9d9", "#888888"
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "^", "s", "D", "v", "P")
+_PANEL = (3.1, 2.35)  # inches, of which margins left, right, bottom, top are:
+_MARGINS = (0.66, 0.12, 0.48, 0.3)
+_HEAD = 0.3  # for the legend
 
 
 def marginals(
@@ -62,7 +65,7 @@ def marginals(
         _draw_marginal(panel, reference, name, t, laws, styles, solver)
         panel.set_title(f"{name},  stationary" if time == math.inf else f"{name},  t = {time:g}", loc="left", fontsize=9)
     _legend(figure, panels, others)
-    _label_edges(panels, len(indices), "molecules", "probability")
+    _label_edges(panels, "molecules", "probability")
     return figure
 
 
@@ -98,7 +101,7 @@ def paths(trajectories: Trajectories, /, *, species: Sequence[str] | None = None
             panel.fill_between(times, mean - sd, mean + sd, color=_FAINT, alpha=0.25, lw=0, label="± one standard deviation")
         panel.set_title(name, loc="left", fontsize=9)
     _legend(figure, panels)
-    _label_edges(panels, 1, "time", "molecules")
+    _label_edges(panels, "time", "molecules")
     return figure
 
 
@@ -133,7 +136,7 @@ def moments(reference: Result, /, *, species: Sequence[str] | None = None, **oth
                 panel.plot(result.times, np.stack([mean - sd, mean + sd], axis=1), color=colour, ls=dash, lw=0.8)
         panel.set_title(name, loc="left", fontsize=9)
     _legend(figure, panels)
-    _label_edges(panels, 1, "time", "molecules")
+    _label_edges(panels, "time", "molecules")
     return figure
 
 
@@ -251,37 +254,56 @@ def _styles(others: dict[str, Result]) -> dict[str, tuple]:
 
 
 def _panels(n_rows: int, n_columns: int) -> tuple["Figure", list["Axes"]]:
+    """Panels of equal size, laid out by hand in inches: matplotlib's own layout engine takes as long as all the drawing."""
     from matplotlib.figure import Figure
 
     count = n_rows * n_columns
     columns = n_columns if n_columns > 1 else min(count, max(1, math.ceil(math.sqrt(count))) if count > 3 else count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(3.1 * columns, 5.0) + 0.4, 2.4 * rows + 0.7), dpi=150, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    panels = list(grid.ravel())
-    for extra in panels[count:]:
-        extra.set_axis_off()
-    for panel in panels[:count]:
+    panel_width, panel_height = max(_PANEL[0], 5.4 / columns), _PANEL[1]
+    width, height = columns * panel_width, rows * panel_height + _HEAD
+    figure = Figure(figsize=(width, height), dpi=150)
+    left, right, bottom, top = _MARGINS
+    panels = []
+    for i in range(count):
+        row, column = divmod(i, columns)
+        corner = (column * panel_width + left, height - _HEAD - (row + 1) * panel_height + bottom)
+        size = (panel_width - left - right, panel_height - bottom - top)
+        panel = figure.add_axes((corner[0] / width, corner[1] / height, size[0] / width, size[1] / height))
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["left", "bottom"]].set_color(_FAINT)
         panel.tick_params(labelsize=7.5, color=_FAINT)
-    return figure, panels[:count]
+        panel.locator_params(nbins=5)
+        panels.append(panel)
+    return figure, panels
 
 
 def _legend(figure: "Figure", panels: list["Axes"], others: Iterable[str] = ()) -> None:
-    """One legend above all panels, each name once: the reference, then the others in order."""
+    """One legend above all panels, each name once: the reference, then the others in order, in as many lines as they need."""
     order = {other: i for i, other in enumerate(others)}
     handles: dict[str, Artist] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    handles = {label: handles[label] for label in sorted(handles, key=lambda label: order.get(label.removesuffix(" (mean)"), -1))}
-    figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=len(handles), frameon=False, fontsize=8)
+    labels = sorted(handles, key=lambda label: order.get(label.removesuffix(" (mean)"), -1))
+    width, height = figure.get_size_inches()
+    fit = max(1, int((width - 0.2) / (0.62 + 0.065 * max(map(len, labels)))))
+    lines = math.ceil(len(labels) / fit)
+    figure.legend(
+        [handles[label] for label in labels], labels, ncols=math.ceil(len(labels) / lines), loc="upper left", bbox_to_anchor=(0, 1),
+        frameon=False, fontsize=8, borderaxespad=0.3,
+    )  # fmt: skip
+    more = 0.2 * (lines - 1)
+    if more:  # make room by moving everything else down
+        figure.set_size_inches(width, height + more)
+        for panel in panels:
+            box = panel.get_position()
+            panel.set_position((box.x0, box.y0 * height / (height + more), box.width, box.height * height / (height + more)))
 
 
-def _label_edges(panels: list["Axes"], n_columns: int, x: str, y: str) -> None:
+def _label_edges(panels: list["Axes"], x: str, y: str) -> None:
+    first = min(panel.get_position().x0 for panel in panels)
     for panel in panels:
-        spec = panel.get_subplotspec()
-        if spec is not None and spec.is_first_col():
-            panel.set_ylabel(y, fontsize=8)
         panel.set_xlabel(x, fontsize=8)
+        if panel.get_position().x0 == first:
+            panel.set_ylabel(y, fontsize=8)

@@ -22,8 +22,8 @@ _HEADS = {
 def show_comparison(table: "pd.DataFrame", *, file: TextIO | None = None) -> None:
     """Print the table of `cme.compare` wide: a row for each time, species and method, then the verdict and the error budget.
 
-    A number is shown with its error, ``12.03±0.09``, or ``0.02 [0, 0.04]`` where the sides differ. Where the error is below a thousandth,
-    only digits that hold are shown.
+    A number is shown with its error, ``12.03±0.09``, ``0.02 [0, 0.04]`` where the sides differ, or ``<0.0007`` for a zero. Where the error
+    is below a thousandth, only digits that hold are shown.
     Metrics that no method has, and negative mass where there is none, get no column. On a terminal the table is set by rich.
     """
     metrics = [metric for metric in _HEADS if (table.metric == metric).any()]
@@ -62,12 +62,16 @@ def with_error(value: float, lo: float, hi: float, digits: int = 6) -> str:
     if math.isinf(value) or not (math.isfinite(below) and math.isfinite(above)):
         return f"{value:.3g} [{lo:.2g}, {hi:.2g}]"
     half = max(below, above)
+    if value == lo == 0:
+        return f"<{hi:.1g}" if hi > 1e-9 else "0"
     if half <= 1e-3 * abs(value):  # write only digits that hold
         sure = math.floor(-math.log10(2 * half)) if half else 300
         return f"{value:.{min(digits, sure + 1 + math.floor(math.log10(abs(value))))}g}" if value else "0"
     decimals = -math.floor(math.log10(half)) + (1 if f"{half:e}"[0] in "12" else 0)
     if min(below, above) > 0.8 * half and 1e-4 < abs(value) < 1e6:
         return f"{round(value, decimals):.{max(decimals, 0)}f}±{round(half, decimals):.{max(decimals, 0)}f}"
+    if min(below, above) > 0.8 * half:
+        return f"{value:.1e}±{half:.0e}"
     return "{:.10g} [{:.10g}, {:.10g}]".format(*(round(number, decimals) for number in (value, lo, hi)))
 
 

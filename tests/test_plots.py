@@ -32,7 +32,7 @@ def gaussian(species=("A", "B")):
 
 
 def panels(figure):
-    return [axes for axes in figure.axes if axes.axison]
+    return figure.axes
 
 
 def labels(figure):
