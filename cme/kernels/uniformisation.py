@@ -22,7 +22,8 @@ def uniformise(pointer, index, rate, q, weights, current, following, out):
             total = 0.0
             for i in range(pointer[n], pointer[n + 1]):
                 total += rate[i] * current[index[i]]
-            following[n] = current[n] + total / q
+            moved = current[n] + total / q
+            following[n] = moved if moved > 1e-250 else 0.0  # numbers near the end of the exponent range cost a hundredfold
         for n in range(n_states):
             current[n] = following[n]
     return 0

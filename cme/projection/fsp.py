@@ -154,22 +154,27 @@ class _Run:
 
     def march(self, p: np.ndarray, times: np.ndarray):
         """Advance to the last time, keeping the outputs; yields the time reached."""
-        total, now = float(p.sum()), 0.0
+        total, now, longest, failures = float(p.sum()), 0.0, np.inf, 0
         if times[0] == 0:
             self.outputs[0.0] = _Output(self.space.states, p.copy(), 0.0)
         while now < times[-1]:
-            step = self.integrator.step(p, now, times)
+            step = self.integrator.step(p, now, times, longest)
             leaked = total - self.dropped - float(step.p.sum())
             if not self.fixed and leaked > self._allowed(step.end):
+                # A law that travels needs a set that follows it: after two growths, a shorter step instead of a third.
                 p = self._grow(p, step, leaked)
+                failures += 1
+                if failures % 2 == 0:
+                    longest = (step.end - step.start) / 3
                 continue
+            longest, failures = 2 * longest, 0
             self.error += step.error
             for t, row in zip(times[(times > step.start) & (times <= step.end)], step.outputs, strict=True):
                 self.outputs[float(t)] = _Output(self.space.states, row, self.error)
             now, p = step.end, step.p
             self.method = self.integrator.method
             if not self.fixed and now < times[-1]:
-                p = self._drop(p, now)
+                p = self._drop(p, now, step.end - step.start)
             yield now
         if self.error > INTEGRATION * self.tol and not self.fixed:
             raise ConvergenceError(f"the integrator's error is only bounded by {self.error:.1e}; loosen tol={self.tol:g}")
@@ -180,26 +185,28 @@ class _Run:
 
     def _grow(self, p: np.ndarray, step: Step, leaked: float) -> np.ndarray:
         """Enlarge the set beyond the states through which probability leaked; returns p on the larger set."""
-        leak = self.integrator.generator.leak
-        flux = leak * np.max(step.within(), axis=0) * (step.end - step.start)
-        order = np.argsort(flux)
-        negligible = np.cumsum(flux[order]) <= 0.01 * self.tol  # many harmless boundary states need no company
-        sources = order[~negligible & (flux[order] > 0)]
-        if sources.size == 0:  # the probability passed between the times that were looked at
-            sources = np.flatnonzero(leak > 0)
         factor = GROWTH if leaked < 100 * self._allowed(step.end) else FAST_GROWTH
-        size = int(factor * len(self.space)) + 1
-        old = len(self.space)
-        self.space = self.space.grow(sources, size=size)
-        if len(self.space) == old:
-            raise AssertionError("probability leaked but no state lies beyond the boundary")
+        flux = self.integrator.generator.leak * np.max(step.within(), axis=0) * (step.end - step.start)
+        if flux.sum() <= 0.1 * (p.sum() - step.p.sum()):  # the probability passed between the times that were looked at
+            flux = self.integrator.generator.leak
+        p = self._expand(p, flux, int(factor * len(p)) + 1)
         self._check_size(lost=float(1 - step.p.sum()))
         self.expansions += 1
         self.integrator = self._integrator()
-        return np.concatenate([p, np.zeros(len(self.space) - old)])
+        return p
 
-    def _drop(self, p: np.ndarray, now: float) -> np.ndarray:
-        """Drop the least probable states when that makes the set much smaller; their mass is booked."""
+    def _expand(self, p: np.ndarray, flux: np.ndarray, size: int) -> np.ndarray:
+        """Add states beyond those with nearly all of the flux, up to `size` in all; returns p on the larger set."""
+        order = np.argsort(flux)
+        sources = order[np.cumsum(flux[order]) > 0.01 * flux.sum()]  # harmless boundary states need no company
+        self.space = self.space.grow(sources, size=size)
+        return np.concatenate([p, np.zeros(len(self.space) - len(p))])
+
+    def _drop(self, p: np.ndarray, now: float, duration: float) -> np.ndarray:
+        """Drop the least probable states when that makes the set much smaller; their mass is booked.
+
+        A law that travels needs room ahead: where the smaller set would leak at once, it gets new states there.
+        """
         if len(p) < 4 * FIRST_SIZE:
             return p
         budget = DROP * self.tol * (0.1 + 0.9 * now / self.horizon) - self.dropped
@@ -212,7 +219,11 @@ class _Run:
         self.dropped += float(p[~kept].sum())
         self.space = self.space.keep(kept)
         self.integrator = self._integrator()
-        return p[kept]
+        smaller, flux = p[kept], self.integrator.generator.leak * p[kept] * duration
+        if flux.sum() > 0.01 * self.tol:
+            smaller = self._expand(smaller, flux, int(0.6 * len(p)))
+            self.integrator = self._integrator()
+        return smaller
 
     def _check_size(self, lost: float = 0.0) -> None:
         if len(self.space) > self.max_states:

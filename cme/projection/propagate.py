@@ -126,8 +126,11 @@ class Integrator:
             yield step
             p, now = step.p, step.end
 
-    def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
-        """One step: a segment of uniformisation, or a window of rational Krylov once the solution is old enough to be smooth."""
+    def step(self, p: np.ndarray, now: float, times: np.ndarray, longest: float = np.inf) -> Step:
+        """One step: a segment of uniformisation, or a window of rational Krylov once the solution is old enough to be smooth.
+
+        It is at most about `longest` long, but not shorter than a segment.
+        """
         last = float(times[-1])
         if self.q == 0.0:
             outputs = times[(times > now)]
@@ -137,6 +140,9 @@ class Integrator:
             end = last if last - now <= SEGMENT / self.q else now + segment
             return self._uniformise(p, now, end, times)
         end = last if last <= 1.3 * WINDOW * now else WINDOW * now
+        end = min(end, now + longest)
+        if end - now <= 4 * segment:  # too little for a factorisation to pay
+            return self._uniformise(p, now, min(end, now + segment), times)
         while True:
             step = self._window(p, now, end, times)
             if step is not None:
