@@ -66,7 +66,7 @@ def with_error(value: float, lo: float, hi: float, digits: int = 6) -> str:
         return f"<{hi:.1g}" if hi > 1e-9 else "0"
     if half <= 1e-3 * abs(value):  # write only digits that hold
         sure = math.floor(-math.log10(2 * half)) if half else 300
-        return f"{value:.{min(digits, sure + 1 + math.floor(math.log10(abs(value))))}g}" if value else "0"
+        return f"{value:#.{min(digits, sure + 1 + math.floor(math.log10(abs(value))))}g}".rstrip(".") if value else "0"
     decimals = -math.floor(math.log10(half)) + (1 if f"{half:e}"[0] in "12" else 0)
     if min(below, above) > 0.8 * half and 1e-4 < abs(value) < 1e6:
         return f"{round(value, decimals):.{max(decimals, 0)}f}±{round(half, decimals):.{max(decimals, 0)}f}"
