@@ -179,10 +179,9 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
 def _fill(panel: "Axes", law: Marginal, n_paths: int | None, solver: str) -> float:
     """The law as steps over the cells [n - 1/2, n + 1/2), or over bins of them for a sample; gives the greatest height."""
     bins, width, mass = _binned(law, n_paths)
-    edges = np.append(bins, bins[-1] + width) - 0.5
-    panel.stairs(mass / width, edges, fill=True, color=_FILL, label=solver, zorder=1)
-    panel.stairs(mass / width, edges, color=_FAINT, lw=0.7, zorder=1.5)
-    return float(mass.max() / width)
+    edges, height = np.append(bins, bins[-1] + width) - 0.5, np.append(mass, mass[-1]) / width
+    panel.fill_between(edges, height, step="post", facecolor=_FILL, edgecolor=_FAINT, lw=0.7, label=solver, zorder=1)
+    return float(height.max())
 
 
 def _points(panel: "Axes", law: Marginal, n_paths: int, colour: str, marker: str, label: str) -> None:
