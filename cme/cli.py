@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed (one line on standard error says why), 2 the comman
 whole or not at all. Solvers, pandas and the rest are imported inside the commands, so that ``cme --help`` answers at once.
 """
 
+import gc
 import json
 import math
 import os
@@ -52,6 +53,7 @@ Initials = Annotated[list[str] | None, typer.Option("--initial", metavar="NAME=C
 
 def main() -> None:
     """Run the command line."""
+    gc.set_threshold(50_000, 20, 20)  # loading the libraries makes a million lasting objects: looking for garbage among them costs 0.5 s
     app()
 
 
