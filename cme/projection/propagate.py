@@ -249,11 +249,10 @@ def _integral_of_residual(row: np.ndarray, small: np.ndarray, length: float) -> 
     n_panels = 40
     s = length * 0.5**n_panels
     end = la.expm(s * small)
-    inner = [la.expm(s * 0.5 * (1 + x) * small) for x in _NODES]
-    integral = sum(0.5 * w * abs(row @ e[:, 0]) for w, e in zip(_WEIGHTS, inner, strict=True)) * s
+    inner = la.expm(s * 0.5 * (1 + _NODES)[:, None, None] * small)  # (10, m, m)
+    integral = 0.5 * s * (_WEIGHTS @ np.abs(inner[:, :, 0] @ row))
     for _ in range(n_panels):  # the panel (s, 2 s)
-        shifted = row @ end
-        integral += sum(0.5 * w * abs(shifted @ e[:, 0]) for w, e in zip(_WEIGHTS, inner, strict=True)) * s
-        end, inner, s = end @ end, [e @ e for e in inner], 2 * s
+        integral += 0.5 * s * (_WEIGHTS @ np.abs(inner[:, :, 0] @ (row @ end)))
+        end, inner, s = end @ end, inner @ inner, 2 * s
     return float(integral)
 
