@@ -67,7 +67,7 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
       varies by McDiarmid's inequality exp(-2 M t^2). Wasserstein-1: the bias is at most sum sqrt(F(1-F)/M), the standard deviation at
       most sd/sqrt(M) (Efron-Stein). Hellinger: the chi-square law of 8 M H^2 between a law and its sample (an estimate). Mean, sd and
       Fano: second and fourth moments of the sample, normal for many paths, too narrow where counts that matter were hardly ever
-      seen. Mass outside: Clopper-Pearson (exact).
+      seen (if all paths agree, the next count is taken to have just been missed). Mass outside: Clopper-Pearson (exact).
     - Grid: an estimate, the change of the metric between this grid or time step and one twice as wide.
 
     KL is infinite where the method has no mass and the reference has some: always for a sample that misses a possible count. No floor
@@ -278,6 +278,10 @@ def _sampling_error(law: _Law, metric: str) -> _Error:
     if law.samples is None:
         return _Error()
     off, mean, sd = law.samples - law.mean, law.mean, law.sd
+    if law.n_paths > 1 and not off.any():  # all alike: as many paths as this may have missed the next count
+        missed = 1 - 0.025 ** (1 / law.n_paths)
+        spread = {"mean": missed, "sd": np.sqrt(missed), "fano": missed / mean if mean > 0 else np.nan}[metric]
+        return _Error(float(spread) if metric == "mean" else 0.0, float(spread))
     with np.errstate(divide="ignore", invalid="ignore"):
         influence = {
             "mean": lambda: off,

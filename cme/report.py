@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,19 +21,20 @@ _HEADS = {
 
 
 def show_comparison(table: "pd.DataFrame", *, file: TextIO | None = None) -> None:
-    """Print the table of `cme.compare` wide: a row for each time, species and method, then the verdict and the error budget.
+    """Print the table of `cme.compare` wide: a row for each time, species and method, then where each method is worst.
 
-    A number is shown with its error, ``12.03±0.09``, ``0.02 [0, 0.04]`` where the sides differ, or ``<0.0007`` for a zero. Where the error
-    is below a thousandth, only digits that hold are shown.
-    Metrics that no method has, and negative mass where there is none, get no column. On a terminal the table is set by rich.
+    Numbers are written by `with_error`. Metrics that no method has, and negative mass where there is none, get no column. On a terminal
+    too narrow for all columns some are left out, with a note.
     """
-    metrics = [metric for metric in _HEADS if (table.metric == metric).any()]
-    if not (table.value[table.metric == "mass_outside"] > 0).any():
-        metrics = [metric for metric in metrics if metric != "mass_outside"]
     cells: dict[tuple, dict[str, str]] = {}
     for row in _plain(table):
         text = with_error(row.value, row.lo, row.hi, 6 if row.metric in ("mean", "sd", "fano") else 3)
         cells.setdefault((row.time, row.species, row.method), {})[row.metric] = text
+    metrics = [metric for metric in _HEADS if any(found.get(metric, "0") != "0" for found in cells.values())]
+    left_out = []
+    while _width(cells, metrics) > _room(file) and len(metrics) > 2:
+        left_out.append(next(metric for metric in ("mass_outside", "fano", "wasserstein_1", "sd", "mean") if metric in metrics))
+        metrics.remove(left_out[-1])
     rows: list[list[str]] = []
     shown: tuple = ()
     for (time, species, method), found in cells.items():
@@ -40,85 +42,93 @@ def show_comparison(table: "pd.DataFrame", *, file: TextIO | None = None) -> Non
         rows.append([*at, method, *(found.get(metric, "") for metric in metrics)])
         shown = (time, species)
     show_table(["time", "species", "method", *(_HEADS[metric] for metric in metrics)], rows, left=3, file=file)
-    for line in verdict(table):
-        print(line, file=file)
-    budget = error_budget(table)
-    if budget:
-        print("\nhalf-widths of the total variation, by source, at their largest", file=file)
-        show_table(["method", *(source.replace("_", " ") for source in SOURCES)], budget, left=1, file=file)
+    if left_out:
+        print(f"(no room for {', '.join(head for metric, head in _HEADS.items() if metric in left_out)}: widen the terminal)", file=file)
+    worst = worst_variation(table)
+    if worst:
+        print("\nWhere each method is worst. No probability is off by more than the total variation; its half-widths by source:", file=file)
+        show_table(["method", "where", "total variation", *(source.replace("_", " ") for source in SOURCES)], worst, left=2, file=file)
+
+
+def _width(cells: dict[tuple, dict[str, str]], metrics: list[str]) -> int:
+    """How wide the table is, with two spaces between columns."""
+    widths = [max(len("species"), *(len(str(key[i])) for key in cells)) for i in range(3)]
+    widths += [max(len(_HEADS[metric]), *(len(found.get(metric, "")) for found in cells.values())) for metric in metrics]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _room(file: TextIO | None) -> float:
+    stream = file or sys.stdout
+    return shutil.get_terminal_size().columns if stream.isatty() else math.inf
 
 
 def with_error(value: float, lo: float, hi: float, digits: int = 6) -> str:
     """Write a number with as many digits as its error leaves, at most `digits`.
 
+    As ``12.03±0.09``; as the interval ``0.03–0.08`` or ``<0.04`` where the sides differ much or it reaches zero; without the error
+    where that is below a thousandth and all digits shown hold.
+
     Examples
     --------
     >>> with_error(12.0312, 11.9412, 12.1212), with_error(0.0213, 0.0, 0.0304), with_error(316.59168, 316.5906, 316.5927)
-    ('12.03±0.09', '0.021 [0, 0.03]', '316.59')
+    ('12.03±0.09', '<0.031', '316.59')
     """
     if math.isnan(value):
         return "-"
-    below, above = value - lo, hi - value
-    if math.isinf(value) or not (math.isfinite(below) and math.isfinite(above)):
-        return f"{value:.3g} [{lo:.2g}, {hi:.2g}]"
-    half = max(below, above)
-    if value == lo == 0:
-        return f"<{hi:.1g}" if hi > 1e-9 else "0"
-    if half <= 1e-3 * abs(value):  # write only digits that hold
+    if math.isinf(value):
+        return f"{value:.3g}"
+    half = max(value - lo, hi - value)
+    if half <= max(1e-3 * abs(value), 1e-9):
         sure = math.floor(-math.log10(2 * half)) if half else 300
-        return f"{value:#.{min(digits, sure + 1 + math.floor(math.log10(abs(value))))}g}".rstrip(".") if value else "0"
+        return f"{value:#.{max(1, min(digits, sure + 1 + math.floor(math.log10(abs(value)))))}g}".rstrip(".") if value else "0"
+    if not math.isfinite(half):
+        return f"{lo:.2g}–{hi:.2g}"
     decimals = -math.floor(math.log10(half)) + (1 if f"{half:e}"[0] in "12" else 0)
-    if min(below, above) > 0.8 * half and 1e-4 < abs(value) < 1e6:
+    low, high = math.floor(lo * 10**decimals) / 10**decimals, math.ceil(hi * 10**decimals) / 10**decimals
+    if lo == 0:
+        return f"<{high:.{digits}g}"
+    if min(value - lo, hi - value) < 0.8 * half:
+        return f"{low:.{digits}g}–{high:.{digits}g}"
+    if 1e-4 < abs(value) < 1e6:
         return f"{round(value, decimals):.{max(decimals, 0)}f}±{round(half, decimals):.{max(decimals, 0)}f}"
-    if min(below, above) > 0.8 * half:
-        return f"{value:.1e}±{half:.0e}"
-    return "{:.10g} [{:.10g}, {:.10g}]".format(*(round(number, decimals) for number in (value, lo, hi)))
+    return f"{value:.1e}±{half:.0e}"
 
 
-def verdict(table: "pd.DataFrame") -> list[str]:
-    """Say for each method where its total variation is largest: no probability that it gives is off by more."""
+def worst_variation(table: "pd.DataFrame") -> list[list[str]]:
+    """For each method, where its total variation is largest, how large, and its half-widths by source; best method first."""
     distances = table[table.metric == "total_variation"]
     if distances.empty:
         return []
-    worst = _plain(distances.loc[distances.groupby("method", sort=False).value.idxmax()].sort_values("value"))
-    found = [f"{row.method} {with_error(row.value, row.lo, row.hi, 3)} ({row.species}, t = {row.time:g})" for row in worst]
-    return ["largest total variation (no probability is off by more): " + "; ".join(found)]
+    worst = distances.loc[distances.groupby("method", sort=False).value.idxmax()].sort_values("value")
+    rows = []
+    for row in _plain(worst):
+        sources = [getattr(row, source) for source in SOURCES]
+        where = f"{row.species}, t = {row.time:g}"
+        rows.append([row.method, where, with_error(row.value, row.lo, row.hi, 3), *(f"{half:.1e}" if half else "0" for half in sources)])
+    return rows
 
 
 def _plain(table: "pd.DataFrame") -> list[Any]:
     return list(table.itertuples(index=False))
 
 
-def error_budget(table: "pd.DataFrame") -> list[list[str]]:
-    """The largest half-width of the total variation from each source, a row for each method."""
-    distances = table[table.metric == "total_variation"]
-    largest = distances.groupby("method", sort=False)[list(SOURCES)].max()
-    return [
-        [str(method), *(f"{half:.1e}" if half else "0" for half in row)]
-        for method, row in zip(largest.index, largest.to_numpy(), strict=True)
-    ]
-
-
 def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, file: TextIO | None = None) -> None:
-    """Print a table: by rich on a terminal, in plain aligned columns elsewhere. The first `left` columns are flush left."""
-    rows = [list(row) for row in rows]
+    """Print a table in aligned columns, the first `left` of them flush left; on a terminal with a bold head and a rule."""
+    rows = [list(head), *map(list, rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
     stream = file or sys.stdout
     if stream.isatty():
-        from rich.box import SIMPLE_HEAD
         from rich.console import Console
-        from rich.table import Table
 
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        for i, name in enumerate(head):
-            table.add_column(name, justify="left" if i < left else "right", no_wrap=i < left)
-        for row in rows:
-            table.add_row(*row)
-        Console(file=stream, highlight=False, markup=False).print(table)
-        return
-    widths = [max(len(row[i]) for row in [list(head), *rows]) for i in range(len(head))]
-    for row in [list(head), *rows]:
-        cells = [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        print("  ".join(cells).rstrip(), file=stream)
+        console = Console(file=stream, highlight=False, markup=False, soft_wrap=True)
+        console.print(lines[0], style="bold")
+        console.print("─" * len(lines[0]), style="dim")
+        lines = lines[1:]
+    print("\n".join(lines), file=stream)
 
 
 # ------------------------------------------------------------------------------------------------------------ files

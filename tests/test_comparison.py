@@ -366,3 +366,11 @@ def test_linear_noise_of_pair_annihilation_c2(omega, exact_mean, mean_error, exa
     assert (noise["sd"] / exact["sd"]) ** 2 - 1 == pytest.approx(variance_error, rel=1e-2)
     if omega == 100:  # distribution level: sqrt(omega) TV -> 0.0752
         assert noise["total_variation"] * 10 == pytest.approx(0.0752, rel=2e-2)
+
+
+def test_paths_that_all_agree_are_not_certain():
+    """If a sample of 100 is all ones, the true mean may differ: 0.999 must be inside the interval."""
+    found = rows(cme.compare(sample(np.ones(100, dtype=np.int64))), "ssa")
+    assert found.lo["mean"] == pytest.approx(1 - (1 - 0.025**0.01))
+    assert found.hi["sd"] == pytest.approx(np.sqrt(1 - 0.025**0.01))
+    assert found.lo["sd"] == 0
