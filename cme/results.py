@@ -193,9 +193,11 @@ class Distribution(_Result):
     integration_error : (T,)
         A bound on what the time integrator may have added, in the 1-norm.
     widths : (S,) or None
-        The widths of the cells of a density; None for counts.
+        The largest widths of the cells of a density; None for counts.
     coarse : Distribution or None
-        The same density on a grid of twice the width: what the grid costs.
+        The same density on cells of twice the width: what the grid costs.
+    nodes_on_edge : bool
+        The outermost centres lie on the edge of the domain of a density, so that only half of their cells is inside.
     """
 
     times: np.ndarray
@@ -208,6 +210,7 @@ class Distribution(_Result):
     observables: Mapping[str, np.ndarray] = field(default_factory=dict)
     widths: np.ndarray | None = None
     coarse: "Distribution | None" = None
+    nodes_on_edge: bool = False
 
     @property
     def error_bound(self) -> np.ndarray:
@@ -261,14 +264,8 @@ class Distribution(_Result):
             if np.any(values != np.round(values)) or values.min() < 0:
                 raise ValueError(f"{name!r} takes values that are no counts; use its values and p directly")
             return Marginal(np.bincount(values.astype(np.int64), weights=p), 0.0, mean, sd)
-        width = self._width(values)
-        cells, negative = _integer_cells(values, p, width)
+        cells, negative = _integer_cells(values, p, self.nodes_on_edge)
         return Marginal(cells, negative, mean, sd)
-
-    def _width(self, values: np.ndarray) -> float:
-        """The spacing of the distinct values of a coordinate (0 if it has one value)."""
-        distinct = np.unique(np.round(values, 9))
-        return float(np.min(np.diff(distinct))) if distinct.size > 1 else 0.0
 
     def to_frame(self, drop_below: float = 0.0) -> "pd.DataFrame":
         """A frame with columns time, one per species, p; without the rows whose p is not above `drop_below`."""
@@ -285,16 +282,20 @@ class Distribution(_Result):
         return f"Distribution of {', '.join(self.species)} on {where}; {self.info.get('solver')}"
 
 
-def _integer_cells(centres: np.ndarray, p: np.ndarray, width: float) -> tuple[np.ndarray, float]:
-    """Put cell masses on integer cells by monotone interpolation of their distribution function."""
+def _integer_cells(values: np.ndarray, p: np.ndarray, nodes_on_edge: bool) -> tuple[np.ndarray, float]:
+    """Put masses at centres of cells on integer cells, by monotone interpolation of their distribution function.
+
+    A cell reaches half way to its neighbours; the outermost ones as far outward, or not at all if they lie on the edge.
+    """
     from scipy.interpolate import PchipInterpolator
 
-    if width == 0.0:
-        return np.bincount(np.maximum(np.floor(centres + 0.5), 0).astype(np.int64), weights=p), float(p[centres < 0].sum())
-    lowest = centres.min()
-    slot = np.round((centres - lowest) / width).astype(np.int64)
+    centres, slot = np.unique(np.round(values, 9), return_inverse=True)
     mass = np.bincount(slot, weights=p)
-    edges = lowest + width * (np.arange(len(mass) + 1) - 0.5)
+    if centres.size == 1:
+        return np.bincount(np.maximum(np.floor(centres + 0.5), 0).astype(np.int64), weights=mass), float(mass[0] * (centres[0] < 0))
+    edges = np.concatenate([centres[:1], (centres[:-1] + centres[1:]) / 2, centres[-1:]])
+    if not nodes_on_edge:
+        edges[[0, -1]] += [centres[0] - edges[1], centres[-1] - edges[-2]]
     with np.errstate(over="ignore"):  # the reciprocal of a slope of 1e-310 is infinite, and the slope then 0
         below = PchipInterpolator(edges, np.concatenate([[0.0], np.cumsum(mass)]))
         above = PchipInterpolator(edges, np.concatenate([np.cumsum(mass[::-1])[::-1], [0.0]]))
