@@ -19,9 +19,12 @@ _HOME = {
     "MassAction": "cme.network",
     "StateSpace": "cme.states",
     "Generator": "cme.generator",
+    "TimeDependentGenerator": "cme.generator",
+    "lump": "cme.lumping",
     "ssa": "cme.sampling.ssa",
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
+    "propagator": "cme.projection.propagator",
     "rate_equations": "cme.continuum.rate_equations",
     "lna": "cme.continuum.lna",
     "langevin": "cme.continuum.langevin",
@@ -49,11 +52,14 @@ if TYPE_CHECKING:
     from cme.formats.shelf import load as load
     from cme.formats.text import parse as parse
     from cme.generator import Generator as Generator
+    from cme.generator import TimeDependentGenerator as TimeDependentGenerator
+    from cme.lumping import lump as lump
     from cme.network import MassAction as MassAction
     from cme.network import Network as Network
     from cme.network import Reaction as Reaction
     from cme.network import Species as Species
     from cme.projection.fsp import fsp as fsp
+    from cme.projection.propagator import propagator as propagator
     from cme.projection.stationary import stationary as stationary
     from cme.results import Distribution as Distribution
     from cme.results import Moments as Moments

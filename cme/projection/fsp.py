@@ -8,10 +8,11 @@ import numpy as np
 from cme.arguments import check_count, check_positive, check_times, record
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError
-from cme.generator import Generator
+from cme.generator import Generator, TimeDependentGenerator
 from cme.network import Network
 from cme.progress import progress as progress_bar
 from cme.projection.propagate import Integrator, Step
+from cme.projection.propagator import evolve
 from cme.results import Distribution
 from cme.states import StateSpace
 
@@ -22,12 +23,12 @@ LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
 
 
 def fsp(
-    network: Network,
+    network: Network | Generator | TimeDependentGenerator,
     times,
     *,
     tol: float = 1e-6,
     initial=None,
-    max_states: int = 1_000_000,
+    max_states: int | None = None,
     space: StateSpace | None = None,
     progress: bool | None = None,
 ) -> Distribution:
@@ -41,15 +42,17 @@ def fsp(
     Parameters
     ----------
     network
-        S species with whole-number initial counts (or a distribution over such states).
+        S species with whole-number initial counts (or a distribution over such states). Or a `Generator` of any jump process, whose
+        states are kept as they are; `initial` is then needed, and what leaks is reported as `lost`.
     times : (T,)
         Output times, in the model's unit.
     tol
         Largest error allowed at the last time, in the 1-norm over all states, everything included.
     initial
-        Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost).
+        Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost). For a `Generator`: one state, or
+        probabilities (N,).
     max_states
-        Give up when the set would be larger.
+        Give up when the set would be larger (a million by default).
     space
         A fixed set of states instead of an adaptive one; then `lost` may exceed `tol`, and is reported as it is.
     progress
@@ -88,9 +91,13 @@ def fsp(
     started = time.perf_counter()
     times = check_times(times)
     tol = check_positive("tol", tol)
-    max_states = check_count("max_states", max_states)
     if tol < 1e-12:
         raise ConvergenceError(f"tol={tol:g} lies below what double precision can certify; ask for 1e-12 or more")
+    if not isinstance(network, Network):
+        if space is not None or max_states is not None:
+            raise ValueError("a generator has its states already; leave out space and max_states")
+        return _on_given_states(network, times, tol, initial, started, progress)
+    max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
     compiled = Compiled(network)
     states, weights = compiled.start(initial)
     lost_before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
@@ -127,6 +134,22 @@ def fsp(
     )
     observables = {name: compiled.observable(name, found) for name in network.observables}
     return Distribution(times, network.species_names, found, p_out, lost, 2 * run.errors, info, observables)
+
+
+def _on_given_states(
+    generator: Generator | TimeDependentGenerator, times: np.ndarray, tol: float, initial, started: float, show: bool | None
+) -> Distribution:
+    """The law of a jump process on the states of its generator."""
+    if initial is None:
+        raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
+    if isinstance(initial, Distribution):
+        initial = initial.p[-1]
+    start = generator.start(initial)
+    with progress_bar("fsp", float(times[-1]), show) as bar:
+        run = evolve(generator, start, times, tol=tol / 2, progress=bar)
+    first = generator if isinstance(generator, Generator) else generator.at(0.0)
+    info = record("fsp", "generator", started, {"tol": tol}, method=run.method, states=len(first))
+    return Distribution(times, first.names, first.states, run.p, run.lost, 2 * run.integration_error, info, widths=first.widths)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import LinearOperator, splu
 from scipy.special import gammaln
 
 from cme.arguments import check_times
@@ -104,8 +104,8 @@ class Integrator:
     def __init__(self, generator: Generator, horizon: float, tol: float):
         self.generator, self.horizon, self.tol = generator, horizon, tol
         self.q = generator.largest_rate
-        self.rows = generator.matrix.tocsr()
-        self.method = "rational Krylov" if self._prefer_krylov() else "uniformisation"
+        self.rows = None if isinstance(generator.matrix, LinearOperator) else generator.matrix.tocsr()
+        self.method = "rational Krylov" if self.rows is not None and self._prefer_krylov() else "uniformisation"
 
     def _prefer_krylov(self) -> bool:
         """Compare the products of uniformisation with about log(t) sparse factorisations.
@@ -114,7 +114,7 @@ class Integrator:
         """
         n_products, entries, n_states = self.q * self.horizon, self.generator.matrix.nnz, len(self.generator)
         longest = max((len(np.unique(column)) for column in self.generator.states.T), default=1)
-        band = n_states / max(longest, 1)
+        band = max(n_states / max(longest, 1), entries / n_states)
         windows = 1 + np.log(max(n_products / SEGMENT, 1)) / np.log(WINDOW)
         factorise = n_states * (0.1 * band**2 + 120 * min(band, 60.0))  # the factors, and sixty solves with them
         return n_products > 4 * SEGMENT and n_products * (1.5 * entries + 1000) > windows * factorise
@@ -165,8 +165,13 @@ class Integrator:
         wanted = np.append(times[(times > now) & (times < end)], end)
         weights = _poisson_weights(self.q * (wanted - now), 0.1 * self.tol * min((end - now) / self.horizon, 1.0))
         out = np.zeros((len(wanted), len(p)))
-        rows = self.rows
-        uniformise(rows.indptr, rows.indices, rows.data, self.q, weights, p.copy(), np.empty_like(p), out)
+        if (rows := self.rows) is None:  # matrix-free
+            current = p
+            for column in weights.T:
+                out += np.outer(column, current)
+                current = current + (self.generator @ current) / self.q
+        else:
+            uniformise(rows.indptr, rows.indices, rows.data, self.q, weights, p.copy(), np.empty_like(p), out)
         left_out = float(p.sum()) * (1.0 - weights[-1].sum())
         error = max(left_out, 0.0) + 1e-16 * weights.shape[1]
         outputs = out if end in times else out[:-1]
@@ -255,4 +260,3 @@ def _integral_of_residual(row: np.ndarray, small: np.ndarray, length: float) -> 
         integral += 0.5 * s * (_WEIGHTS @ np.abs(inner[:, :, 0] @ (row @ end)))
         end, inner, s = end @ end, inner @ inner, 2 * s
     return float(integral)
-

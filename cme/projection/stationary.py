@@ -23,11 +23,11 @@ WIDEST_BAND = 40  # up to this half-bandwidth, elimination without subtraction i
 
 
 def stationary(
-    network: Network,
+    network: Network | Generator,
     *,
     tol: float = 1e-6,
     initial=None,
-    max_states: int = 1_000_000,
+    max_states: int | None = None,
     space: StateSpace | None = None,
     progress: bool | None = None,
 ) -> Distribution:
@@ -42,13 +42,14 @@ def stationary(
     Parameters
     ----------
     network
-        The initial counts select the conservation class (and nothing else).
+        The initial counts select the conservation class (and nothing else). Or a `Generator` of any jump process, whose states are
+        kept as they are (closed by dropping what leaks, if it leaks).
     tol
         Largest change of the law allowed at the last growth of the set, in the 1-norm.
     initial
         Another start than the network's own.
     max_states
-        Give up when the set would be larger.
+        Give up when the set would be larger (a million by default).
     space
         A fixed set of states, closed by dropping the jumps that leave it; `lost` is then nan, since nothing is known of the rest.
     progress
@@ -86,12 +87,16 @@ def stationary(
     """
     started = time.perf_counter()
     tol = check_positive("tol", tol)
-    max_states = check_count("max_states", max_states)
+    if isinstance(network, Generator):
+        if space is not None or max_states is not None or initial is not None:
+            raise ValueError("a generator has its states already; leave out initial, space and max_states")
+        return _on_given_states(network, started, tol)
+    max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
     compiled = Compiled(network)
     fixed = space is not None
     if space is None:
         space = StateSpace.around(network, initial=initial, size=FIRST_SIZE)
-    pi, info = _solve(network, space)
+    pi, info = _solve(Generator.from_network(network, space))
     lost = np.nan if fixed else 0.0
     expansions = 0
     with progress_bar("stationary", max_states, progress) as bar:
@@ -105,7 +110,7 @@ def stationary(
                     "raise max_states or loosen tol; if the counts grow without bound there is no stationary law"
                 )
             bar.to(len(larger), f"changed by {lost:.1e}")
-            before, (space, (pi, info)) = pi, (larger, _solve(network, larger))
+            before, (space, (pi, info)) = pi, (larger, _solve(Generator.from_network(network, larger)))
             expansions += 1
             lost = float(np.abs(pi[: len(before)] - before).sum() + pi[len(before) :].sum())
             lost = max(lost, info["escaping"])  # a law that holds states with a one-way exit is none
@@ -141,13 +146,25 @@ def _grow(space: StateSpace, pi: np.ndarray, leak: np.ndarray) -> StateSpace | N
     return larger if len(larger) > len(space) else None
 
 
-def _solve(network: Network, space: StateSpace) -> tuple[np.ndarray, dict]:
+def _on_given_states(generator: Generator, started: float, tol: float) -> Distribution:
+    """The stationary law of a jump process on the states of its generator."""
+    pi, info = _solve(generator)
+    if info["correction"] > tol:
+        raise ConvergenceError(f"the linear solver only comes within {info['correction']:.1e} of a stationary law; loosen tol={tol:g}")
+    lost = np.nan if np.any(generator.leak > 0) else 0.0
+    record_ = record("stationary", "generator", started, {"tol": tol}, method=info["method"], states=len(generator))
+    error = np.array([info["correction"]])
+    return Distribution(
+        np.array([np.inf]), generator.names, generator.states, pi[None], np.array([lost]), error, record_, widths=generator.widths
+    )  # fmt: skip
+
+
+def _solve(generator: Generator) -> tuple[np.ndarray, dict]:
     """The law on a set that is closed by dropping the jumps that leave it."""
-    generator = Generator.from_network(network, space)
-    matrix = generator.matrix.copy()
+    matrix = generator.sparse("the stationary law").copy()
     matrix.setdiag(matrix.diagonal() + generator.leak)
-    members = _closed_class(matrix, generator.leak, space)
-    pi = np.zeros(len(space))
+    members = _closed_class(matrix, generator)
+    pi = np.zeros(len(generator))
     block = sp.csc_array(matrix[members][:, members])
     one_way = -np.asarray(block.sum(axis=0)).ravel()  # rates to kept states from which no way leads back
     block.setdiag(block.diagonal() + one_way)
@@ -156,22 +173,21 @@ def _solve(network: Network, space: StateSpace) -> tuple[np.ndarray, dict]:
     return pi, {"method": method, "correction": correction, "leak": generator.leak, "escaping": escaping}
 
 
-def _closed_class(matrix: sp.csc_array, leak: np.ndarray, space: StateSpace) -> np.ndarray:
+def _closed_class(matrix: sp.csc_array, generator: Generator) -> np.ndarray:
     """The states of the one closed communicating class; `ModelError` if there are several."""
     n_classes, label = connected_components(matrix.T, directed=True, connection="strong")
     if n_classes == 1:
-        return np.arange(len(space))
+        return np.arange(len(generator))
     links = matrix.tocoo()
     ends = np.ones(n_classes, dtype=bool)  # no jump leads to another class in the set
     ends[label[links.col[(label[links.row] != label[links.col]) & (links.data > 0)]]] = False
     leaks = np.zeros(n_classes, dtype=bool)
-    leaks[label[leak > 0]] = True
+    leaks[label[generator.leak > 0]] = True
     size = np.bincount(label)
     # At the rim of a truncated set there are small dead ends from which the way back leads through states that are not kept.
-    closed = np.flatnonzero(ends & (~leaks | (size > 0.05 * len(space))))
+    closed = np.flatnonzero(ends & (~leaks | (size > 0.05 * len(generator))))
     if len(closed) > 1:
-        names = space.compiled.network.species_names
-        examples = [describe_state(names, space.states[np.argmax(label == c)]) for c in closed[:2]]
+        examples = [describe_state(generator.names, generator.states[np.argmax(label == c)]) for c in closed[:2]]
         raise ModelError(
             f"the stationary law is not unique: {len(closed)} closed classes of states can be reached, for example that of {examples[0]} "
             f"and that of {examples[1]}; which is entered depends on chance and start: use fsp at a late time instead"

@@ -1,0 +1,148 @@
+"""dp/dt = A(t) p: the propagator U(t, s), and its action on one law, with step sizes chosen by the error."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import expm
+
+from cme.arguments import check_positive, check_times
+from cme.errors import ConvergenceError
+from cme.generator import Generator, TimeDependentGenerator
+from cme.progress import Progress
+from cme.projection.propagate import Propagation, propagate
+
+DENSE = 1500  # states up to which a propagator is computed as a full matrix
+MAX_STEPS = 100_000
+_C = np.sqrt(3) / 6
+
+Exponential = Callable[[Generator, float, np.ndarray], np.ndarray]  # exp(h A) applied to a vector or a matrix
+
+
+def propagator(generator: Generator | TimeDependentGenerator, t: float, s: float = 0.0, *, tol: float = 1e-10) -> np.ndarray:
+    """The propagator U(t, s) of a master equation: p(t) = U(t, s) p(s), a matrix (N, N) with non-negative entries.
+
+    Where nothing leaks its columns sum to one. U(u, s) = U(u, t) U(t, s) for s < t < u (Chapman-Kolmogorov).
+
+    Parameters
+    ----------
+    generator
+        Up to 1500 states.
+    t, s
+        Times, t >= s; s matters only for a time-dependent generator.
+    tol
+        Error allowed in a column, in the 1-norm, by step doubling (time-dependent generators only).
+
+    Raises
+    ------
+    ValueError
+        If t < s, or the generator is too large or matrix-free.
+    ConvergenceError
+        If the steps become too many.
+
+    Examples
+    --------
+    >>> import cme, math
+    >>> u = cme.propagator(cme.Generator.from_rates([[0, 1], [1, 0]]), 1.0)
+    >>> bool(abs(u[0, 0] - (1 + math.exp(-2)) / 2) < 1e-14)
+    True
+    """
+    if not t >= s:
+        raise ValueError(f"a propagator goes forward in time: t={t:g} must not be before s={s:g}")
+    if len(generator) > DENSE:
+        raise ValueError(f"{len(generator)} states are too many for a full propagator (at most {DENSE}); propagate a law with fsp instead")
+    if isinstance(generator, Generator):
+        return expm((t - s) * generator.sparse().toarray())
+    start = np.eye(len(generator))
+
+    def exponential(a: Generator, h: float, x: np.ndarray) -> np.ndarray:
+        return expm(h * a.sparse().toarray()) @ x
+
+    return _march(generator, start, s, np.array([t]), check_positive("tol", tol), exponential)[0][0]
+
+
+def evolve(
+    generator: Generator | TimeDependentGenerator, p0: np.ndarray, times, *, tol: float = 1e-10, progress: Progress | None = None
+) -> Propagation:
+    """Solve dp/dt = A(t) p from p(0) = p0: `propagate` for a constant generator, Magnus steps for one that depends on time.
+
+    In the second case `integration_error` is an estimate by step doubling, not a bound.
+    """
+    if isinstance(generator, Generator):
+        return propagate(generator, p0, times, tol=tol, progress=progress)
+
+    def exponential(a: Generator, h: float, x: np.ndarray) -> np.ndarray:
+        return propagate(a, x, [h], tol=1e-3 * tol).p[0]
+
+    outputs, errors = _march(generator, np.asarray(p0, dtype=np.float64), 0.0, check_times(times), tol, exponential, progress)
+    p = np.array(outputs)
+    lost = p0.sum() - p.sum(axis=1)
+    return Propagation(p, np.where(lost > 0, lost, 0.0), np.array(errors), "commutator-free Magnus, order 4")
+
+
+def _march(
+    generator: TimeDependentGenerator,
+    x: np.ndarray,
+    now: float,
+    times: np.ndarray,
+    tol: float,
+    exponential: Exponential,
+    progress: Progress | None = None,
+) -> tuple[list[np.ndarray], list[float]]:
+    """Advance to each of the times with steps whose error, in the 1-norm of a column, adds up to at most `tol`."""
+    span = max(float(times[-1]) - now, 1e-300)
+    outputs, errors, error = [], [], 0.0
+    h, n_steps = span / 32, 0
+    for time in times:
+        while now < time:
+            h = min(h, span / 32, float(time) - now)  # never so long that a pulse of the rates falls between the points looked at
+            if n_steps >= MAX_STEPS or h < 1e-13 * span:
+                raise ConvergenceError(
+                    f"the time-dependent rates need steps of {h:.1e} at t={now:.6g}; loosen tol={tol:g} or smooth the rates"
+                )
+            n_steps += 1
+            whole, order = _step(generator, x, now, h, exponential)
+            half, order_1 = _step(generator, x, now, h / 2, exponential)
+            twice, order_2 = _step(generator, half, now + h / 2, h / 2, exponential)
+            order = min(order, order_1, order_2)
+            found = _column_norm(whole - twice) / (2.0**order - 1)
+            found = max(found, h * _column_norm(_quadrature_gap(generator, now, h, x)))
+            allowed = tol * h / span
+            if found <= allowed:
+                now = float(time) if now + h >= time else now + h
+                x, error = twice, error + found
+                if progress is not None:
+                    progress.to(now)
+            h *= min(4.0, max(0.2, 0.9 * (allowed / max(found, 1e-300)) ** (1 / (order + 1))))
+        outputs.append(x)
+        errors.append(error)
+    return outputs, errors
+
+
+def _column_norm(x: np.ndarray) -> float:
+    return float(np.abs(x).sum(axis=0).max())
+
+
+def _quadrature_gap(generator: TimeDependentGenerator, now: float, h: float, x: np.ndarray) -> np.ndarray:
+    """Simpson's minus Gauss's mean of A(t) x over a step: of the order of the step's error, and it sees a switch at the end of the step."""
+    ends, middle = (generator.at(now) @ x + generator.at(now + h) @ x), generator.at(now + h / 2) @ x
+    gauss = sum(generator.at(now + (0.5 + sign * _C) * h) @ x for sign in (-1, 1))
+    return (ends + 4 * middle) / 6 - gauss / 2
+
+
+def _step(generator: TimeDependentGenerator, x: np.ndarray, now: float, h: float, exponential: Exponential) -> tuple[np.ndarray, int]:
+    """One step and its order: two exponentials of order 4 (Blanes and Moan 2006), or the midpoint rule where those need negative rates."""
+    early, late = (generator.at(now + (0.5 + sign * _C) * h) for sign in (-1, 1))
+    first, second = (_mix(a, b) for a, b in ((early, late), (late, early)))
+    if first is None or second is None:
+        return exponential(generator.at(now + h / 2), h, x), 2
+    return exponential(second, h, exponential(first, h, x)), 4
+
+
+def _mix(near: Generator, far: Generator) -> Generator | None:
+    """(1/4 + sqrt(3)/6) A_near + (1/4 - sqrt(3)/6) A_far; None if a rate comes out negative."""
+    matrix = (0.25 + _C) * near.sparse() + (0.25 - _C) * far.sparse()
+    leak = (0.25 + _C) * near.leak + (0.25 - _C) * far.leak
+    links = matrix.tocoo()
+    if np.any(links.data[links.row != links.col] < 0) or np.any(leak < 0):
+        return None
+    return Generator(matrix.tocsc(), leak, near.states, near.names, near.widths)
