@@ -32,7 +32,9 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
         mass_outside      probability that the method puts on negative counts
 
     with P, F the marginal law of a species or observable under the reference and Q, G under the method, on the integer cells
-    [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2.
+    [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2. If the reference is over positions on a line (a random walk), the
+    cells are those of the reference, at positions of any sign; there is then no mass_outside and no Fano factor, and wasserstein_1 is
+    in units of length.
 
     Parameters
     ----------
@@ -55,7 +57,8 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
     Raises
     ------
     ValueError
-        If a result lacks a time of the reference or shares no species with it, or is named like the reference.
+        If a result lacks a time of the reference or shares no species with it, or is named like the reference; or if a result is over
+        positions and the reference is not.
 
     Notes
     -----
@@ -109,12 +112,13 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
         for species in (*reference.species, *reference.observables):
             if species not in wanted:
                 continue
-            exact = _law(reference, species, t)
+            at = {method: (other, other.time_index(time)) for method, other in others.items() if species in pairs[method]}
+            edges = _edges(reference, name, species, t, at)
+            exact = _law(reference, species, t, edges=edges)
             rows += [(time, species, name, *row) for row in _moment_rows(exact)]
-            for method, other in others.items():
-                if species in pairs[method]:
-                    law = _law(other, species, other.time_index(time), cells=len(exact.p))
-                    rows += [(time, species, method, *row) for row in (*_moment_rows(law), *_distance_rows(exact, law))]
+            for method, (other, s) in at.items():
+                law = _law(other, species, s, cells=len(exact.p), edges=edges)
+                rows += [(time, species, method, *row) for row in (*_moment_rows(law), *_distance_rows(exact, law))]
     table = pd.DataFrame(rows, columns=["time", "species", "method", "metric", "value", "lo", "hi", *SOURCES])
     table.attrs.update(
         reference=name, results={name: dict(reference.info)} | {method: dict(other.info) for method, other in others.items()}
@@ -140,13 +144,43 @@ def _common(reference: Result, name: str, other: Result, method: str) -> set[str
 # ------------------------------------------------------------------------------------------------------ laws
 
 
+def _edges(reference: Result, name: str, species: str, t: int, at: dict[str, tuple[Result, int]]) -> np.ndarray | None:
+    """For positions, the reference's cells, as many as all the laws need; None for amounts."""
+    if reference.cells is None or species not in reference.species:
+        for method, (other, _) in at.items():
+            if other.cells is not None and species in other.species:
+                raise ValueError(
+                    f"{species!r} is a position in {method} and not in {name}, whose integer cells would hide what lies below zero; "
+                    f"make {method} the reference"
+                )
+        return None
+    spans = [_span(result, species, index) for result, index in [(reference, t), *at.values()]]
+    return reference.own_edges(species, t, min(low for low, _ in spans), max(high for _, high in spans))
+
+
+def _span(result: Result, species: str, t: int) -> tuple[float, float]:
+    if isinstance(result, Moments):
+        mean, sd = (0.0 if each is None else each[t, result.species_index(species)] for each in (result.mean(), result.sd()))
+        return mean - 12 * sd, mean + 12 * sd
+    values = result[species][:, t] if isinstance(result, Trajectories) else _values(result, species)
+    low, high = float(values.min()), float(values.max())
+    if result.coarse is None:
+        return low, high
+    ends = _span(result.coarse, species, result.coarse.time_index(result.times[t]))
+    return min(low, ends[0]), max(high, ends[1])
+
+
+def _values(result: Distribution, name: str) -> np.ndarray:
+    return result.observables[name] if name in result.observables else result.states[:, result.species_index(name)]
+
+
 @dataclass(frozen=True)
 class _Law:
     """The law of one species at one time, with what limits it. `p` is empty if the values are no counts or only moments are known."""
 
     mean: float
     sd: float
-    p: np.ndarray  # on the cells 0, 1, ..., K-1
+    p: np.ndarray  # on the cells 0, 1, ..., K-1, or on those of a position
     log_p: np.ndarray
     negative: float = 0.0
     lost: float = 0.0
@@ -155,6 +189,7 @@ class _Law:
     samples: np.ndarray | None = None
     unresolved: float = 0.0  # less probability than this is not told from none on this grid
     twin: "tuple[_Law, _Law] | None" = None  # on this grid and on one twice as wide, alike in all else
+    width: float | None = None  # of the cells of a position; None for an amount
 
     @property
     def n_paths(self) -> int:
@@ -164,47 +199,46 @@ class _Law:
 _NO_CELLS = np.empty(0)
 
 
-def _law(result: Result, name: str, t: int, *, cells: int = 0) -> _Law:
+def _law(result: Result, name: str, t: int, *, cells: int = 0, edges: np.ndarray | None = None) -> _Law:
+    width = None if edges is None else float(edges[1] - edges[0])
     if isinstance(result, Moments):
-        return _law_of_moments(result, name, t, cells)
+        return replace(_law_of_moments(result, name, t, cells, edges), width=width)
     make: Callable = _law_of_paths if isinstance(result, Trajectories) else _law_of_states
-    law = make(result, name, t)
+    law = replace(make(result, name, t, edges), width=width)
     if result.coarse is None:
         return law
-    coarse = make(result.coarse, name, result.coarse.time_index(result.times[t]))
+    coarse = replace(make(result.coarse, name, result.coarse.time_index(result.times[t]), edges), width=width)
     if isinstance(result, Trajectories):
-        return replace(law, twin=(make(result.first(result.coarse.n_paths), name, t), coarse))
+        return replace(law, twin=(make(result.first(result.coarse.n_paths), name, t, edges), coarse))
     law, coarse = (replace(each, unresolved=distances.total_variation(law.p, coarse.p)) for each in (law, coarse))
     return replace(law, twin=(law, coarse))
 
 
-def _law_of_moments(result: Moments, name: str, t: int, cells: int) -> _Law:
+def _law_of_moments(result: Moments, name: str, t: int, cells: int, edges: np.ndarray | None) -> _Law:
     if result.covariance is None or name in result.observables:
         return _Law(float(result[name][t]), np.nan, _NO_CELLS, _NO_CELLS)
-    marginal = result.marginal(name, t)
-    log_p = result.log_cells(name, t, max(cells, len(marginal.p)))
+    marginal = result.marginal(name, t, edges)
+    log_p = result.log_cells(name, t, max(cells, len(marginal.p)), edges)
     return _Law(marginal.mean, marginal.sd, np.exp(log_p), log_p, marginal.negative)
 
 
-def _law_of_paths(result: Trajectories, name: str, t: int) -> _Law:
+def _law_of_paths(result: Trajectories, name: str, t: int, edges: np.ndarray | None) -> _Law:
     samples = result[name][:, t]
-    if np.issubdtype(result.counts.dtype, np.integer) and np.any(
-        (samples != np.round(samples)) | (samples < 0)
-    ):  # an observable that is no count
+    no_count = np.issubdtype(result.counts.dtype, np.integer) and bool(np.any((samples != np.round(samples)) | (samples < 0)))
+    if edges is None and (result.cells is not None or no_count):
         sd = float(np.std(samples, ddof=1)) if len(samples) > 1 else np.nan
         return _Law(float(samples.mean()), sd, _NO_CELLS, _NO_CELLS, samples=samples)  # an observable that is no count
-    marginal = result.marginal(name, t)
+    marginal = result.marginal(name, t, edges)
     return _Law(marginal.mean, marginal.sd, marginal.p, _log(marginal.p), marginal.negative, samples=samples)
 
 
-def _law_of_states(result: Distribution, name: str, t: int) -> _Law:
-    values = result.observables[name] if name in result.observables else result.states[:, result.species_index(name)]
-    p = result.p[t]
+def _law_of_states(result: Distribution, name: str, t: int, edges: np.ndarray | None) -> _Law:
+    values, p = _values(result, name), result.p[t]
     span, lost, integration = (float(values.min()), float(values.max())), float(result.lost[t]), float(result.integration_error[t])
-    if not _has_cells(result, values):
+    if edges is None and not _has_cells(result, values):
         mean = float(p @ values)
         return _Law(mean, float(np.sqrt(p @ (values - mean) ** 2)), _NO_CELLS, _NO_CELLS, 0.0, lost, integration, span)
-    marginal = result.marginal(name, t)
+    marginal = result.marginal(name, t, edges)
     kept = np.maximum(marginal.p, 0.0)  # an integrator may leave entries just below zero: they are counted as its error
     integration += float((kept - marginal.p).sum())
     return _Law(marginal.mean, marginal.sd, kept, _log(kept), marginal.negative, lost, integration, span)
@@ -212,7 +246,7 @@ def _law_of_states(result: Distribution, name: str, t: int) -> _Law:
 
 def _has_cells(result: Distribution, values: np.ndarray) -> bool:
     """A density is put on integer cells; a law of counts must take whole values >= 0."""
-    return result.widths is not None or bool(values.min() >= 0 and np.all(values == np.round(values)))
+    return (result.cells is None and result.widths is not None) or bool(values.min() >= 0 and np.all(values == np.round(values)))
 
 
 def _log(p: np.ndarray) -> np.ndarray:
@@ -248,6 +282,8 @@ def _moment_rows(law: _Law) -> Iterator[tuple]:
     spread = [_Error(0.0, law.lost * far), _Error(*2 * (law.integration * far,))]  # of the variance
     sd_errors = [_Error(law.sd - np.sqrt(max(variance - e.below, 0.0)), np.sqrt(variance + e.above) - law.sd) for e in spread]
     yield _row("sd", law.sd, [_sampling_error(law, "sd"), *sd_errors, _moment_grid_error(law, _MOMENTS["sd"])], least=0.0)
+    if law.width is not None:
+        return
     fano = _MOMENTS["fano"](law)
     fano_errors = [_fano_error(law.mean, variance, fano, m, v) for m, v in zip(mean_errors, spread, strict=True)]
     yield _row("fano", fano, [_sampling_error(law, "fano"), *fano_errors, _moment_grid_error(law, _MOMENTS["fano"])])
@@ -298,6 +334,8 @@ def _distance_rows(exact: _Law, law: _Law) -> Iterator[tuple]:
         return
     tv_lo = 0.0
     for metric, distance in _DISTANCES.items():
+        if metric == "mass_outside" and law.width is not None:
+            continue
         value = distance(exact, law)
         errors = [_distance_sampling_error(metric, exact, law)]
         errors += [_missing_mass_error(metric, exact, law, exact.lost, law.lost)]
@@ -333,7 +371,7 @@ _DISTANCES: dict[str, Callable[[_Law, _Law], float]] = {
     "total_variation": lambda exact, law: distances.total_variation(exact.p, law.p),
     "hellinger": lambda exact, law: distances.hellinger(exact.p, law.p),
     "kl": _divergence,
-    "wasserstein_1": lambda exact, law: distances.wasserstein(exact.p, law.p),
+    "wasserstein_1": lambda exact, law: distances.wasserstein(exact.p, law.p) * (exact.width or 1.0),
     "mass_outside": lambda exact, law: law.negative,
 }
 
@@ -351,7 +389,7 @@ def _missing_mass_error(metric: str, exact: _Law, law: _Law, of_exact: float, of
     """What mass `of_exact` and `of_law`, put anywhere, does to a distance (see the Notes of `compare`)."""
     if of_exact == 0 and of_law == 0:
         return _Error()
-    top = float(max(len(exact.p), len(law.p)) - 1)
+    top = float(max(len(exact.p), len(law.p)) - 1) * (exact.width or 1.0)
     half = {
         "total_variation": lambda: (of_exact + of_law) / 2,
         "hellinger": lambda: float(np.sqrt(of_exact / 2) + np.sqrt(of_law / 2)),
@@ -395,7 +433,9 @@ def _distance_sampling_error(metric: str, exact: _Law, law: _Law) -> _Error:
         elif metric == "hellinger":
             more = distances.sampled_hellinger(guesses, this.n_paths)
         elif metric == "wasserstein_1":
-            more = distances.sampled_wasserstein(guesses, this.sd, this.n_paths)
+            width = exact.width or 1.0
+            above, about = distances.sampled_wasserstein(guesses, this.sd / width, this.n_paths)
+            more = width * above, width * about
         else:
             more = distances.sampled_kullback_leibler(*_both_positive(exact, law), this is exact, this.n_paths)
         bias += more[0]  # that of Hellinger is a triangle inequality for each side, the others' sides are independent

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cme.cells import count_points, gaussian_log_masses, integer_cells, lattice_edges, spread_points
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class Marginal(NamedTuple):
-    """The law of one species at one time on the counts 0, 1, ..., K-1.
+    """The law of one species at one time on the counts 0, 1, ..., K-1, or of a position on K cells of a line.
 
-    A continuous law is integrated over the cells [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2.
+    On counts, a continuous law is integrated over the cells [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2.
     """
 
     p: np.ndarray  # (K,)
-    negative: float  # mass below zero, held in cell 0
+    negative: float  # mass below zero; on counts, cell 0 holds it
     mean: float  # of the law itself, not of the cells
     sd: float
+    edges: np.ndarray | None = None  # (K + 1,) of the cells of a position; None on counts
 
 
 class _Result:
@@ -33,6 +36,7 @@ class _Result:
     species: tuple[str, ...]
     info: Mapping[str, Any]
     observables: Mapping[str, np.ndarray]
+    cells: np.ndarray | None = None
 
     def species_index(self, name: str) -> int:
         """The column of a species; `KeyError` that lists the names if there is none."""
@@ -48,6 +52,17 @@ class _Result:
         if found.size == 0:
             raise KeyError(f"the result has no time {time:g}; it has {len(self.times)} from {self.times[0]:g} to {self.times[-1]:g}")
         return int(found[0])
+
+    def own_edges(self, name: str, time_index: int, low: float | None = None, high: float | None = None) -> np.ndarray:
+        """Edges of the cells of a position at one time, over all its values or from `low` to `high`; cell centres are values."""
+        s = self.species_index(name)
+        assert self.cells is not None
+        values, centre = self._values_and_centre(s, time_index)
+        ends = float(values.min()) if low is None else low, float(values.max()) if high is None else high
+        return lattice_edges(centre, float(self.cells[s]), *ends)
+
+    def _values_and_centre(self, s: int, time_index: int) -> tuple[np.ndarray, float]:
+        raise AssertionError("a result over positions defines its cells")
 
     def mean(self) -> np.ndarray:
         raise AssertionError("each result defines its mean")
@@ -67,7 +82,7 @@ class _Result:
         }
         if sd is not None:
             with np.errstate(divide="ignore", invalid="ignore"):  # the Fano factor of a species that is absent is nan
-                columns |= {"sd": sd.ravel(), "fano": (sd**2 / mean).ravel()}
+                columns |= {"sd": sd.ravel()} if self.cells is not None else {"sd": sd.ravel(), "fano": (sd**2 / mean).ravel()}
         return _with_info(pd.DataFrame(columns), self.info)
 
     def _repr_html_(self) -> str:
@@ -97,6 +112,8 @@ class Trajectories(_Result):
         Every reaction of every path, if it was asked for: when, and which.
     coarse : Trajectories or None
         The first paths again at twice the time step, on the same noise: what the step costs.
+    cells : (S,) or None
+        For positions on a line: widths of the cells on which their laws are compared. None for amounts, which go on integer cells.
     """
 
     times: np.ndarray
@@ -107,6 +124,7 @@ class Trajectories(_Result):
     events: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
     event_counts: tuple[np.ndarray, ...] | None = None
     coarse: "Trajectories | None" = None
+    cells: np.ndarray | None = None
 
     @property
     def n_paths(self) -> int:
@@ -130,14 +148,20 @@ class Trajectories(_Result):
         """Standard error of the mean, (T, S)."""
         return self.sd() / np.sqrt(self.n_paths)
 
-    def marginal(self, name: str, time_index: int) -> Marginal:
-        """The empirical law of a species or observable at one time."""
-        return _sampled_marginal(self[name][:, time_index])
+    def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None) -> Marginal:
+        """The empirical law of a species or observable at one time, on integer cells; that of a position on its own, or given, cells."""
+        if edges is None and self.cells is not None and name in self.species:
+            edges = self.own_edges(name, time_index)
+        return _sampled_marginal(self[name][:, time_index], edges)
+
+    def _values_and_centre(self, s: int, time_index: int) -> tuple[np.ndarray, float]:
+        values = self.counts[:, time_index, s]
+        return values, float(values[0])
 
     def first(self, n_paths: int) -> "Trajectories":
         """The first paths alone."""
         observables = {name: value[:n_paths] for name, value in self.observables.items()}
-        return Trajectories(self.times, self.species, self.counts[:n_paths], self.info, observables)
+        return Trajectories(self.times, self.species, self.counts[:n_paths], self.info, observables, cells=self.cells)
 
     def to_frame(self, tidy: bool = False) -> "pd.DataFrame":
         """A frame with index (path, time) and a column per species; with `tidy`, columns path, time, species, count."""
@@ -167,8 +191,11 @@ class Trajectories(_Result):
         return f"Trajectories: {self.n_paths} paths of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"
 
 
-def _sampled_marginal(values: np.ndarray) -> Marginal:
-    """Count values into integer cells."""
+def _sampled_marginal(values: np.ndarray, edges: np.ndarray | None) -> Marginal:
+    """Count values into integer cells, or into those between edges."""
+    if edges is not None:
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+        return Marginal(count_points(values, edges), float(np.mean(values < 0)), float(np.mean(values)), sd, edges)
     cells = np.floor(np.asarray(values, dtype=np.float64) + 0.5)
     counts = np.bincount(np.maximum(cells, 0).astype(np.int64))  # the lowest cell takes everything below 1/2
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
@@ -198,6 +225,9 @@ class Distribution(_Result):
         The same density on cells of twice the width: what the grid costs.
     nodes_on_edge : bool
         The outermost centres lie on the edge of the domain of a density, so that only half of their cells is inside.
+    cells : (S,) or None
+        For positions on a line (any sign, no counts): widths of the cells on which their laws are compared, usually `widths`. None for
+        amounts, which go on integer cells.
     """
 
     times: np.ndarray
@@ -211,6 +241,7 @@ class Distribution(_Result):
     widths: np.ndarray | None = None
     coarse: "Distribution | None" = None
     nodes_on_edge: bool = False
+    cells: np.ndarray | None = None
 
     @property
     def error_bound(self) -> np.ndarray:
@@ -221,7 +252,10 @@ class Distribution(_Result):
         return self.observables[name] if name in self.observables else self.states[:, self.species_index(name)]
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The marginal of a species or observable on the counts 0, 1, ..., (T, K)."""
+        """The marginal of a species or observable on the counts 0, 1, ..., (T, K); of a position, on its values from low to high."""
+        if self.cells is not None and name in self.species:
+            _, slot = np.unique(self._values(name), return_inverse=True)
+            return np.array([np.bincount(slot, weights=p) for p in self.p])
         marginals = [self.marginal(name, t).p for t in range(len(self.times))]
         out = np.zeros((len(marginals), max(len(p) for p in marginals)))
         for row, p in zip(out, marginals, strict=True):
@@ -255,17 +289,36 @@ class Distribution(_Result):
         """
         return self.p @ np.asarray(predicate(*self.states.T), dtype=np.float64)
 
-    def marginal(self, name: str, time_index: int) -> Marginal:
-        """The law of a species or observable at one time, on integer cells."""
+    def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None) -> Marginal:
+        """The law of a species or observable at one time, on integer cells; that of a position on its own, or given, cells."""
         values, p = self._values(name), self.p[time_index]
         mean = float(p @ values)
         sd = float(np.sqrt(p @ (values - mean) ** 2))
+        if edges is None and self.cells is not None and name in self.species:
+            edges = self.own_edges(name, time_index)
+        if edges is not None:
+            return Marginal(self._on_cells(name, time_index, edges), float(p[values < 0].sum()), mean, sd, edges)
         if self.widths is None:
             if np.any(values != np.round(values)) or values.min() < 0:
                 raise ValueError(f"{name!r} takes values that are no counts; use its values and p directly")
             return Marginal(np.bincount(values.astype(np.int64), weights=p), 0.0, mean, sd)
-        cells, negative = _integer_cells(values, p, self.nodes_on_edge)
+        cells, negative = integer_cells(values, p, self.nodes_on_edge)
         return Marginal(cells, negative, mean, sd)
+
+    def _values_and_centre(self, s: int, time_index: int) -> tuple[np.ndarray, float]:
+        values = self.states[:, s]
+        return values, float(values[np.argmax(self.p[time_index])])
+
+    def _on_cells(self, name: str, time_index: int, edges: np.ndarray) -> np.ndarray:
+        values, p = self._values(name), self.p[time_index]
+        if self.widths is None:
+            return count_points(values, edges, p)
+        if self.cells is not None:  # a walk's law is zero on the sites of the other parity: they are no cells of it
+            own = self.own_edges(name, time_index)
+            place = (values - own[0]) / (own[1] - own[0]) - 0.5
+            kept = (p > 0) | (np.abs(place - np.round(place)) < 1e-6)
+            values, p = values[kept], p[kept]
+        return spread_points(values, p, edges, self.nodes_on_edge)
 
     def to_frame(self, drop_below: float = 0.0) -> "pd.DataFrame":
         """A frame with columns time, one per species, p; without the rows whose p is not above `drop_below`."""
@@ -280,32 +333,6 @@ class Distribution(_Result):
         lost = f"; lost {self.lost.max():.1e}" if self.widths is None else ""
         where = f"{len(self.states)} {kind}; {_span(self.times)}{lost}"
         return f"Distribution of {', '.join(self.species)} on {where}; {self.info.get('solver')}"
-
-
-def _integer_cells(values: np.ndarray, p: np.ndarray, nodes_on_edge: bool) -> tuple[np.ndarray, float]:
-    """Put masses at centres of cells on integer cells, by monotone interpolation of their distribution function.
-
-    A cell reaches half way to its neighbours; the outermost ones as far outward, or not at all if they lie on the edge.
-    """
-    from scipy.interpolate import PchipInterpolator
-
-    centres, slot = np.unique(np.round(values, 9), return_inverse=True)
-    mass = np.bincount(slot, weights=p)
-    if centres.size == 1:
-        return np.bincount(np.maximum(np.floor(centres + 0.5), 0).astype(np.int64), weights=mass), float(mass[0] * (centres[0] < 0))
-    edges = np.concatenate([centres[:1], (centres[:-1] + centres[1:]) / 2, centres[-1:]])
-    if not nodes_on_edge:
-        edges[[0, -1]] += [centres[0] - edges[1], centres[-1] - edges[-2]]
-    with np.errstate(over="ignore"):  # the reciprocal of a slope of 1e-310 is infinite, and the slope then 0
-        below = PchipInterpolator(edges, np.concatenate([[0.0], np.cumsum(mass)]))
-        above = PchipInterpolator(edges, np.concatenate([np.cumsum(mass[::-1])[::-1], [0.0]]))
-    highest = max(int(np.ceil(edges[-1] + 0.5)), 1)
-    cuts = np.clip(np.arange(highest + 1) - 0.5, edges[0], edges[-1])
-    cuts[0] = edges[0]  # the lowest cell takes everything below 1/2
-    from_below, from_above = below(cuts), above(cuts)  # differences are taken on the side where the numbers are small: tails stay accurate
-    cells = np.where(from_below[1:] < from_above[1:], np.diff(from_below), -np.diff(from_above))
-    negative = float(below(np.clip(0.0, edges[0], edges[-1])))
-    return cells, negative
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -342,35 +369,29 @@ class Moments(_Result):
             return None
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
 
-    def marginal(self, name: str, time_index: int) -> Marginal:
-        """The Gaussian law of a species at one time, on integer cells."""
+    def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None) -> Marginal:
+        """The Gaussian law of a species at one time, on integer cells, or on those of a position."""
         from scipy.special import ndtr
 
         m, width = self._mean_and_sd(name, time_index)
-        if width > 0:
-            return Marginal(np.exp(self.log_cells(name, time_index)), float(ndtr(-m / width)), m, width)
+        negative = float(ndtr(-m / width)) if width > 0 else float(m < 0)
+        if width > 0 or edges is not None:
+            return Marginal(np.exp(self.log_cells(name, time_index, edges=edges)), negative, m, width, edges)
         cell = max(int(np.floor(m + 0.5)), 0)
-        return Marginal(np.eye(1, cell + 1, cell)[0], float(m < 0), m, width)
+        return Marginal(np.eye(1, cell + 1, cell)[0], negative, m, width)
 
-    def log_cells(self, name: str, time_index: int, n_cells: int | None = None) -> np.ndarray:
-        """Logarithms of the Gaussian masses of the cells 0, 1, ..., which do not underflow however far the tail, (K,).
+    def log_cells(self, name: str, time_index: int, n_cells: int | None = None, edges: np.ndarray | None = None) -> np.ndarray:
+        """Logarithms of the Gaussian masses of the cells 0, 1, ..., or between edges, which do not underflow however far the tail, (K,).
 
-        By default there are as many cells as twelve standard deviations need.
+        By default there are as many cells as twelve standard deviations need. The outermost of given cells take all beyond them.
         """
-        from scipy.special import log_ndtr
-
         m, width = self._mean_and_sd(name, time_index)
-        if n_cells is None:
-            n_cells = max(int(np.ceil(m + 12 * width)) + 1, 1)
-        edges = np.arange(n_cells + 1) - 0.5
-        edges[0] = -np.inf  # the lowest cell takes everything below 1/2
-        if width == 0:
-            with np.errstate(divide="ignore"):
-                return np.log(((edges[:-1] <= m) & (m < edges[1:])).astype(np.float64))
-        z = (edges - m) / width
-        low = np.where(z[1:] > 0, -z[1:], z[:-1])  # reflect cells that end above the mean: both log_ndtr are then of the small tail
-        high = np.where(z[1:] > 0, -z[:-1], z[1:])
-        return log_ndtr(high) + np.log1p(-np.exp(log_ndtr(low) - log_ndtr(high)))
+        if edges is None:
+            if n_cells is None:
+                n_cells = max(int(np.ceil(m + 12 * width)) + 1, 1)
+            edges = np.arange(n_cells + 1) - 0.5
+            return gaussian_log_masses(m, width, np.append(-np.inf, edges[1:]))  # the lowest cell takes everything below 1/2
+        return gaussian_log_masses(m, width, np.concatenate([[-np.inf], edges[1:-1], [np.inf]]))
 
     def _mean_and_sd(self, name: str, time_index: int) -> tuple[float, float]:
         sd = self.sd()
