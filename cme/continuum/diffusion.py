@@ -57,7 +57,9 @@ class Diffusion:
 
     def states(self, y: np.ndarray) -> np.ndarray:
         """All species (..., S) at independent amounts (..., D)."""
-        return self.base + np.asarray(y) @ self.slopes
+        x = self.base + np.asarray(y) @ self.slopes
+        x[np.abs(x) < EPS] = 0.0  # what rounding leaves of a species that is used up
+        return x
 
     def walls(self) -> tuple[np.ndarray, np.ndarray]:
         """Half-planes ``y @ slopes[:, w] + base[w] >= 0``, one for each species that moves: slopes (D, W) and bases (W,)."""

@@ -88,7 +88,8 @@ def _look(problem, box: np.ndarray, times: np.ndarray, cells: int) -> tuple[np.n
             piled_up = tail[:, 0] > near_tail * tail[:, -1]
             reach = np.where(piled_up, places[0] + 0.1 * (places[0] - places[-1]), reach)
             wanted[i, side] = reach.min() if side == 0 else reach.max()
-    wanted[:, 1] = np.maximum(wanted[:, 1], wanted[:, 0] + 1.0)  # a density may have come to rest at a point
+    at_rest = (wanted[:, 1:] - wanted[:, :1]) < 1.0  # perhaps at a single point
+    wanted = np.where(at_rest, wanted + np.array([-1.0, 1.0]), wanted)
     limits = problem.diffusion.limits()
     close = np.abs(wanted - limits) < 0.1 * (wanted[:, 1:] - wanted[:, :1])  # a wall nearby is taken as the end
     return box, np.where(close, limits, wanted), blurred
@@ -127,7 +128,8 @@ def _first_guess(problem, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pass
     low, high = np.min(points, axis=0), np.max(points, axis=0)
     held = np.stack([low, high], axis=1) if np.isfinite(problem.times[0]) else np.full((len(columns), 2), np.nan)
-    spread = np.max(spreads, axis=0) + np.sqrt(1 + np.abs(high))
+    # Around a relaxation oscillation the Gaussian may be wider than any sense.
+    spread = np.minimum(np.max(spreads, axis=0), high - low + 3 * np.sqrt(1 + np.abs(high))) + np.sqrt(1 + np.abs(high))
     for corner in np.stack([axis.ravel() for axis in np.meshgrid(*zip(low * 0, 8 * (high + spread), strict=True), indexing="ij")], axis=1):
         start = diffusion.states(np.clip(corner, limits[:, 0], limits[:, 1]))
         try:

@@ -163,22 +163,23 @@ def _refine(problem: "_Problem", box: np.ndarray, counts: np.ndarray, tol: float
     diffusion = problem.diffusion
     separate = along_axes(diffusion)
     solved: dict[tuple[int, ...], Distribution] = {}
-    last = np.inf
+    last, reached = np.inf, ""
+
+    def check(counts: np.ndarray) -> None:
+        if np.prod(counts) > max_cells:
+            raise ConvergenceError(
+                f"fokker_planck {reached}needs {np.prod(counts)} cells or more, but max_cells={max_cells}; raise max_cells, loosen tol, "
+                f"or narrow the domain {_describe_box(diffusion, box)}"
+            )
 
     def solve(counts: np.ndarray) -> Distribution:
         key = tuple(counts.tolist())
         if key not in solved:
-            n_cells = int(np.prod(counts))
-            if n_cells > max_cells:
-                raise ConvergenceError(
-                    f"fokker_planck reached a grid error of {last:.1e} and needs {n_cells} cells, more than max_cells={max_cells}, "
-                    f"to come closer{f' to tol={tol:g}' if tol else ''}; raise max_cells, loosen tol, "
-                    f"or narrow the domain {_describe_box(diffusion, box)}"
-                )
-            bar.to(n_cells, f"grid error {last:.1e}")
+            bar.to(int(np.prod(counts)), f"grid error {last:.1e}")
             solved[key] = _solution(problem, Grid(diffusion, make_axes(diffusion, box, counts), problem.starts[0]))
         return solved[key]
 
+    check(counts)
     while True:
         fine, coarse = solve(counts), solve(counts // 2)
         errors = _grid_errors(fine, coarse)
@@ -187,6 +188,9 @@ def _refine(problem: "_Problem", box: np.ndarray, counts: np.ndarray, tol: float
             return fine, coarse, errors
         own = np.array([errors[name] for name in diffusion.names])
         double = own > 0.4 * error if separate and error < 0.7 * last else np.ones(len(own), dtype=bool)
+        doublings = max(int(np.ceil(np.log(error / tol) / np.log(16))), 1)  # if each divides the error by 16, which would be luck
+        reached = f"reached a grid error of {error:.1e} with {np.prod(counts)} cells and, for tol={tol:g}, "
+        check(np.where(double, counts * 2**doublings, counts))
         last, counts = error, np.where(double, 2 * counts, counts)
 
 
@@ -256,6 +260,7 @@ def _closed_class(matrix, grid: Grid) -> np.ndarray:
     closed = np.ones(n_classes, dtype=bool)
     closed[label[jumps.col[(label[jumps.row] != label[jumps.col]) & (jumps.data > 0)]]] = False
     ends = np.flatnonzero(closed)
+    _check_escape(grid)
     if len(ends) > 1:
         names = grid.diffusion.model.network.species_names
         examples = [describe_state(names, grid.diffusion.states(grid.nodes[np.argmax(label == end)])) for end in ends[:2]]
@@ -264,6 +269,20 @@ def _closed_class(matrix, grid: Grid) -> np.ndarray:
             "and where depends on chance and start; ask for a late finite time instead"
         )
     return np.flatnonzero(label == ends[0])
+
+
+def _check_escape(grid: Grid) -> None:
+    """Where the density may come to rest, it must not be driven outward at the end of an axis that no wall bounds."""
+    diffusion = grid.diffusion
+    a = diffusion.propensities(grid.nodes)
+    velocity = np.sum([np.outer(diffusion.drift_and_noise(d, a)[0], d.step) for d in diffusion.directions], axis=0)
+    for i, (low, high) in enumerate(diffusion.limits()):
+        for end, sign, limit in ((0, -1, low), (grid.shape[i] - 1, 1, high)):
+            if np.isinf(limit) and np.any(sign * velocity[grid.index[:, i] == end, i] > 0):
+                raise ConvergenceError(
+                    f"part of the density comes to rest, but {diffusion.names[i]!r} may also grow without bound, "
+                    "so that there is no stationary density; ask for finite times"
+                )
 
 
 def _check_domain(domain, diffusion: Diffusion, starts: np.ndarray) -> np.ndarray:
