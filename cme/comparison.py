@@ -113,7 +113,7 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
             if species not in wanted:
                 continue
             at = {method: (other, other.time_index(time)) for method, other in others.items() if species in pairs[method]}
-            edges = _edges(reference, name, species, t, at)
+            edges = shared_edges(reference, name, species, t, at)
             exact = _law(reference, species, t, edges=edges)
             rows += [(time, species, name, *row) for row in _moment_rows(exact)]
             for method, (other, s) in at.items():
@@ -144,7 +144,7 @@ def _common(reference: Result, name: str, other: Result, method: str) -> set[str
 # ------------------------------------------------------------------------------------------------------ laws
 
 
-def _edges(reference: Result, name: str, species: str, t: int, at: dict[str, tuple[Result, int]]) -> np.ndarray | None:
+def shared_edges(reference: Result, name: str, species: str, t: int, at: dict[str, tuple[Result, int]]) -> np.ndarray | None:
     """For positions, the reference's cells, as many as all the laws need; None for amounts."""
     if reference.cells is None or species not in reference.species:
         for method, (other, _) in at.items():

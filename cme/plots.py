@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cme import distances
+from cme.comparison import shared_edges
 from cme.results import Distribution, Marginal, Moments, Trajectories
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def marginals(
         _draw_marginal(panel, reference, name, t, laws, styles, solver)
         panel.set_title(f"{name},  stationary" if time == math.inf else f"{name},  t = {time:g}", loc="left", fontsize=9)
     _legend(figure, panels, others)
-    _label_edges(panels, "molecules", "probability")
+    _label_edges(panels, "molecules" if reference.cells is None else "position", "probability")
     return figure
 
 
@@ -146,23 +147,27 @@ def moments(reference: Result, /, *, species: Sequence[str] | None = None, **oth
 def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: dict[str, Result], styles: dict, solver: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    exact = reference.marginal(name, t)
+    at = {other: result.time_index(float(reference.times[t])) for other, result in others.items()}
+    edges = shared_edges(reference, solver, name, t, {other: (result, at[other]) for other, result in others.items()})
+    exact = reference.marginal(name, t, edges)
     height = _fill(panel, exact, reference.n_paths if isinstance(reference, Trajectories) else None, solver)
     left, right = _range(exact)
     notes = []
     for other, result in others.items():
         colour, dash, marker = styles[other]
-        at = result.time_index(float(reference.times[t]))
         if isinstance(result, Moments) and (result.covariance is None or name in result.observables):
-            panel.axvline(float(result[name][at]), color=colour, ls=dash, lw=1.3, label=f"{other} (mean)", zorder=2)
+            panel.axvline(float(result[name][at[other]]), color=colour, ls=dash, lw=1.3, label=f"{other} (mean)", zorder=2)
             continue
-        law = result.marginal(name, at)
+        law = result.marginal(name, at[other], edges)
         if isinstance(result, Trajectories):
             _points(panel, law, result.n_paths, colour, marker, other)
         else:
-            first = 1 if law.negative > 1e-3 and law.sd > 3 else 0  # the lowest cell holds what lies below zero: no point of a smooth curve
+            lumped = edges is None and law.negative > 1e-3 and law.sd > 3
+            first = 1 if lumped else 0  # the lowest cell holds what lies below zero: no point of a smooth curve
             dot = "." if sum(_range(law)) < 12 else None
-            panel.plot(np.arange(first, len(law.p)), law.p[first:], color=colour, ls=dash, marker=dot, lw=1.4, label=other, zorder=4)
+            panel.plot(
+                _place(law, np.arange(first, len(law.p))), law.p[first:], color=colour, ls=dash, marker=dot, lw=1.4, label=other, zorder=4
+            )
             height = max(height, min(law.p[first:].max(initial=0), 1.6 * height))
         low, high = _range(law)
         left, right = min(left, low), max(right, high)
@@ -171,16 +176,17 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
     for line, (text, colour) in enumerate([("total variation", _FAINT), *notes] if notes else []):
         panel.text(1, 0.99 - 0.08 * line, text, transform=panel.transAxes, ha="right", va="top", fontsize=6.5, color=colour)
     start, end = _range(exact)  # a wide approximation must not squeeze the reference
-    panel.set_xlim(max(left, start - 0.5 * (end - start) - 5) - 0.5, min(right, end + 0.5 * (end - start) + 5) + 0.5)
+    left, right = max(left, start - 0.5 * (end - start) - 5) - 0.5, min(right, end + 0.5 * (end - start) + 5) + 0.5
+    panel.set_xlim(_place(exact, left), _place(exact, right))
     panel.set_ylim(0, 1.15 * height)
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=edges is None))
 
 
 def _fill(panel: "Axes", law: Marginal, n_paths: int | None, solver: str) -> float:
-    """The law as steps over the cells [n - 1/2, n + 1/2), or over bins of them for a sample; gives the greatest height."""
+    """The law as steps over its cells, [n - 1/2, n + 1/2) for counts, or over bins of them for a sample; gives the greatest height."""
     bins, width, mass = _binned(law, n_paths)
     edges, height = np.append(bins, bins[-1] + width) - 0.5, np.append(mass, mass[-1]) / width
-    panel.fill_between(edges, height, step="post", facecolor=_FILL, edgecolor=_FAINT, lw=0.7, label=solver, zorder=1)
+    panel.fill_between(_place(law, edges), height, step="post", facecolor=_FILL, edgecolor=_FAINT, lw=0.7, label=solver, zorder=1)
     return float(height.max())
 
 
@@ -190,9 +196,14 @@ def _points(panel: "Axes", law: Marginal, n_paths: int, colour: str, marker: str
     centre, seen = bins + (width - 1) / 2, mass > 0
     bar = 1.96 * np.sqrt(mass * (1 - np.minimum(mass, 1)) / n_paths) / width
     panel.errorbar(
-        centre[seen], mass[seen] / width, yerr=bar[seen], fmt=marker, ms=3.2, mfc="white", mec=colour, mew=0.9,
+        _place(law, centre[seen]), mass[seen] / width, yerr=bar[seen], fmt=marker, ms=3.2, mfc="white", mec=colour, mew=0.9,
         ecolor=colour, elinewidth=0.7, label=label, zorder=3,
     )  # fmt: skip
+
+
+def _place(law: Marginal, index):
+    """Where the centre of a cell is: at its index for counts, between its edges for positions."""
+    return index if law.edges is None else law.edges[0] + (law.edges[1] - law.edges[0]) * (index + 0.5)
 
 
 def _binned(law: Marginal, n_paths: int | None) -> tuple[np.ndarray, int, np.ndarray]:

@@ -132,3 +132,16 @@ def test_figures_are_png_and_leave_no_global_state():
     assert file.getvalue().startswith(b"\x89PNG")
     code = "import sys, test_plots as t; t.plots.marginals(t.exact()); assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+def test_positions_are_drawn_where_they_are():
+    sites = np.array([-3.0, -1.0, 1.0, 3.0])  # a walk with steps of 1 lives on every second site after an odd number of them
+    p, zero, now = np.array([[0.125, 0.375, 0.375, 0.125]]), np.zeros(1), np.array([3.0])
+    walk = Distribution(now, ("x",), sites[:, None], p, zero, zero, {"solver": "random_walk"}, cells=np.array([2.0]))
+    gauss = Moments(now, ("x",), np.zeros((1, 1)), np.full((1, 1, 1), 3.0), {"solver": "lna"})
+    (panel,) = panels(plots.marginals(walk, gauss=gauss))
+    x, y = panel.lines[0].get_data()
+    assert y.sum() == pytest.approx(1)
+    assert x[y.argmax()] in (-1.0, 1.0)
+    assert panel.get_xlim()[0] < -3
+    assert panel.get_xlabel() == "position"
