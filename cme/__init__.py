@@ -29,6 +29,7 @@ _HOME = {
     "lna": "cme.continuum.lna",
     "langevin": "cme.continuum.langevin",
     "fokker_planck": "cme.continuum.fokker_planck",
+    "RandomWalk": "cme.continuum.random_walk",
     "compare": "cme.comparison",
     "Trajectories": "cme.results",
     "Distribution": "cme.results",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from cme.continuum.fokker_planck import fokker_planck as fokker_planck
     from cme.continuum.langevin import langevin as langevin
     from cme.continuum.lna import lna as lna
+    from cme.continuum.random_walk import RandomWalk as RandomWalk
     from cme.continuum.rate_equations import rate_equations as rate_equations
     from cme.errors import ConvergenceError as ConvergenceError
     from cme.errors import ModelError as ModelError
