@@ -7,6 +7,7 @@ rates W becomes a generator as A = W - diag(W's column sums); the diagonal of W 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -106,7 +107,7 @@ class Generator:
                [ 1., -2.]])
         """
         if callable(rates) and not isinstance(rates, LinearOperator):
-            return TimeDependentGenerator(lambda t: cls._from_constant_rates(rates(t), states, names))
+            return TimeDependentGenerator(_remember(lambda t: cls._from_constant_rates(rates(t), states, names)))
         return cls._from_constant_rates(rates, states, names)
 
     @classmethod
@@ -182,7 +183,7 @@ class Generator:
         """
         axes = check_edges(edges)
         if _takes_time(kernel):
-            return TimeDependentGenerator(lambda t: cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, order, names))
+            return TimeDependentGenerator(_remember(lambda t: cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, order, names)))
         return cls._from_constant_kernel(kernel, axes, order, names)
 
     @classmethod
@@ -383,6 +384,9 @@ def _label_states(states, names: Sequence[str] | None, n_states: int) -> tuple[n
     if len(labels) != places.shape[1]:
         raise ValueError(f"states have {places.shape[1]} columns and there are {len(labels)} names")
     return places, labels
+
+
+_remember = lru_cache(maxsize=16)  # an integrator asks for the same times again
 
 
 def _takes_time(kernel: Callable) -> bool:

@@ -80,7 +80,7 @@ def propagate(generator: Generator, p0: np.ndarray, times, *, tol: float = 1e-10
     doi:10.1137/040605461. M. A. Botchev, V. Grimm and M. Hochbruck, SIAM J. Sci. Comput. 35, A1376 (2013), doi:10.1137/110820191.
     """
     times = check_times(times)
-    p, lost, error = np.empty((len(times), len(p0))), np.empty(len(times)), np.zeros(len(times))
+    p, lost, error = np.empty((len(times), len(p0))), np.zeros(len(times)), np.zeros(len(times))
     total = float(p0.sum())
     p[times == 0] = p0
     done = 0.0
@@ -94,8 +94,9 @@ def propagate(generator: Generator, p0: np.ndarray, times, *, tol: float = 1e-10
             progress.to(step.end)
     if done > tol:
         raise ConvergenceError(f"the integrator's error is only bounded by {done:.1e}, more than tol={tol:g}; loosen tol")
-    lost[:] = total - p.sum(axis=1)
-    return Propagation(p, np.where(lost > 0, lost, 0.0), error, integrator.method)
+    if np.any(generator.leak > 0):  # otherwise what is missing is the integrator's, and in its error
+        lost[:] = np.maximum(total - p.sum(axis=1), 0.0)
+    return Propagation(p, lost, error, integrator.method)
 
 
 class Integrator:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import expm
 
 from cme.arguments import check_positive, check_times
 from cme.errors import ConvergenceError
@@ -51,13 +50,28 @@ def propagator(generator: Generator | TimeDependentGenerator, t: float, s: float
     if len(generator) > DENSE:
         raise ValueError(f"{len(generator)} states are too many for a full propagator (at most {DENSE}); propagate a law with fsp instead")
     if isinstance(generator, Generator):
-        return expm((t - s) * generator.sparse().toarray())
+        return _exponential(generator, t - s)
     start = np.eye(len(generator))
 
     def exponential(a: Generator, h: float, x: np.ndarray) -> np.ndarray:
-        return expm(h * a.sparse().toarray()) @ x
+        return _exponential(a, h) @ x
 
     return _march(generator, start, s, np.array([t]), check_positive("tol", tol), exponential)[0][0]
+
+
+def _exponential(generator: Generator, h: float) -> np.ndarray:
+    """exp(hA) as a full matrix without subtractions: a Poisson mixture of powers of I + A/q for a short time, squared up to h."""
+    q = h * generator.largest_rate
+    n_squarings = max(0, int(np.ceil(np.log2(max(q, 1e-300)))))
+    mean = q / 2.0**n_squarings
+    jumps = mean * np.eye(len(generator)) + generator.sparse("a full propagator").toarray() * (h / 2.0**n_squarings)
+    total = np.eye(len(generator))
+    for k in range(20, 0, -1):  # Horner's rule; 1/21! is below round-off
+        total = np.eye(len(generator)) + jumps @ total / k
+    total *= np.exp(-mean)
+    for _ in range(n_squarings):
+        total = total @ total
+    return total
 
 
 def evolve(
@@ -92,8 +106,9 @@ def _march(
     span = max(float(times[-1]) - now, 1e-300)
     outputs, errors, error = [], [], 0.0
     h, n_steps = span / 32, 0
+    blink = 4 * float(np.spacing(abs(times[-1])))  # times closer than this are the same
     for time in times:
-        while now < time:
+        while time - now > blink:
             h = min(h, span / 32, float(time) - now)  # never so long that a pulse of the rates falls between the points looked at
             if n_steps >= MAX_STEPS or h < 1e-13 * span:
                 raise ConvergenceError(
@@ -106,9 +121,9 @@ def _march(
             order = min(order, order_1, order_2)
             found = _column_norm(whole - twice) / (2.0**order - 1)
             found = max(found, h * _column_norm(_quadrature_gap(generator, now, h, x)))
-            allowed = tol * h / span
+            allowed = max(tol * h / span, 1e-15)  # round-off
             if found <= allowed:
-                now = float(time) if now + h >= time else now + h
+                now = float(time) if now + h >= time - blink else now + h
                 x, error = twice, error + found
                 if progress is not None:
                     progress.to(now)

@@ -8,14 +8,15 @@ from cme import errors
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
 from cme.errors import ModelError
-from cme.kernels import direct
+from cme.generator import Generator
+from cme.kernels import direct, jumps
 from cme.network import Network
-from cme.results import Trajectories
+from cme.results import Distribution, Trajectories
 from cme.threads import run_chunks
 
 
 def ssa(
-    network: Network,
+    network: Network | Generator,
     times,
     *,
     n_paths: int = 1000,
@@ -33,7 +34,7 @@ def ssa(
     Parameters
     ----------
     network
-        The reaction network.
+        The reaction network. Or a `Generator` of any jump process; `initial` is then needed, one state or probabilities (N,).
     times : (T,)
         When the paths are sampled, in the model's time unit; they start at time 0. A path at time t includes an event at t.
     n_paths
@@ -89,6 +90,10 @@ def ssa(
     times = check_times(times)
     n_paths, threads = check_count("n_paths", n_paths), check_threads(threads)
     key, recorded_seed = check_seed(seed)
+    if isinstance(network, Generator):
+        if every_event:
+            raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
+        return _on_given_states(network, times, n_paths, key, recorded_seed, initial, threads, started, progress)
     compiled = Compiled(network)
     starts, cumulative = _starts(compiled, initial)
     model = compiled.arrays
@@ -135,6 +140,30 @@ def ssa(
         events=tuple((when, which) for when, which, _ in kept) if every_event else None,
         event_counts=tuple(after for _, _, after in kept) if every_event else None,
     )
+
+
+def _on_given_states(
+    generator: Generator, times: np.ndarray, n_paths: int, key: np.ndarray, seed, initial, threads: int, started: float, show: bool | None
+) -> Trajectories:
+    """Paths of a jump process on the states of its generator."""
+    if initial is None:
+        raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
+    start = np.cumsum(generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial))
+    rates = generator.rates
+    cumulative = np.concatenate([np.cumsum(column) for column in np.split(rates.data, rates.indptr[1:-1])])
+    visited = np.zeros((n_paths, len(times)), dtype=np.int64)
+
+    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
+        random, place = np.zeros(4, np.uint64), np.zeros(1, np.int64)
+        fixed = rates.indptr.astype(np.int64), rates.indices.astype(np.int64), cumulative, generator.leak
+        status = jumps.jump_paths(*fixed, times, key, first, start, random, cancel, done, place, visited[first:stop])
+        if status == jumps.LEFT:
+            where = errors.describe_state(generator.names, generator.states[place[0]])
+            raise ModelError(f"a path left the states of the generator from {where}; keep more states, or end earlier")
+
+    events = run_chunks(sample, n_paths, threads=threads, label="ssa", show=show)
+    info = record("ssa", "generator", started, {"n_paths": n_paths, "threads": threads}, method="direct", seed=seed, events=events)
+    return Trajectories(times, generator.names, generator.states[visited], info)
 
 
 def _starts(compiled: Compiled, initial) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,419 @@
+"""The first essay, from a Markov process to the master equation, row by row (M1-M18 of the theory sheet)."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import verdict
+from scipy.integrate import solve_ivp
+from scipy.linalg import expm
+from scipy.sparse.linalg import aslinearoperator
+from scipy.special import comb
+from scipy.stats import binom
+
+import cme
+from cme.lumping import coarsest_lumping, lumping_defect
+from cme.projection.propagator import evolve
+
+RNG = np.random.default_rng(7)
+W0, W1 = RNG.random((6, 6)), RNG.random((6, 6))
+P0 = np.array([0.4, 0.0, 0.1, 0.2, 0.3, 0.0])
+STEADY = cme.Generator.from_rates(W0)
+DRIVEN = cme.Generator.from_rates(lambda t: W0 + W1 * (1 + np.sin(3 * t)))
+
+
+def hop(x, y):
+    return 3 * np.exp(-2 * np.abs(x - y - 0.05))
+
+
+BUILT = {
+    "dense": STEADY,
+    "sparse": cme.Generator.from_rates(sp.random_array((40, 40), density=0.2, rng=np.random.default_rng(1))),
+    "matrix-free": cme.Generator.from_rates(aslinearoperator(W0)),
+    "at a time": DRIVEN.at(0.7),
+    "kernel": cme.Generator.from_kernel(hop, np.linspace(-1, 1, 31)),
+    "kernel in two dimensions": cme.Generator.from_kernel(
+        lambda x, y: np.exp(-np.sum((x - y) ** 2, axis=-1)), (np.linspace(0, 2, 9), np.linspace(0, 1, 5))
+    ),
+    "levels": cme.Generator.from_levels([[0, 2, 1], [3, 0, 1], [1, 1, 0]], [1, 3, 2]),
+    "network": cme.Generator.from_network(cme.parse("A + B <-> C @ 1, 2; A = 9; B = 7")),
+}
+
+
+@pytest.mark.parametrize("t", [0.1, 2.0])
+def test_M1_a_law_is_carried_by_the_transition_matrix(t):
+    whole = cme.propagator(STEADY, t) @ P0
+    assert cme.fsp(STEADY, [t], initial=P0, tol=1e-11).p[0] == pytest.approx(whole, abs=1e-11)
+    assert cme.fsp(BUILT["matrix-free"], [t], initial=P0, tol=1e-11).p[0] == pytest.approx(whole, abs=1e-11)
+
+
+@pytest.mark.parametrize("generator", [STEADY, DRIVEN])
+def test_M1b_chapman_kolmogorov_is_what_makes_it_markov(generator):
+    late, early = cme.propagator(generator, 1.7, 0.6, tol=1e-8), cme.propagator(generator, 0.6, 0.2, tol=1e-8)
+    assert late @ early == pytest.approx(cme.propagator(generator, 1.7, 0.2, tol=1e-8), abs=2e-8)
+
+
+def test_M1b_two_times_matter():
+    assert np.abs(cme.propagator(DRIVEN, 0.9, 0.4, tol=1e-6) - cme.propagator(DRIVEN, 0.5, 0.0, tol=1e-6)).max() > 0.005
+
+
+@pytest.mark.parametrize("generator", [STEADY, DRIVEN])
+def test_M2_M3_short_times(generator):
+    rates = generator.at(0.3).matrix.toarray() if generator is DRIVEN else generator.matrix.toarray()
+    errors = [np.abs((cme.propagator(generator, 0.3 + eps, 0.3) - np.eye(6)) / eps - rates).max() for eps in (1e-3, 5e-4, 2.5e-4)]
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.02)
+    assert errors[1] / errors[2] == pytest.approx(2, rel=0.02)
+
+
+def test_M4_rates_are_the_derivative_of_the_propagator():
+    """The post drops t: the rates at (x, y) belong to the time t."""
+    for t in (0.3, 1.1):
+        one, two = (cme.propagator(DRIVEN, t + step, t, tol=1e-13) for step in (1e-4, 2e-4))
+        derivative = (4 * one - two - 3 * np.eye(6)) / 2e-4
+        assert derivative == pytest.approx(DRIVEN.at(t).matrix.toarray(), abs=1e-5)
+
+
+def test_M5_first_order():
+    residuals = [np.abs(cme.propagator(STEADY, eps) @ P0 - P0 - eps * (STEADY @ P0)).sum() for eps in (1e-3, 5e-4)]
+    assert residuals[0] / residuals[1] == pytest.approx(4, rel=0.01)
+
+
+@pytest.mark.parametrize("generator", [STEADY, DRIVEN])
+def test_M6_the_equation(generator):
+    def right(t, p):
+        return (generator.at(t) if generator is DRIVEN else generator) @ p
+
+    ode = solve_ivp(right, (0, 2), P0, rtol=1e-11, atol=1e-13, t_eval=[0.5, 2.0])
+    run = evolve(generator, P0, [0.5, 2.0], tol=1e-9)
+    assert run.p == pytest.approx(ode.y.T, abs=2e-9)
+    assert np.all(np.abs(run.p - ode.y.T).sum(axis=1) <= run.integration_error + 1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT if name != "matrix-free"])
+def test_M7_probability_is_conserved(name):
+    u = cme.propagator(BUILT[name], 1.3)
+    assert u.sum(axis=0) == pytest.approx(np.ones(len(u)), abs=1e-13)
+    assert u.min() >= -1e-15
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_M8_columns_sum_to_zero(name):
+    generator = BUILT[name]
+    ones = np.ones(len(generator))
+    columns = np.array([ones @ (generator @ unit) for unit in np.eye(len(generator))])
+    assert np.abs(columns).max() <= 1e-12 * generator.largest_rate
+
+
+def test_M9_the_swap_of_names():
+    """sum over x of W_xy = sum over x of delta_xy (sum over z of W_zx): an identity of indices, no physics."""
+    delta = np.eye(6)
+    assert np.einsum("xy,zx->y", delta, W0) == pytest.approx(W0.sum(axis=0), abs=1e-15)
+    assert np.einsum("xy,zx->xy", delta, W0) == pytest.approx(np.diag(W0.sum(axis=0)), abs=1e-15)
+
+
+def test_M10_rates_less_what_leaves():
+    assert STEADY.matrix.toarray() == pytest.approx(W0 - np.diag(W0.sum(axis=0)), abs=1e-14)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT if name != "matrix-free"])
+def test_M11_gain_minus_loss(name):
+    generator = BUILT[name]
+    p = np.random.default_rng(3).random(len(generator))
+    assert generator.gain_loss(p) == pytest.approx(generator @ p, abs=1e-12 * generator.largest_rate)
+
+
+def test_M11_matrix_free():
+    """The matrix-free form is nothing but gain minus loss."""
+    assert BUILT["matrix-free"] @ P0 == pytest.approx(STEADY @ P0, abs=1e-14)
+    with pytest.raises(ValueError, match="the spectrum needs the entries of the generator, and this one is matrix-free"):
+        BUILT["matrix-free"].spectrum()
+
+
+def test_M12_any_function_conserves_but_only_rates_keep_probabilities_positive():
+    w = np.array([[0.0, 2.0, 1.0], [-0.5, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    a = w - np.diag(w.sum(axis=0))
+    u = expm(0.05 * a)
+    assert u.sum(axis=0) == pytest.approx(np.ones(3), abs=1e-14)
+    assert u.min() < -0.01
+    with pytest.raises(ValueError, match=r"the rate from state 0 to state 1, W\[1, 0\], is -0.5; a rate must be finite and >= 0"):
+        cme.Generator.from_rates(w)
+    with pytest.raises(ValueError, match=r"W\[1, 0\], is -0.5"):
+        cme.Generator.from_rates(sp.csr_array(w))
+    with pytest.raises(ValueError, match=r"W\[1, 0\], is nan"):
+        cme.Generator.from_rates([[0, 1], [np.nan, 0]])
+    with pytest.raises(ValueError, match=r"the kernel W\(x, y\) is -.* at x = .*, y = .*; a jump rate must be a number >= 0"):
+        cme.Generator.from_kernel(lambda x, y: x - y, np.linspace(0, 1, 5))
+    with pytest.raises(ValueError, match="the rates out of state 1 sum to -3"):
+        cme.Generator.from_rates(aslinearoperator(np.array([[0.0, -3.0], [1.0, 0.0]])))
+    with pytest.raises(ValueError, match=r"W\[0, 1\], is -0"):
+        cme.fsp(cme.Generator.from_rates(lambda t: np.array([[0, 1 - 2 * t], [1, 0]])), [1.0], initial=(0,))
+
+
+def test_M13_the_diagonal_is_gauge():
+    noise = np.diag(10 * np.random.default_rng(5).standard_normal(6))
+    assert cme.Generator.from_rates(W0 + noise).matrix.toarray() == pytest.approx(STEADY.matrix.toarray(), abs=1e-14)
+    shifted = cme.Generator.from_rates(aslinearoperator(W0 + np.abs(noise)))
+    assert shifted @ P0 == pytest.approx(STEADY @ P0, abs=1e-13)
+
+
+def test_M14_discrete_states_and_reactions():
+    p = np.array([0.3, 0.5, 0.2])
+    w = np.array([[0, 1, 2], [3, 0, 4], [5, 6, 0.0]])
+    right = [sum(w[n, m] * p[m] - w[m, n] * p[n] for m in range(3)) for n in range(3)]
+    assert cme.Generator.from_rates(w) @ p == pytest.approx(right, abs=1e-14)
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 0.5; 2 X -> X @ 0.1")
+    space = cme.StateSpace.reachable(network, bounds={"X": 12})
+    n = space.states[:, 0]
+    by_hand = np.zeros((13, 13))
+    for i in range(13):
+        for j in range(13):
+            by_hand[i, j] = 3.0 * (n[i] == n[j] + 1) + (0.5 * n[j] + 0.05 * n[j] * (n[j] - 1)) * (n[i] == n[j] - 1)
+    assert cme.Generator.from_network(network, space).rates.toarray() == pytest.approx(by_hand, abs=1e-14)
+
+
+def test_M15_time_dependent_rates():
+    frozen = expm(0.8 * DRIVEN.at(0.0).matrix.toarray())
+    true = cme.propagator(DRIVEN, 0.8, 0.0, tol=1e-8)
+    assert np.abs(true - frozen).max() > 0.01
+    ode = solve_ivp(lambda t, u: (DRIVEN.at(t).matrix @ u.reshape(6, 6)).ravel(), (0, 0.8), np.eye(6).ravel(), rtol=1e-11, atol=1e-13)
+    assert true == pytest.approx(ode.y[:, -1].reshape(6, 6), abs=1e-8)
+    assert true.sum(axis=0) == pytest.approx(np.ones(6), abs=1e-12)
+    assert true.min() > 0
+
+
+def test_M15_rates_that_switch_off():
+    """A pulse that ends and comes back must not be stepped over: two of area 2/5 before t = 2."""
+    pulsed = cme.Generator.from_rates(lambda t: W0 * max(0.0, np.sin(5 * t)))
+    run = evolve(pulsed, P0, [2.0], tol=1e-7)
+    exact = expm(4 / 5 * STEADY.matrix.toarray()) @ P0
+    assert np.abs(run.p[0] - exact).sum() <= run.integration_error[0] <= 1e-7
+
+
+def test_M15_a_jump_kernel_in_time():
+    edges = np.linspace(0, 1, 13)
+    driven = cme.Generator.from_kernel(lambda x, y, t: (1 + t) * hop(x, y), edges)
+    once = cme.fsp(cme.Generator.from_kernel(hop, edges), [4.0], initial=np.eye(12)[3], tol=1e-9)
+    assert cme.fsp(driven, [2.0], initial=np.eye(12)[3], tol=1e-8).p[0] == pytest.approx(once.p[0], abs=1e-8)  # integral of 1 + t is 4
+
+
+def test_M16_detailed_balance_gives_boltzmann_and_a_real_spectrum():
+    energy = np.array([0.0, 1.0, 0.3, 2.0, 0.7])
+    symmetric = np.abs(energy[:, None] - energy[None, :]) + 1
+    generator = cme.Generator.from_rates(symmetric * np.exp((energy[None, :] - energy[:, None]) / 2))
+    boltzmann = np.exp(-energy) / np.exp(-energy).sum()
+    law = cme.stationary(generator)
+    assert law.p[0] == pytest.approx(boltzmann, abs=1e-14)
+    assert generator.detailed_balance_defect(boltzmann) < 1e-15
+    spectrum = generator.spectrum(pi=boltzmann)
+    assert spectrum == pytest.approx(np.sort(np.linalg.eigvals(generator.matrix.toarray()).real)[::-1], abs=1e-10)
+    assert spectrum[0] == pytest.approx(0, abs=1e-13)
+    ring = cme.Generator.from_rates([[0, 1, 2], [2, 0, 1], [1, 2, 0]])
+    assert ring.detailed_balance_defect(np.ones(3) / 3) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match=r"not in detailed balance with pi \(relative defect 5.0e-01\)"):
+        ring.spectrum(pi=np.ones(3) / 3)
+
+
+def test_M16_a_few_eigenvalues_of_a_large_generator():
+    chain = cme.Generator.from_network(cme.parse("A <-> B @ 1, 1; A = 3000"))
+    assert chain.spectrum(4).real == pytest.approx([0, -2, -4, -6], abs=1e-5)
+    with pytest.raises(ValueError, match="3001 states have too many eigenvalues to compute all; give k"):
+        chain.spectrum()
+
+
+def test_M18_jump_moments():
+    """a_k(y) = integral of (x - y)^k W(x, y): for the hop kernel on a fine grid, and nu^k a for a reaction."""
+    fine = cme.Generator.from_kernel(lambda x, y: np.exp(-((x - y - 0.1) ** 2) / 0.02) / np.sqrt(0.02 * np.pi), np.linspace(-2, 2, 401))
+    middle = 200
+    moments = [fine.jump_moments(k)[(middle, *[0] * k)] for k in (1, 2, 3)]
+    assert moments == pytest.approx([0.1, 0.1**2 + 0.01, 0.1**3 + 3 * 0.1 * 0.01], abs=2e-5)  # cells of width 0.01
+    network = cme.parse("0 -> 3 X @ 2; X -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, bounds={"X": 30})
+    generator = cme.Generator.from_network(network, space)
+    n = space.states[:, 0]
+    inside = n <= 27
+    for k in (1, 2, 3, 4):
+        found = generator.jump_moments(k)[(inside, *[0] * k)]
+        assert found == pytest.approx((3.0**k * 2 + (-1.0) ** k * n)[inside], abs=1e-12)
+    plane = cme.Generator.from_rates([[0, 1], [2, 0]], states=[[0, 0], [1, 2]])
+    assert plane.jump_moments(2)[0].tolist() == [[2, 4], [4, 8]]
+
+
+# ------------------------------------------------------------------------------------ a generator in the solvers
+
+
+def test_solvers_agree_on_a_generator():
+    law = cme.fsp(STEADY, [0.4, 3.0], initial=(2,), tol=1e-10)
+    assert law.lost.tolist() == [0.0, 0.0]
+    paths = cme.ssa(STEADY, [0.4, 3.0], n_paths=20_000, seed=3, initial={"x": 2})
+    for t in range(2):
+        verdict.samples_match_pmf(paths.counts[:, t, 0], law.p[t])
+    assert cme.stationary(STEADY).p[0] == pytest.approx(cme.propagator(STEADY, 60.0)[:, 0], abs=1e-12)
+    some = cme.ssa(STEADY, [0.4, 3.0], n_paths=100, seed=3, initial={"x": 2}, threads=1)
+    assert np.array_equal(some.counts, paths.counts[:100])
+    table = cme.compare(law, SSA=paths)
+    tv = table[(table.metric == "total_variation") & (table.method == "SSA")]
+    assert (tv.lo == 0).all()
+
+
+def test_what_leaks_is_lost_and_paths_say_so():
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 1")
+    generator = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 4}))
+    law = cme.fsp(generator, [1.0], initial={"X": 0}, tol=1e-9)
+    assert law.lost[0] == pytest.approx(1 - law.p.sum(), abs=1e-12)
+    assert law.lost[0] > 0.05
+    with pytest.raises(cme.ModelError, match=r"a path left the states of the generator from \{X: 4\}; keep more states"):
+        cme.ssa(generator, [50.0], seed=1, initial={"X": 0})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cme.fsp(STEADY, [1.0]), "a generator does not say where it starts; give initial="),
+        (lambda: cme.ssa(STEADY, [1.0]), "a generator does not say where it starts; give initial="),
+        (lambda: cme.fsp(STEADY, [1.0], initial=(9,)), r"the initial state \(9,\) is not one of the 6 states"),
+        (lambda: cme.fsp(STEADY, [1.0], initial=np.ones(3)), "initial must hold 6 probabilities or be one state"),
+        (lambda: cme.fsp(STEADY, [1.0], initial=np.ones(6)), "must be >= 0 and sum to 1; they sum to 6"),
+        (lambda: cme.fsp(STEADY, [1.0], initial=(0,), max_states=5), "a generator has its states already"),
+        (lambda: cme.stationary(STEADY, initial=(0,)), "a generator has its states already"),
+        (lambda: cme.ssa(STEADY, [1.0], initial=(0,), every_event=True), "every_event lists reactions, and a generator has none"),
+        (lambda: cme.Generator.from_rates(np.ones((2, 3))), "a matrix of rates must be square, not 2 x 3"),
+        (lambda: cme.Generator.from_rates(W0, states=[1, 2]), "there are 6 states in the rates and 2 in states"),
+        (lambda: cme.Generator.from_kernel(hop, [0.0, 1.0]), "finite, increasing, and enclose at least two cells"),
+        (lambda: cme.Generator.from_levels(W0, [0.5] * 6), "a degeneracy must be a whole number >= 1"),
+        (lambda: cme.propagator(STEADY, 0.0, 1.0), "t=0 must not be before s=1"),
+        (lambda: STEADY.jump_moments(0), "jump moments are numbered from 1, not 0"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_quadrature_error_is_above_the_true_one():
+    """A kernel whose cell averages are known: exp(-|x - y|) has a kink on the diagonal cells only."""
+    edges = np.linspace(0, 1, 9)
+    found = cme.Generator.from_kernel(lambda x, y: np.exp(x - y), edges, order=2)
+    a, b = edges[:-1, None], edges[1:, None]
+    exact = (np.exp(b) - np.exp(a)) * ((np.exp(-a) - np.exp(-b)) / (b - a)).T
+    np.fill_diagonal(exact, 0.0)
+    difference = np.abs(found.rates.toarray() - exact).sum(axis=0)
+    assert np.all(difference <= found.quadrature_error)
+
+
+# ------------------------------------------------------------------------------------------------------ degeneracy, lumping
+
+
+def random_levels():
+    degeneracy = np.array([1, 3, 2])
+    micro = np.array([[0.0, 0.7, 1.3], [0.4, 0.0, 0.9], [2.0, 0.6, 0.0]])
+    level = np.repeat(np.arange(3), degeneracy)
+    return degeneracy, micro, level, cme.Generator.from_rates(micro[np.ix_(level, level)])
+
+
+def test_degeneracy_of_the_destination_is_right():
+    degeneracy, micro, level, full = random_levels()
+    lumped = full.lump(level)
+    assert lumped.generator.matrix.toarray() == pytest.approx(cme.Generator.from_levels(micro, degeneracy).matrix.toarray(), abs=1e-14)
+    start = np.eye(6)[0]
+    exact = lumped.lump(cme.propagator(full, 0.8) @ start)
+    assert cme.propagator(lumped.generator, 0.8) @ lumped.lump(start) == pytest.approx(exact, abs=1e-14)
+
+
+def test_mean_microstate_probabilities_have_their_own_equation():
+    """d pi_x/dt = sum over y of d_y [w(x, y) pi_y - w(y, x) pi_x], pi = P / d."""
+    degeneracy, micro, _, _ = random_levels()
+    p = np.array([0.5, 0.2, 0.3])
+    pi = p / degeneracy
+    right = [sum(degeneracy[y] * (micro[x, y] * pi[y] - micro[y, x] * pi[x]) for y in range(3)) for x in range(3)]
+    assert (cme.Generator.from_levels(micro, degeneracy) @ p) / degeneracy == pytest.approx(right, abs=1e-14)
+
+
+def test_the_commenters_source_degeneracy_is_wrong():
+    degeneracy, micro, level, full = random_levels()
+    wrong = cme.Generator.from_rates(micro * degeneracy[None, :])  # weights what leaves by the degeneracy of the source
+    exact = full.lump(level).lump(cme.propagator(full, 0.8) @ np.eye(6)[0])
+    assert np.abs(cme.propagator(wrong, 0.8) @ np.array([1.0, 0, 0]) - exact).sum() > 0.3
+
+
+def test_symmetric_rates_fill_levels_by_their_degeneracy():
+    micro = np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0.0]])
+    law = cme.stationary(cme.Generator.from_levels(micro, [1, 3, 2]))
+    assert law.p[0] == pytest.approx(np.array([1, 3, 2]) / 6, abs=1e-14)
+
+
+def cube(n):
+    flips = "; ".join(f"u{i} <-> d{i} @ 1, 1; d{i} = 1" for i in range(n))
+    return cme.parse(flips + "; up := " + " + ".join(f"u{i}" for i in range(n)))
+
+
+def test_hypercube_lumps_to_the_ehrenfest_urn():
+    """4096 corners to 13 levels: up rate N - n, down rate n, spectrum -2k, binomial law."""
+    lumped = cme.lump(cube(12), keep=["up"])
+    assert repr(lumped) == "Lumping: 4096 states in 13 levels, 315 times fewer"
+    order = np.argsort(lumped.generator.states[:, 0])
+    a = lumped.generator.matrix.toarray()[np.ix_(order, order)]
+    assert np.diag(a, -1) == pytest.approx(12.0 - np.arange(12), abs=1e-12)
+    assert np.diag(a, 1) == pytest.approx(1.0 + np.arange(12), abs=1e-12)
+    assert lumped.sizes[order].tolist() == [comb(12, k, exact=True) for k in range(13)]
+    assert lumped.generator.spectrum().real == pytest.approx(-2.0 * np.arange(13), abs=2e-12 * 24)
+    law = cme.fsp(lumped.generator, [0.3], initial={"up": 0}, tol=1e-11)
+    assert law.p[0][order] == pytest.approx(binom.pmf(np.arange(13), 12, (1 - np.exp(-0.6)) / 2), abs=1e-11)
+
+
+def test_spectrum_of_the_cube_has_binomial_multiplicities():
+    full = cme.Generator.from_network(cube(7))
+    values = np.round(full.spectrum(pi=np.full(128, 1 / 128)), 9)
+    found, times = np.unique(values + 0.0, return_counts=True)
+    assert found.tolist() == [-2.0 * k for k in range(7, -1, -1)]
+    assert times.tolist() == [comb(7, k, exact=True) for k in range(7, -1, -1)]
+
+
+def test_identical_gene_copies_shrink():
+    """Two copies of a telegraph gene with one mRNA: which copy is on does not matter to the mRNA."""
+    text = "; ".join(f"f{i} <-> n{i} @ 0.5, 1; n{i} -> n{i} + M @ 4; f{i} = 1" for i in range(3))
+    network = cme.parse(text + "; M -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, bounds={"M": 25})
+    lumped = cme.lump(network, keep=["M"], space=space)
+    assert len(space) == 8 * 26
+    assert len(lumped.generator) == 4 * 26
+    full = cme.Generator.from_network(network, space)
+    start = np.zeros(len(space))
+    start[space.index(np.array([[1, 0, 0, 1, 0, 1, 0]]) if network.species_names[2] == "M" else space.states[:1])] = 1
+    p = evolve(full, start, [1.5], tol=1e-10).p[0]
+    assert evolve(lumped.generator, lumped.lump(start), [1.5], tol=1e-10).p[0] == pytest.approx(lumped.lump(p), abs=1e-10)
+
+
+def test_a_partition_that_is_not_lumpable_is_refused_with_the_defect():
+    generator = cme.Generator.from_rates([[0, 1, 2], [1, 0, 0], [3, 0, 0]])
+    partition = np.array([0, 1, 1])
+    assert lumping_defect(generator, partition) == (1.0, 0, (1, 2))
+    with pytest.raises(cme.ModelError, match=r"from \{x: 1\} and from \{x: 2\}, both of level 1, the rates into level 0 differ by 1"):
+        generator.lump(partition)
+    assert len(np.unique(coarsest_lumping(generator, np.array([[0.0], [1.0], [1.0]])))) == 3
+
+
+def test_coarsest_lumping_is_lumpable_and_no_finer_than_needed():
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        blocks = rng.integers(0, 4, size=12)
+        blocks = np.unique(blocks, return_inverse=True)[1]
+        between = rng.random((blocks.max() + 1, blocks.max() + 1))
+        members = np.bincount(blocks)
+        w = between[np.ix_(blocks, blocks)] / members[blocks][:, None] * rng.dirichlet(np.ones(12))[None, :] ** 0  # lumpable by design
+        generator = cme.Generator.from_rates(w)
+        labels = coarsest_lumping(generator, blocks[:, None].astype(float))
+        assert lumping_defect(generator, labels).size < 1e-9
+        assert labels.max() == blocks.max()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cme.lump(STEADY), "give the partition, or the names whose values to keep apart, not both"),
+        (lambda: cme.lump(STEADY, keep=["y"]), "keep names 'y'; there are x"),
+        (lambda: STEADY.lump(np.array([0, 1])), "a partition must give a whole number for each of the 6 states"),
+        (lambda: STEADY.lump(np.array([0, 0, 0, 2, 2, 2])), r"numbered 0, 1, ..., L-1 without gaps"),
+    ],
+)
+def test_lumping_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
