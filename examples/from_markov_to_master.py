@@ -29,7 +29,9 @@ driven = cme.Generator.from_rates(lambda t: W * (1 + np.sin(t)) + 0.5 * np.roll(
 U = cme.propagator(driven, 2.0, tol=1e-8)
 frozen = cme.propagator(driven.at(0.0), 2.0)
 halves = cme.propagator(driven, 2.0, 0.9, tol=1e-8) @ cme.propagator(driven, 0.9, tol=1e-8)
-print(f"W(t): U(2, 0) is not exp(2 A(0)): {np.abs(U - frozen).max():.3f}; but U(2, .9) U(.9, 0) = U(2, 0) to {np.abs(U - halves).max():.0e}")
+print(
+    f"W(t): U(2, 0) is not exp(2 A(0)): {np.abs(U - frozen).max():.3f}; but U(2, .9) U(.9, 0) = U(2, 0) to {np.abs(U - halves).max():.0e}"
+)
 
 kernel = cme.Generator.from_kernel(lambda x, y: np.exp(-np.abs(x - y)), np.linspace(0, 1, 41))
 print(f"W(x, y) on a continuum: 40 cells, quadrature error {kernel.quadrature_error.max():.1e}, a1(0) = {kernel.jump_moments(1)[0, 0]:.4f}")

@@ -106,7 +106,7 @@ def _march(
     span = max(float(times[-1]) - now, 1e-300)
     outputs, errors, error = [], [], 0.0
     h, n_steps = span / 32, 0
-    blink = 4 * float(np.spacing(abs(times[-1])))  # times closer than this are the same
+    blink = 64 * float(np.spacing(abs(times[-1])))  # times closer than this are the same
     for time in times:
         while time - now > blink:
             h = min(h, span / 32, float(time) - now)  # never so long that a pulse of the rates falls between the points looked at
