@@ -195,7 +195,7 @@ class Integrator:
                 c = basis[:m] @ w
                 w -= c @ basis[:m]
                 h[:m, m - 1] += c
-            h[m, m - 1] = np.linalg.norm(w)
+            h[m, m - 1] = np.sqrt(np.einsum("n,n", w, w))
             exhausted = h[m, m - 1] <= 1e-14 * abs(h[:m, :m]).max()
             if not exhausted:
                 basis[m] = w / h[m, m - 1]
@@ -214,7 +214,7 @@ class Integrator:
             return None
 
         def solution(ages: np.ndarray) -> np.ndarray:
-            return beta * np.array([la.expm(age * small)[:, 0] for age in ages]) @ basis[:m]
+            return beta * np.array([_exponential(age * small)[:, 0] for age in ages]) @ basis[:m]
 
         out = solution(np.append(times[(times > now) & (times < end)], end) - now)
         # What round-off and the approximation left below zero is set to zero and booked as error.
@@ -250,14 +250,36 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
 def _integral_of_residual(row: np.ndarray, small: np.ndarray, length: float) -> float:
     """The integral over (0, length) of |row exp(s small) e_1|, by Gauss quadrature on panels that double.
 
-    exp on the next panel is the square of exp on this one, so that forty panels cost little more than one.
+    exp on the next panel is the square of exp on this one, so that all panels cost little more than one.
     """
-    n_panels = 40
+    n_panels = max(_halvings(length * small), 8)
     s = length * 0.5**n_panels
-    end = la.expm(s * small)
-    inner = la.expm(s * 0.5 * (1 + _NODES)[:, None, None] * small)  # (10, m, m)
-    integral = 0.5 * s * (_WEIGHTS @ np.abs(inner[:, :, 0] @ row))
+    steps = s * np.append(0.5 * (1 + _NODES), 1.0)
+    powers = _exponential(steps[:, None, None] * small)  # (11, m, m)
+    integral = 0.5 * s * (_WEIGHTS @ np.abs(powers[:-1, :, 0] @ row))
     for _ in range(n_panels):  # the panel (s, 2 s)
-        integral += 0.5 * s * (_WEIGHTS @ np.abs(inner[:, :, 0] @ (row @ end)))
-        end, inner, s = end @ end, inner @ inner, 2 * s
+        integral += 0.5 * s * (_WEIGHTS @ np.abs(powers[:-1, :, 0] @ (row @ powers[-1])))
+        powers, s = powers @ powers, 2 * s
     return float(integral)
+
+
+def _exponential(x: np.ndarray) -> np.ndarray:
+    """The exponential of small matrices (..., m, m), by Taylor's series and squaring.
+
+    These are products alone. The linear systems of Pade's method keep the threads of the linear algebra library waiting for each other:
+    scipy's expm took fifty times as long on a busy machine.
+    """
+    n_squarings = _halvings(x)
+    x = x * 0.5**n_squarings
+    total = one = np.eye(x.shape[-1])
+    for k in range(14, 0, -1):  # 0.5^15 / 15! is below round-off
+        total = one + x @ total / k
+    for _ in range(n_squarings):
+        total = total @ total
+    return total
+
+
+def _halvings(x: np.ndarray) -> int:
+    """How often a matrix must be halved until its norm is at most 1/2."""
+    norm = float(np.abs(x).sum(axis=-1).max())
+    return max(int(np.ceil(np.log2(2 * norm))), 0) if norm > 0 else 0
