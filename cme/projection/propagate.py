@@ -13,6 +13,7 @@ times a scalar function of time.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, splu
 from scipy.special import gammaln
+from threadpoolctl import ThreadpoolController
 
 from cme.arguments import check_times
 from cme.errors import ConvergenceError
@@ -145,7 +147,9 @@ class Integrator:
         if end - now <= 4 * segment:  # too little for a factorisation to pay
             return self._uniformise(p, now, min(end, now + segment), times)
         while True:
-            step = self._window(p, now, end, times)
+            # The matrices are small: threads of the linear algebra would spend their time waiting for each other.
+            with _blas_threads().limit(limits=1, user_api="blas"):
+                step = self._window(p, now, end, times)
             if step is not None:
                 return step
             end = now + (end - now) / 4
@@ -224,6 +228,11 @@ class Integrator:
         return Step(now, end, out[-1], outputs, error + below + 1e-15 * m, lambda: solution(length * 0.5 ** np.arange(8)))
 
 
+@cache
+def _blas_threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 def _poisson_weights(means: np.ndarray, tail: float) -> np.ndarray:
     """Poisson probabilities (J, K) for each mean, cut where at most `tail` is left out of the largest mean."""
     largest = float(means[-1])
@@ -255,12 +264,13 @@ def _integral_of_residual(row: np.ndarray, small: np.ndarray, length: float) -> 
     n_panels = max(_halvings(length * small), 8)
     s = length * 0.5**n_panels
     steps = s * np.append(0.5 * (1 + _NODES), 1.0)
-    powers = _exponential(steps[:, None, None] * small)  # (11, m, m)
-    integral = 0.5 * s * (_WEIGHTS @ np.abs(powers[:-1, :, 0] @ row))
-    for _ in range(n_panels):  # the panel (s, 2 s)
-        integral += 0.5 * s * (_WEIGHTS @ np.abs(powers[:-1, :, 0] @ (row @ powers[-1])))
-        powers, s = powers @ powers, 2 * s
-    return float(integral)
+    with np.errstate(over="ignore", invalid="ignore"):  # a basis that is too small may grow without bound: no bound then
+        powers = _exponential(steps[:, None, None] * small)  # (11, m, m)
+        integral = 0.5 * s * (_WEIGHTS @ np.abs(powers[:-1, :, 0] @ row))
+        for _ in range(n_panels):  # the panel (s, 2 s)
+            integral += 0.5 * s * (_WEIGHTS @ np.abs(powers[:-1, :, 0] @ (row @ powers[-1])))
+            powers, s = powers @ powers, 2 * s
+    return float(integral) if np.isfinite(integral) else np.inf
 
 
 def _exponential(x: np.ndarray) -> np.ndarray:
