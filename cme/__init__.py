@@ -30,6 +30,8 @@ _HOME = {
     "langevin": "cme.continuum.langevin",
     "fokker_planck": "cme.continuum.fokker_planck",
     "RandomWalk": "cme.continuum.random_walk",
+    "SchrodingerForm": "cme.continuum.schrodinger",
+    "feynman_kac": "cme.continuum.feynman_kac",
     "compare": "cme.comparison",
     "Trajectories": "cme.results",
     "Distribution": "cme.results",
@@ -43,11 +45,13 @@ if TYPE_CHECKING:
     import cme.graphs as graphs  # noqa: F401
     import cme.plots as plots  # noqa: F401
     from cme.comparison import compare as compare
+    from cme.continuum.feynman_kac import feynman_kac as feynman_kac
     from cme.continuum.fokker_planck import fokker_planck as fokker_planck
     from cme.continuum.langevin import langevin as langevin
     from cme.continuum.lna import lna as lna
     from cme.continuum.random_walk import RandomWalk as RandomWalk
     from cme.continuum.rate_equations import rate_equations as rate_equations
+    from cme.continuum.schrodinger import SchrodingerForm as SchrodingerForm
     from cme.errors import ConvergenceError as ConvergenceError
     from cme.errors import ModelError as ModelError
     from cme.formats.shelf import catalogue as catalogue

@@ -1,0 +1,401 @@
+"""`SchrodingerForm`: the Fokker-Planck equation of a line as a Schrödinger equation in imaginary time, and its solution in that form.
+
+Equation numbers are those of the essay that this follows (https://kexue.fm/archives/3750).
+"""
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import eigh_tridiagonal, solve_banded
+
+from cme.arguments import check_choice, check_count, check_positive, check_times, record
+from cme.continuum.drift import CENTRAL, FORWARD, check_drift, describe, evaluate_drift, integrate, slope
+from cme.errors import ConvergenceError
+from cme.results import Distribution
+
+STEP = 3e-4  # of finite differences of the drift, in the units of x and of t
+FIRST_STEPS, MOST_DOUBLINGS = 32, 10
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues (k,) of the Fokker-Planck operator from the largest on; eigenfunctions (k, N) of its symmetric form on nodes (N,)."""
+
+    values: np.ndarray
+    functions: np.ndarray
+    nodes: np.ndarray
+
+
+class Operator(NamedTuple):
+    """(alpha/2) d2/dx2 + V/alpha on nodes (N,) at a distance h: a symmetric tridiagonal matrix; and S/alpha on the nodes."""
+
+    nodes: np.ndarray
+    diagonal: np.ndarray
+    beside: float
+    s: np.ndarray
+
+
+@dataclass(frozen=True)
+class SchrodingerForm:
+    r"""Write P = xi phi, so that the Fokker-Planck equation (12) with drift p becomes (19) for the relative probability phi.
+
+    .. math::
+
+        \alpha \phi_t = \tfrac{\alpha^2}{2} \phi_{xx} + V \phi, \qquad
+        \xi = e^{S/\alpha}, \quad S = \int_{x_0}^x p\, dx', \quad V = -\tfrac12 (\alpha p_x + p^2) - \int_{x_0}^x p_t\, dx'
+
+    These are (19), (17) and (18): a Schrödinger equation in imaginary time with hbar = alpha, mass 1 and the potential energy -V. Both
+    integrals start from the same point x_0, `reference`. Another one multiplies phi by a function of time and leaves P as it is.
+
+    Parameters
+    ----------
+    drift
+        p: a number, or a function p(x, t) of an array x and a number t.
+    alpha
+        The noise strength, a constant above 0; alpha / 2 is the diffusion coefficient.
+    reference
+        x_0, inside the domain.
+    domain
+        Where the equation holds; phi = 0 at its ends (what gets there is lost). `law` and `spectrum` need finite ends.
+    drift_derivative
+        p_x(x, t), if you have it. Otherwise it is taken by finite differences over 3e-4 of the unit of x, and there is an error where half
+        of that gives another value.
+    drift_integral
+        An integral of p over x, as a function of x and t, if you have it. Otherwise p is integrated numerically to 1e-11.
+
+    References
+    ----------
+    Risken, The Fokker-Planck Equation (1996), section 5.4, doi:10.1007/978-3-642-61544-3.
+    Gardiner, Stochastic Methods (2009), section 5.2.
+
+    Examples
+    --------
+    The Ornstein-Uhlenbeck process p = -x becomes the harmonic oscillator, V = (1 - x^2) / 2; its rates of relaxation are 0, 1, 2, ...
+
+    >>> import cme
+    >>> form = cme.SchrodingerForm(lambda x, t: -x, alpha=1.0, domain=(-7, 7))
+    >>> float(form.V(2.0).round(6))
+    -1.5
+    >>> (form.spectrum(3).values + 0.0).round(2).tolist()
+    [-0.0, -1.0, -2.0]
+    """
+
+    drift: float | Callable
+    alpha: float
+    reference: float = 0.0
+    domain: tuple[float, float] = (-np.inf, np.inf)
+    drift_derivative: Callable | None = None
+    drift_integral: Callable | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("alpha", self.alpha)
+        check_drift(self.drift)
+        low, high = self.domain
+        if not low < self.reference < high:
+            raise ValueError(f"the reference {self.reference:g} must lie inside the domain from {low:g} to {high:g}")
+        if self.drift_integral is not None:
+            h = STEP
+            found = (self.action(self.reference + h) - self.action(self.reference - h)) / (2 * h)
+            p = evaluate_drift(self.drift, np.array([self.reference]), 0.0)[0]
+            if not abs(found - p) <= 1e-4 * (abs(p) + self.alpha):
+                raise ValueError(
+                    f"drift_integral grows by {found:.6g} per unit of x at x = {self.reference:g}, where the drift is {p:.6g}; "
+                    "it must be the integral of the drift over x"
+                )
+
+    # ---------------------------------------------------------------------------------------------- xi and V
+
+    def action(self, x, t: float = 0.0) -> np.ndarray:
+        """S(x, t), the integral of the drift from the reference to x, in the shape of x."""
+        x = np.asarray(x, dtype=np.float64)
+        if self.drift_integral is not None:
+            with np.errstate(divide="ignore"):  # log(0) at an end of the domain
+                return np.asarray(self.drift_integral(x, t) - self.drift_integral(np.float64(self.reference), t), dtype=np.float64)
+        if not callable(self.drift):
+            return self.drift * (x - self.reference)
+        return integrate(lambda y: evaluate_drift(self.drift, y, t), x, self.reference, 1e-11, self.alpha)
+
+    def xi(self, x, t: float = 0.0) -> np.ndarray:
+        """The factor in P = xi phi (17): exp(S / alpha), 1 at the reference."""
+        return np.exp(self.action(x, t) / self.alpha)
+
+    def V(self, x, t: float = 0.0, *, strict: bool = True) -> np.ndarray:
+        """The function V of (18) at x and t, in the shape of x.
+
+        Parameters
+        ----------
+        x, t
+            Positions, and a time.
+        strict
+            If the drift is too rough for finite differences at some x, raise; otherwise V is not a number there.
+
+        Raises
+        ------
+        ConvergenceError
+            If the drift is too rough.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        return self.static_part(x, t, strict=strict) - self._action_rate(x, t)
+
+    def static_part(self, x: np.ndarray, t: float, *, strict: bool = True) -> np.ndarray:
+        """V without the integral of p_t: -(alpha p_x + p^2) / 2."""
+        flat = np.ravel(x)
+        p = evaluate_drift(self.drift, flat, t)
+        if not callable(self.drift):
+            gradient = np.zeros_like(flat)
+        elif self.drift_derivative is not None:
+            gradient = evaluate_drift(self.drift_derivative, flat, t)
+        else:
+            gradient = slope(lambda h: evaluate_drift(self.drift, flat + h, t), CENTRAL, STEP)
+            half = slope(lambda h: evaluate_drift(self.drift, flat + h, t), CENTRAL, STEP / 2)
+            rough = np.flatnonzero(~(np.abs(gradient - half) <= 1e-6 * (np.abs(half) + p**2 / self.alpha) + 1e-8))
+            if rough.size and strict:
+                raise ConvergenceError(
+                    f"the drift is too rough for its derivative at x = {flat[rough[0]]:g}, t = {t:g}: differences over {STEP:g} and "
+                    f"{STEP / 2:g} give {gradient[rough[0]]:.6g} and {half[rough[0]]:.6g}; give drift_derivative"
+                )
+            gradient = half
+            gradient[rough] = np.nan
+        return (-(self.alpha * gradient + p**2) / 2).reshape(np.shape(x))
+
+    def _action_rate(self, x: np.ndarray, t: float) -> np.ndarray:
+        """S_t, the integral of p_t from the reference to x."""
+        if not callable(self.drift):
+            return np.zeros_like(x)
+        stencil = CENTRAL if t >= 2 * STEP else FORWARD  # the drift need not exist before time 0
+        if self.drift_integral is not None:
+            return slope(lambda h: self.action(x, t + h), stencil, STEP)
+        return integrate(
+            lambda y: slope(lambda h: evaluate_drift(self.drift, y, t + h), stencil, STEP), x, self.reference, 1e-9, self.alpha
+        )
+
+    def is_static(self, x: np.ndarray, end: float) -> bool:
+        """Does the drift at positions x look the same at eight times up to `end`?"""
+        if not callable(self.drift):
+            return True
+        first = evaluate_drift(self.drift, x, 0.0)
+        looks = end * np.array([1.0, *(np.arange(1, 8) * 0.6180339887) % 1.0])  # no period fits them all
+        return all(np.array_equal(first, evaluate_drift(self.drift, x, float(t))) for t in looks)
+
+    # ------------------------------------------------------------------------------------ the symmetric operator
+
+    def operator(self, n_cells: int = 400, time: float = 0.0) -> Operator:
+        """The right side of (19) over alpha, (alpha/2) d2/dx2 + V/alpha, as a symmetric tridiagonal matrix on n_cells - 1 nodes.
+
+        The static part of V is taken as -(alpha^2/2) xi''/xi with second differences of xi, which is (18) up to terms of order h^2, needs
+        no derivative of the drift, and makes xi times the matrix over xi a master equation: P loses no probability but at the ends.
+        """
+        n_cells = check_count("n_cells", n_cells, 4)
+        low, high = self.domain
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError(f"the domain from {low:g} to {high:g} is infinite; give SchrodingerForm(..., domain=(low, high)) for a grid")
+        edges = np.linspace(low, high, n_cells + 1)
+        h, s = float(edges[1] - edges[0]), self.action(edges, time) / self.alpha
+        up, down = np.exp(s[2:] - s[1:-1]), np.exp(s[:-2] - s[1:-1])
+        beside = self.alpha / (2 * h**2)
+        return Operator(edges[1:-1], -beside * (up + down), beside, s[1:-1])
+
+    def spectrum(self, k: int = 10, *, n_cells: int = 400, time: float = 0.0) -> Spectrum:
+        """Compute the k largest eigenvalues of the Fokker-Planck operator at a fixed time, and the eigenfunctions of its symmetric form.
+
+        The operator of (12) and that of (19) have the same eigenvalues, since P = xi phi; the second is symmetric. For a confining drift
+        the first eigenvalue is 0, its eigenfunction times xi is the stationary density, and the next are minus the rates of relaxation.
+
+        Parameters
+        ----------
+        k
+            How many.
+        n_cells
+            The domain is cut into so many cells; errors are of second order in their width.
+        time
+            When, if the drift depends on time.
+
+        Returns
+        -------
+        Spectrum
+            values (k,), functions (k, N) with integral of the square 1, nodes (N,).
+        """
+        nodes, diagonal, beside, _ = self.operator(n_cells, time)
+        k = check_count("k", k)
+        if k > len(nodes):
+            raise ValueError(f"a grid of {n_cells} cells has {len(nodes)} eigenvalues, not k={k}; give more n_cells")
+        select = (len(nodes) - k, len(nodes) - 1)
+        values, vectors = eigh_tridiagonal(diagonal, np.full(len(nodes) - 1, beside), select="i", select_range=select)
+        h = float(nodes[1] - nodes[0])
+        functions = vectors[:, ::-1].T / np.sqrt(h)
+        signs = np.sign(functions[np.arange(k), np.argmax(np.abs(functions) > 0.1 * np.abs(functions).max(axis=1)[:, None], axis=1)])
+        return Spectrum(values[::-1], functions * signs[:, None], nodes)
+
+    # -------------------------------------------------------------------------------------------------- the law
+
+    def law(self, times, *, start: float = 0.0, n_cells: int = 400, tol: float = 1e-6, method: str = "auto") -> Distribution:
+        """Solve (19) from phi = delta(x - start) / xi, and give P = xi phi.
+
+        Parameters
+        ----------
+        times : (T,)
+            Output times, >= 0.
+        start
+            Where P starts, inside the domain.
+        n_cells
+            The domain is cut into so many cells. The same on half as many is in ``coarse``.
+        tol
+            Largest error of the solution in time allowed, in the 1-norm of P.
+        method : "auto", "eigenfunctions" or "steps"
+            "eigenfunctions": the sum over all eigenfunctions psi_n exp(lambda_n t), for a static drift. "steps": TR-BDF2, extrapolated and
+            with the number of steps doubled until the answer stays. "auto" takes the first if the drift does not change in time.
+
+        Returns
+        -------
+        Distribution
+            Nodes (N, 1), the probabilities of their cells; ``lost`` is what reached the ends of the domain.
+
+        Raises
+        ------
+        ValueError
+            If the domain is infinite, the start is not in it, or "eigenfunctions" is asked of a drift that changes in time.
+        ConvergenceError
+            If `tol` is not reached.
+
+        Notes
+        -----
+        ``integration_error`` bounds round-off ("eigenfunctions") or is estimated from the last two numbers of steps ("steps").
+
+        References
+        ----------
+        Hosea and Shampine, Appl. Numer. Math. 20, 21 (1996), doi:10.1016/0168-9274(95)00115-8 (TR-BDF2).
+        """
+        started = clock.perf_counter()
+        times, tol = check_times(times), check_positive("tol", tol)
+        method = check_choice("method", method, ("auto", "eigenfunctions", "steps"))
+        n_cells = check_count("n_cells", n_cells, 8)
+        static = self.is_static(self.operator(n_cells).nodes, float(times[-1]))
+        if method == "eigenfunctions" and not static:
+            raise ValueError("the drift changes in time, and eigenfunctions are those of a static one; use method='steps'")
+        method = ("eigenfunctions" if static else "steps") if method == "auto" else method
+        options = {"drift": describe(self.drift), "alpha": self.alpha, "reference": self.reference, "domain": self.domain}
+        options |= {"start": start, "n_cells": n_cells, "tol": tol}
+
+        def solve(n_cells: int, coarse: Distribution | None) -> Distribution:
+            problem = _Problem(self, n_cells, start, static)
+            p, error = problem.by_eigenfunctions(times) if method == "eigenfunctions" else problem.by_steps(times, tol)
+            if error.max() > tol:
+                raise ConvergenceError(f"round-off may reach {error.max():.1e}, more than tol={tol:g}; narrow the domain or loosen tol")
+            width, lost = np.array([problem.h]), np.maximum(1.0 - p.sum(axis=1), 0.0)
+            info = record("schrodinger", "diffusion", started, options | {"n_cells": n_cells}, method=method)
+            nodes = problem.start_operator.nodes[:, None]
+            return Distribution(times, ("x",), nodes, p, lost, error, info, widths=width, cells=width, coarse=coarse)
+
+        return solve(n_cells, solve(n_cells // 2, None))
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A form on a grid, with a start."""
+
+    form: SchrodingerForm
+    n_cells: int
+    start: float
+    static: bool
+
+    @cached_property
+    def start_operator(self) -> Operator:
+        return self.form.operator(self.n_cells)
+
+    @property
+    def h(self) -> float:
+        return float(self.start_operator.nodes[1] - self.start_operator.nodes[0])
+
+    @cached_property
+    def p0(self) -> np.ndarray:
+        """The start on the two nodes around, so that its mean is right."""
+        nodes, p = self.start_operator.nodes, np.zeros(self.n_cells - 1)
+        place = (self.start - nodes[0]) / self.h
+        if not 0 <= place <= len(nodes) - 1:
+            raise ValueError(
+                f"the start {self.start:g} must lie inside the domain, from {nodes[0]:g} to {nodes[-1]:g} on {self.n_cells} cells"
+            )
+        left = min(int(place + 1e-9), len(nodes) - 2)
+        p[left + 1] = max(place - left, 0.0)
+        p[left] = 1.0 - p[left + 1]
+        return p
+
+    def by_eigenfunctions(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P (T, N) and a bound on its round-off (T,)."""
+        _, diagonal, beside, s = self.start_operator
+        values, vectors = eigh_tridiagonal(diagonal, np.full(len(s) - 1, beside))
+        held = self.p0 > 0
+        shift = s[held].max()
+        phi0 = np.zeros(len(s))
+        phi0[held] = self.p0[held] * np.exp(shift - s[held])
+        phi = (np.exp(values * times[:, None]) * (vectors.T @ phi0)) @ vectors.T
+        xi = np.exp(s - shift)
+        error = np.full(len(times), 1e-15 * np.linalg.norm(xi) * np.linalg.norm(phi0))
+        p = xi * phi
+        error += np.maximum(-p, 0).sum(axis=1)
+        p[times == 0] = self.p0
+        return np.maximum(p, 0.0), error
+
+    def by_steps(self, times: np.ndarray, tol: float) -> tuple[np.ndarray, np.ndarray]:
+        """P (T, N) and its estimated error (T,), by TR-BDF2 with ever more steps, extrapolated."""
+        above: list[np.ndarray] = []
+        for doubling in range(MOST_DOUBLINGS + 1):
+            row = [self._march(times, FIRST_STEPS * 2**doubling)]
+            for order, less in enumerate(above[:3], start=2):  # the error holds all powers of the step from the second on
+                row.append(row[-1] + (row[-1] - less) / (2.0**order - 1.0))
+            if doubling > 1:
+                error = np.abs(row[-1] - above[-1]).sum(axis=1)
+                if error.max() <= tol / 2:
+                    error += np.maximum(-row[-1], 0).sum(axis=1)
+                    return np.maximum(row[-1], 0.0), error
+            above = row
+        raise ConvergenceError(
+            f"after {FIRST_STEPS * 2**MOST_DOUBLINGS} steps the law still changes by {error.max():.1e}, more than tol={tol:g}; "
+            "loosen tol or ask for later times"
+        )
+
+    def _march(self, times: np.ndarray, n_steps: int) -> np.ndarray:
+        """All times by n_steps or a little more, short ones at first, where the law is sharp."""
+        operator = self._at(0.0)
+        phi = self.p0 * np.exp(-operator.s)
+        out = []
+        for before, time in pairwise([0.0, *times.tolist()]):
+            if time > before:
+                n = int(np.ceil(FIRST_STEPS * (time - before) / times[-1])) * (n_steps // FIRST_STEPS)
+                grid = np.linspace(0.0, 1.0, n + 1)
+                for now, then in pairwise(before + (time - before) * (grid**2 if before == 0 else grid)):
+                    phi, operator = self._step(phi, operator, now, then)
+            out.append(phi * np.exp(operator.s))
+        return np.array(out)
+
+    def _step(self, phi: np.ndarray, operator: Operator, now: float, then: float) -> tuple[np.ndarray, Operator]:
+        """One step of TR-BDF2: the trapezoidal rule to a point inside, then the second backward difference."""
+        gamma, dt = 2.0 - np.sqrt(2.0), then - now
+        inside, end = self._at(now + gamma * dt), self._at(then)
+        middle = _solve(inside, gamma * dt / 2, phi + gamma * dt / 2 * _apply(operator, phi))
+        right = (middle - (1 - gamma) ** 2 * phi) / (gamma * (2 - gamma))
+        return _solve(end, (1 - gamma) / (2 - gamma) * dt, right), end
+
+    def _at(self, t: float) -> Operator:
+        if self.static:
+            return self.start_operator
+        operator = self.form.operator(self.n_cells, t)
+        return operator._replace(diagonal=operator.diagonal - self.form._action_rate(operator.nodes, t) / self.form.alpha)
+
+
+def _apply(operator: Operator, phi: np.ndarray) -> np.ndarray:
+    out = operator.diagonal * phi
+    out[1:] += operator.beside * phi[:-1]
+    out[:-1] += operator.beside * phi[1:]
+    return out
+
+
+def _solve(operator: Operator, c: float, right: np.ndarray) -> np.ndarray:
+    """Solve (I - c M) y = right."""
+    bands = np.full((3, len(right)), -c * operator.beside)
+    bands[1] = 1.0 - c * operator.diagonal
+    return solve_banded((1, 1), bands, right, check_finite=False)
