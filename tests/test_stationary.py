@@ -45,7 +45,8 @@ def test_A4_burst_limit_of_the_two_stage_gene():
 def test_A8_autoregulated_gene(rates, mean, variance, bound):
     make, make_bound, decay_bound, unbind, bind = rates
     network = cme.parse(
-        f"U -> U + P @ {make}; B -> B + P @ {make_bound}; P -> 0 @ 1; U + P -> B @ {bind}; B -> U + P @ {unbind}; B -> U @ {decay_bound}; U = 1"
+        f"U -> U + P @ {make}; B -> B + P @ {make_bound}; P -> 0 @ 1; U = 1;"
+        f"U + P -> B @ {bind}; B -> U + P @ {unbind}; B -> U @ {decay_bound}"
     )
     law = cme.stationary(network, tol=1e-10)
     p, b = law.species_index("P"), law.species_index("B")
@@ -155,7 +156,7 @@ def test_agrees_with_a_late_transient():
         (
             "X -> Y @ 1; X -> Z @ 2; X = 1",
             cme.ModelError,
-            r"not unique: 2 closed classes of states can be reached, for example that of \{X: 0, Y: 0, Z: 1\} and that of \{X: 0, Y: 1, Z: 0\}",
+            r"not unique: 2 closed classes .*, for example that of \{X: 0, Y: 0, Z: 1\} and that of \{X: 0, Y: 1, Z: 0\}",
         ),
         ("0 -> X @ 1", cme.ConvergenceError, "needs more than max_states=9000 states .* there is no stationary law"),
         ("X => 0 @ 1; X = 1", cme.ModelError, "would drive a count below zero"),

@@ -18,8 +18,9 @@ from cme.states import StateSpace
 
 FIRST_SIZE = 1000  # states to begin with, where so many can be reached
 GROWTH, FAST_GROWTH = 1.3, 1.8  # the least factor by which a set grows that leaks too much, and one that leaks far too much
-# How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice, see `Distribution.lost`).
+# How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice: what it loses looks like a leak).
 LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
+CHEAP = 1e-11  # the integrator's digits cost little: it gets no more than this, even if the tolerance would allow it
 
 
 def fsp(
@@ -173,7 +174,7 @@ class _Run:
 
     def _integrator(self) -> Integrator:
         generator = Generator.from_network(self.network, self.space)
-        return Integrator(generator, self.horizon, INTEGRATION * self.tol / 2)
+        return Integrator(generator, self.horizon, min(INTEGRATION * self.tol / 2, CHEAP))
 
     def march(self, p: np.ndarray, times: np.ndarray):
         """Advance to the last time, keeping the outputs; yields the time reached."""
