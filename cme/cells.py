@@ -21,15 +21,15 @@ def count_points(values: np.ndarray, edges: np.ndarray, p: np.ndarray | None = N
     return np.bincount(cell, weights=weights, minlength=len(edges) - 1)
 
 
-def spread_points(values: np.ndarray, p: np.ndarray, edges: np.ndarray, nodes_on_edge: bool = False) -> np.ndarray:
+def spread_points(values: np.ndarray, p: np.ndarray, own_width: float, edges: np.ndarray, nodes_on_edge: bool = False) -> np.ndarray:
     """The masses of a density, known as masses p at centres of cells of its own, in the cells between the edges.
 
-    Points in the middle of the cells stay there. Otherwise the distribution function is interpolated; what lies beyond the outermost
-    edges goes into the outermost cells.
+    If its own cells are the same, the masses stay as they are. Otherwise the distribution function is interpolated; what lies beyond
+    the outermost edges goes into the outermost cells.
     """
     width = edges[1] - edges[0]
     place = (values - edges[0]) / width - 0.5
-    if np.all(np.abs(place - np.round(place)) < 1e-6):
+    if abs(own_width - width) < 1e-6 * width and np.all(np.abs(place - np.round(place)) < 1e-6):
         return count_points(values, edges, p)
     _, first, slot = np.unique(np.round(place, 6), return_index=True, return_inverse=True)
     cuts = edges.copy()

@@ -311,14 +311,14 @@ class Distribution(_Result):
 
     def _on_cells(self, name: str, time_index: int, edges: np.ndarray) -> np.ndarray:
         values, p = self._values(name), self.p[time_index]
-        if self.widths is None:
+        if self.widths is None or name not in self.species:
             return count_points(values, edges, p)
         if self.cells is not None:  # a walk's law is zero on the sites of the other parity: they are no cells of it
             own = self.own_edges(name, time_index)
             place = (values - own[0]) / (own[1] - own[0]) - 0.5
             kept = (p > 0) | (np.abs(place - np.round(place)) < 1e-6)
             values, p = values[kept], p[kept]
-        return spread_points(values, p, edges, self.nodes_on_edge)
+        return spread_points(values, p, float(self.widths[self.species_index(name)]), edges, self.nodes_on_edge)
 
     def to_frame(self, drop_below: float = 0.0) -> "pd.DataFrame":
         """A frame with columns time, one per species, p; without the rows whose p is not above `drop_below`."""

@@ -100,3 +100,41 @@ def euler_maruyama_natural(reactions, start, end, pairs, stream):
                 variance += change * change * a(x)
             x += drift * h + math.sqrt(max(variance, 0.0)) * math.sqrt(h) * z
     return x
+
+
+def biased_walk(right, steps, stream):
+    """A walk on whole numbers with probability right(site, step) of going right: the sites after 0, 1, ... steps."""
+    sites = [0]
+    for step in range(steps):
+        sites.append(sites[-1] + (1 if stream.uniform() < right(sites[-1], step) else -1))
+    return sites
+
+
+def weighted_walk(gain, steps, stream):
+    """A free walk, and the sum of gain(site, step) at both ends of its steps."""
+    site, total = 0, 0.0
+    for step in range(steps):
+        here = gain(site, step)
+        site += 1 if stream.uniform() < 0.5 else -1
+        total += here + gain(site, step + 1)
+    return site, total
+
+
+def branching_walk(gain, steps, size, stream):
+    """Free walkers with branching and killing, kept at their number by a comb: sites, ancestors, log of the factor taken out."""
+    walkers, scale = [(0, i) for i in range(size)], 0.0
+    for step in range(steps):
+        moved, total, sums = [], 0.0, []
+        for site, ancestor in walkers:
+            here = gain(site, step)
+            site += 1 if stream.uniform() < 0.5 else -1
+            total += math.exp(here + gain(site, step + 1))
+            moved.append((site, ancestor))
+            sums.append(total)
+        scale += math.log(total / size)
+        tooth = stream.uniform()
+        walkers = []
+        for copy in range(size):
+            mark = (copy + tooth) * (total / size)
+            walkers.append(moved[next((i for i, s in enumerate(sums) if s > mark), size - 1)])
+    return [site for site, _ in walkers], [ancestor for _, ancestor in walkers], scale

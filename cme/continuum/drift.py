@@ -11,7 +11,7 @@ MOST_PIECES = 4096  # into which an interval is cut to integrate the drift over 
 
 def check_drift(drift: float | Callable) -> None:
     """A drift is a finite number or a function p(x, t)."""
-    if not callable(drift) and not (np.ndim(drift) == 0 and np.isfinite(drift)):
+    if not callable(drift) and not (isinstance(drift, int | float | np.number) and np.isfinite(drift)):
         raise ValueError(f"the drift must be a finite number or a function p(x, t), not {drift!r}")
 
 

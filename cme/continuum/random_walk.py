@@ -126,7 +126,7 @@ class RandomWalk:
             coefficients = binomial if method == "binomial" else by_fft
             right = self._step_right(np.zeros(1), 0.0)[0]
             found = [trim(-n, coefficients(n, right), tol)[:2] for n in numbers.tolist()]
-        rounding = 1e-16 * (int(numbers[-1]) + 1) if method == "fft" else 0.0  # what an FFT may leave, also below zero
+        rounding = 2.2e-16 * (int(numbers[-1]) + 1) ** 1.5 if method == "fft" else 0.0  # of the powers, relative to the largest value
         options = {"drift": describe(self.drift), "alpha": self.alpha, "ds": self.ds, "start": start, "tol": tol}
         info = record("random_walk", "walk", started, options, method=method, steps=int(numbers[-1]))
         sites, p = gather(found)
