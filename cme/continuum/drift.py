@@ -46,22 +46,32 @@ def slope(function: Callable[[float], np.ndarray], stencil: tuple[tuple[int, flo
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 
 
-def integrate(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, reference: float, tol: float, unit: float) -> np.ndarray:
-    """The integral of a function from the reference to each x, by Gauss quadrature between neighbours in ever more pieces."""
-    points = np.unique(np.append(np.ravel(x), reference))
-    widths = np.diff(points)
-    if widths.size == 0:
-        return np.zeros(np.shape(x))
-    last, pieces = None, 1
-    while pieces <= MOST_PIECES and pieces * widths.size <= 2_000_000:
-        part = widths / pieces
-        nodes = points[:-1, None, None] + part[:, None, None] * (np.arange(pieces)[:, None] + (_POINTS + 1) / 2)
-        between = (function(nodes.ravel()).reshape(nodes.shape) @ _WEIGHTS / 2).sum(axis=1) * part
-        total = np.append(0.0, np.cumsum(between))
-        if last is not None and np.all(np.abs(total - last) <= tol * (unit + np.abs(total).max())):
-            found = total - total[np.searchsorted(points, reference)]
-            return found[np.searchsorted(points, np.ravel(x))].reshape(np.shape(x))
-        last, pieces = total, 2 * pieces
-    raise ConvergenceError(
-        f"the drift can't be integrated from {points[0]:g} to {points[-1]:g} to {tol:g} (it may be singular or jump); give drift_integral"
-    )
+class Quadrature:
+    """Integrals of functions from a reference to each of the points x, by Gauss's rule between neighbours."""
+
+    def __init__(self, x: np.ndarray, reference: float):
+        self.shape = np.shape(x)
+        self.points = np.unique(np.append(np.ravel(x), reference))
+        self.origin = np.searchsorted(self.points, reference)
+        self.place = np.searchsorted(self.points, np.ravel(x))
+        self.nodes = [self._nodes(pieces) for pieces in (1, 2)]  # kept: the same points are used again at another time
+
+    def _nodes(self, pieces: int) -> np.ndarray:
+        part = np.diff(self.points)[:, None] / pieces
+        return self.points[:-1, None] + part * (np.arange(pieces)[:, None] + (_POINTS + 1) / 2).ravel()
+
+    def integrate(self, function: Callable[[np.ndarray], np.ndarray], tol: float, unit: float) -> np.ndarray:
+        """The integrals, in the shape of x; neighbours are bridged in ever more pieces until the sum stays within tol (unit + sum)."""
+        last, pieces = None, 1
+        while pieces <= MOST_PIECES and pieces * len(self.points) <= 2_000_000:
+            nodes = self.nodes[pieces - 1] if pieces <= 2 else self._nodes(pieces)
+            between = function(nodes.ravel()).reshape(nodes.shape) @ np.tile(_WEIGHTS / (2 * pieces), pieces) * np.diff(self.points)
+            total = np.zeros(len(self.points))
+            np.cumsum(between, out=total[1:])
+            if last is not None and np.all(np.abs(total - last) <= tol * (unit + np.abs(total).max())):
+                return (total[self.place] - total[self.origin]).reshape(self.shape)
+            last, pieces = total, 2 * pieces
+        raise ConvergenceError(
+            f"the drift can't be integrated from {self.points[0]:g} to {self.points[-1]:g} to {tol:g} "
+            "(it may be singular or jump); give drift_integral"
+        )

@@ -6,20 +6,18 @@ Equation numbers are those of the essay that this follows (https://kexue.fm/arch
 import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal, solve_banded
+from scipy.linalg import eigh_tridiagonal
 
 from cme.arguments import check_choice, check_count, check_positive, check_times, record
-from cme.continuum.drift import CENTRAL, FORWARD, check_drift, describe, evaluate_drift, integrate, slope
+from cme.continuum.drift import CENTRAL, FORWARD, Quadrature, check_drift, describe, evaluate_drift, slope
+from cme.continuum.imaginary_time import Operator, Problem
 from cme.errors import ConvergenceError
 from cme.results import Distribution
 
 STEP = 3e-4  # of finite differences of the drift, in the units of x and of t
-FIRST_STEPS, MOST_DOUBLINGS = 32, 10
 
 
 class Spectrum(NamedTuple):
@@ -28,15 +26,6 @@ class Spectrum(NamedTuple):
     values: np.ndarray
     functions: np.ndarray
     nodes: np.ndarray
-
-
-class Operator(NamedTuple):
-    """(alpha/2) d2/dx2 + V/alpha on nodes (N,) at a distance h: a symmetric tridiagonal matrix; and S/alpha on the nodes."""
-
-    nodes: np.ndarray
-    diagonal: np.ndarray
-    beside: float
-    s: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -109,15 +98,16 @@ class SchrodingerForm:
 
     # ---------------------------------------------------------------------------------------------- xi and V
 
-    def action(self, x, t: float = 0.0) -> np.ndarray:
-        """S(x, t), the integral of the drift from the reference to x, in the shape of x."""
+    def action(self, x, t: float = 0.0, quadrature: Quadrature | None = None) -> np.ndarray:
+        """S(x, t), the integral of the drift from the reference to x, in the shape of x; a `quadrature` for these x may be used again."""
         x = np.asarray(x, dtype=np.float64)
         if self.drift_integral is not None:
             with np.errstate(divide="ignore"):  # log(0) at an end of the domain
                 return np.asarray(self.drift_integral(x, t) - self.drift_integral(np.float64(self.reference), t), dtype=np.float64)
         if not callable(self.drift):
             return self.drift * (x - self.reference)
-        return integrate(lambda y: evaluate_drift(self.drift, y, t), x, self.reference, 1e-11, self.alpha)
+        quadrature = quadrature or Quadrature(x, self.reference)
+        return quadrature.integrate(lambda y: evaluate_drift(self.drift, y, t), 1e-11, self.alpha)
 
     def xi(self, x, t: float = 0.0) -> np.ndarray:
         """The factor in P = xi phi (17): exp(S / alpha), 1 at the reference."""
@@ -139,7 +129,7 @@ class SchrodingerForm:
             If the drift is too rough.
         """
         x = np.asarray(x, dtype=np.float64)
-        return self.static_part(x, t, strict=strict) - self._action_rate(x, t)
+        return self.static_part(x, t, strict=strict) - self.action_rate(x, t)
 
     def static_part(self, x: np.ndarray, t: float, *, strict: bool = True) -> np.ndarray:
         """V without the integral of p_t: -(alpha p_x + p^2) / 2."""
@@ -162,16 +152,15 @@ class SchrodingerForm:
             gradient[rough] = np.nan
         return (-(self.alpha * gradient + p**2) / 2).reshape(np.shape(x))
 
-    def _action_rate(self, x: np.ndarray, t: float) -> np.ndarray:
+    def action_rate(self, x: np.ndarray, t: float, quadrature: Quadrature | None = None) -> np.ndarray:
         """S_t, the integral of p_t from the reference to x."""
         if not callable(self.drift):
             return np.zeros_like(x)
         stencil = CENTRAL if t >= 2 * STEP else FORWARD  # the drift need not exist before time 0
         if self.drift_integral is not None:
             return slope(lambda h: self.action(x, t + h), stencil, STEP)
-        return integrate(
-            lambda y: slope(lambda h: evaluate_drift(self.drift, y, t + h), stencil, STEP), x, self.reference, 1e-9, self.alpha
-        )
+        quadrature = quadrature or Quadrature(x, self.reference)
+        return quadrature.integrate(lambda y: slope(lambda h: evaluate_drift(self.drift, y, t + h), stencil, STEP), 1e-9, self.alpha)
 
     def is_static(self, x: np.ndarray, end: float) -> bool:
         """Does the drift at positions x look the same at eight times up to `end`?"""
@@ -189,12 +178,20 @@ class SchrodingerForm:
         The static part of V is taken as -(alpha^2/2) xi''/xi with second differences of xi, which is (18) up to terms of order h^2, needs
         no derivative of the drift, and makes xi times the matrix over xi a master equation: P loses no probability but at the ends.
         """
+        edges = self.edges(n_cells)
+        return self.operator_from(edges, self.action(edges, time))
+
+    def edges(self, n_cells: int) -> np.ndarray:
+        """The ends of the domain and the nodes between them."""
         n_cells = check_count("n_cells", n_cells, 4)
         low, high = self.domain
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError(f"the domain from {low:g} to {high:g} is infinite; give SchrodingerForm(..., domain=(low, high)) for a grid")
-        edges = np.linspace(low, high, n_cells + 1)
-        h, s = float(edges[1] - edges[0]), self.action(edges, time) / self.alpha
+        return np.linspace(low, high, n_cells + 1)
+
+    def operator_from(self, edges: np.ndarray, action: np.ndarray) -> Operator:
+        """The static part, from S on the nodes and ends."""
+        h, s = float(edges[1] - edges[0]), action / self.alpha
         up, down = np.exp(s[2:] - s[1:-1]), np.exp(s[:-2] - s[1:-1])
         beside = self.alpha / (2 * h**2)
         return Operator(edges[1:-1], -beside * (up + down), beside, s[1:-1])
@@ -281,7 +278,7 @@ class SchrodingerForm:
         options |= {"start": start, "n_cells": n_cells, "tol": tol}
 
         def solve(n_cells: int, coarse: Distribution | None) -> Distribution:
-            problem = _Problem(self, n_cells, start, static)
+            problem = Problem(self, n_cells, start, static)
             p, error = problem.by_eigenfunctions(times) if method == "eigenfunctions" else problem.by_steps(times, tol)
             if error.max() > tol:
                 raise ConvergenceError(f"round-off may reach {error.max():.1e}, more than tol={tol:g}; narrow the domain or loosen tol")
@@ -291,111 +288,3 @@ class SchrodingerForm:
             return Distribution(times, ("x",), nodes, p, lost, error, info, widths=width, cells=width, coarse=coarse)
 
         return solve(n_cells, solve(n_cells // 2, None))
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """A form on a grid, with a start."""
-
-    form: SchrodingerForm
-    n_cells: int
-    start: float
-    static: bool
-
-    @cached_property
-    def start_operator(self) -> Operator:
-        return self.form.operator(self.n_cells)
-
-    @property
-    def h(self) -> float:
-        return float(self.start_operator.nodes[1] - self.start_operator.nodes[0])
-
-    @cached_property
-    def p0(self) -> np.ndarray:
-        """The start on the two nodes around, so that its mean is right."""
-        nodes, p = self.start_operator.nodes, np.zeros(self.n_cells - 1)
-        place = (self.start - nodes[0]) / self.h
-        if not 0 <= place <= len(nodes) - 1:
-            raise ValueError(
-                f"the start {self.start:g} must lie inside the domain, from {nodes[0]:g} to {nodes[-1]:g} on {self.n_cells} cells"
-            )
-        left = min(int(place + 1e-9), len(nodes) - 2)
-        p[left + 1] = max(place - left, 0.0)
-        p[left] = 1.0 - p[left + 1]
-        return p
-
-    def by_eigenfunctions(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """P (T, N) and a bound on its round-off (T,)."""
-        _, diagonal, beside, s = self.start_operator
-        values, vectors = eigh_tridiagonal(diagonal, np.full(len(s) - 1, beside))
-        held = self.p0 > 0
-        shift = s[held].max()
-        phi0 = np.zeros(len(s))
-        phi0[held] = self.p0[held] * np.exp(shift - s[held])
-        phi = (np.exp(values * times[:, None]) * (vectors.T @ phi0)) @ vectors.T
-        xi = np.exp(s - shift)
-        error = np.full(len(times), 1e-15 * np.linalg.norm(xi) * np.linalg.norm(phi0))
-        p = xi * phi
-        error += np.maximum(-p, 0).sum(axis=1)
-        p[times == 0] = self.p0
-        return np.maximum(p, 0.0), error
-
-    def by_steps(self, times: np.ndarray, tol: float) -> tuple[np.ndarray, np.ndarray]:
-        """P (T, N) and its estimated error (T,), by TR-BDF2 with ever more steps, extrapolated."""
-        above: list[np.ndarray] = []
-        for doubling in range(MOST_DOUBLINGS + 1):
-            row = [self._march(times, FIRST_STEPS * 2**doubling)]
-            for order, less in enumerate(above[:3], start=2):  # the error holds all powers of the step from the second on
-                row.append(row[-1] + (row[-1] - less) / (2.0**order - 1.0))
-            if doubling > 1:
-                error = np.abs(row[-1] - above[-1]).sum(axis=1)
-                if error.max() <= tol / 2:
-                    error += np.maximum(-row[-1], 0).sum(axis=1)
-                    return np.maximum(row[-1], 0.0), error
-            above = row
-        raise ConvergenceError(
-            f"after {FIRST_STEPS * 2**MOST_DOUBLINGS} steps the law still changes by {error.max():.1e}, more than tol={tol:g}; "
-            "loosen tol or ask for later times"
-        )
-
-    def _march(self, times: np.ndarray, n_steps: int) -> np.ndarray:
-        """All times by n_steps or a little more, short ones at first, where the law is sharp."""
-        operator = self._at(0.0)
-        phi = self.p0 * np.exp(-operator.s)
-        out = []
-        for before, time in pairwise([0.0, *times.tolist()]):
-            if time > before:
-                n = int(np.ceil(FIRST_STEPS * (time - before) / times[-1])) * (n_steps // FIRST_STEPS)
-                grid = np.linspace(0.0, 1.0, n + 1)
-                for now, then in pairwise(before + (time - before) * (grid**2 if before == 0 else grid)):
-                    phi, operator = self._step(phi, operator, now, then)
-            out.append(phi * np.exp(operator.s))
-        return np.array(out)
-
-    def _step(self, phi: np.ndarray, operator: Operator, now: float, then: float) -> tuple[np.ndarray, Operator]:
-        """One step of TR-BDF2: the trapezoidal rule to a point inside, then the second backward difference."""
-        gamma, dt = 2.0 - np.sqrt(2.0), then - now
-        inside, end = self._at(now + gamma * dt), self._at(then)
-        middle = _solve(inside, gamma * dt / 2, phi + gamma * dt / 2 * _apply(operator, phi))
-        right = (middle - (1 - gamma) ** 2 * phi) / (gamma * (2 - gamma))
-        return _solve(end, (1 - gamma) / (2 - gamma) * dt, right), end
-
-    def _at(self, t: float) -> Operator:
-        if self.static:
-            return self.start_operator
-        operator = self.form.operator(self.n_cells, t)
-        return operator._replace(diagonal=operator.diagonal - self.form._action_rate(operator.nodes, t) / self.form.alpha)
-
-
-def _apply(operator: Operator, phi: np.ndarray) -> np.ndarray:
-    out = operator.diagonal * phi
-    out[1:] += operator.beside * phi[:-1]
-    out[:-1] += operator.beside * phi[1:]
-    return out
-
-
-def _solve(operator: Operator, c: float, right: np.ndarray) -> np.ndarray:
-    """Solve (I - c M) y = right."""
-    bands = np.full((3, len(right)), -c * operator.beside)
-    bands[1] = 1.0 - c * operator.diagonal
-    return solve_banded((1, 1), bands, right, check_finite=False)
