@@ -87,7 +87,7 @@ def test_W5_density_of_the_free_walk():
         cells = e1(alpha=2.0).masses(np.append(x - walk.ds, x[-1] + walk.ds), 1.5)
         variation.append(np.abs(law.p[0] - cells).sum() / 2)
         whole = variation[-1] + (1 - cells.sum()) / 2  # with what the limit has beyond the last cells
-        assert metric(cme.compare(law, limit=gaussian(1.5, 0.0, 3.0)), "limit") == pytest.approx(whole, rel=1e-8)
+        assert metric(cme.compare(law, limit=walk.limit_law(1.5)), "limit") == pytest.approx(whole, rel=1e-8)
         kurtosis = law.p[0] @ x**4 / (law.p[0] @ x**2) ** 2 - 3
         assert kurtosis == pytest.approx(-2 / n, rel=1e-7)
     assert largest == pytest.approx([5.68e-3, 1.44e-3, 3.60e-4, 8.99e-5, 2.25e-5], rel=4e-3)  # half a unit of the last digit
@@ -254,6 +254,17 @@ def test_W12_without_drift_it_is_the_heat_equation():
     assert laplacian[1:-1] == pytest.approx((np.eye(11, k=1) - 2 * np.eye(11) + np.eye(11, k=-1))[1:-1] / 2)
 
 
+def test_W11_the_limit_of_a_constant_drift():
+    walk = cme.RandomWalk(0.8, 1.3, 0.05)
+    limit = walk.limit_law([0.5, 1.0], start=0.3)
+    case = e2(c=0.8, alpha=1.3, x0=0.3)
+    for t in range(2):
+        marginal = limit.marginal("x", t, np.linspace(-5, 6, 50))
+        assert marginal.p[1:-1] == pytest.approx(case.masses(np.linspace(-5, 6, 50), limit.times[t])[1:-1], abs=1e-12)
+    table = cme.compare(cme.RandomWalk(0.8, 1.0, 0.1).law(1.0), limit=cme.RandomWalk(0.8, 1.0, 0.1).limit_law(1.0))
+    assert f"{metric(table, 'limit'):.3e}" == "2.482e-03"
+
+
 # ------------------------------------------------------------------------------------------------ exact laws
 
 
@@ -359,6 +370,10 @@ def test_bessel_walk_never_reaches_zero():
             r"the drift is nan at x = .*, t = 0\.51, where the walk gets to; it must be a finite number",
         ),
         (lambda: cme.RandomWalk(lambda x, t: 0 * x + np.nan, 1.0, 0.1).sample(1.0, seed=1), r"the drift is nan at x = 0, t = 0, where"),
+        (
+            lambda: cme.RandomWalk(OU, 1.0, 0.5).limit_law(1.0),
+            r"the limit has a closed form for a constant drift only; solve \(12\) with SchrodingerForm\(drift, alpha, \.\.\.\)\.law",
+        ),
         (lambda: cme.RandomWalk(0.0, 1.0, 0.5).generator(0.0, 0.4), r"from 0 to 0\.4 there are no two sites at a distance of ds = 0\.5"),
     ],
 )

@@ -19,7 +19,7 @@ from cme.generator import Generator, TimeDependentGenerator
 from cme.kernels import walk as engine
 from cme.kernels.random import WALK
 from cme.progress import progress as progress_bar
-from cme.results import Distribution, Trajectories
+from cme.results import Distribution, Moments, Trajectories
 from cme.threads import run_chunks
 
 BLOCK = 64  # steps for which a table of the drift is made at once
@@ -214,6 +214,31 @@ class RandomWalk:
         number = self.numbers_of_steps(check_times(time))[0]
         factor = np.cos(w * self.ds) - 1j * self._bias(np.zeros(1), 0.0)[0] * np.sin(w * self.ds)
         return np.exp(-1j * w * start) * factor**number
+
+    def limit_law(self, times, *, start: float = 0.0) -> Moments:
+        """Give the law that this one tends to as ds -> 0, for a constant drift: Gaussian with mean start + p t and variance alpha t (7).
+
+        That of another drift solves (12); see `SchrodingerForm.law`.
+
+        Parameters
+        ----------
+        times : (T,)
+            Any times >= 0.
+        start
+            Where all walks start.
+
+        Raises
+        ------
+        ValueError
+            If the drift is a function.
+        """
+        times = check_times(times)
+        if callable(self.drift):
+            raise ValueError(
+                "the limit has a closed form for a constant drift only; solve (12) with SchrodingerForm(drift, alpha, ...).law"
+            )
+        info = {"solver": "limit of the random walk", "options": {"drift": float(self.drift), "alpha": self.alpha, "start": start}}
+        return Moments(times, ("x",), (start + self.drift * times)[:, None], (self.alpha * times)[:, None, None], info)
 
     # ------------------------------------------------------------------------------------- continuous time
 
