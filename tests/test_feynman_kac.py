@@ -1,5 +1,9 @@
 """Row W21 of the theory sheet and the Feynman-Kac row of its table: phi of (19) by three kinds of random walks and by the sum over all."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import twins
@@ -195,6 +199,24 @@ def test_branching_populations_equal_their_twin():
     for n, x in enumerate(found.x):
         assert found.phi[0, n] == pytest.approx(weights.get(round((x - 0.3) / ds), 0.0), rel=1e-9)
     assert found.effective_paths[0] == pytest.approx(sum(families) ** 2 / sum(f**2 for f in families))
+
+
+def fingerprint():
+    """Every bit of a short run of each kind of walk, as text."""
+    runs = [cme.feynman_kac(OU, 0.3, ds=0.1, method=m, n_paths=60, populations=p, seed=3, threads=1) for m, p in KINDS]
+    return "".join(run.phi.tobytes().hex() + run.phi_error.tobytes().hex() for run in runs)
+
+
+KINDS = (("biased", None), ("weights", None), ("branching", 6))
+
+
+def test_kernels_equal_their_plain_python_form_bit_by_bit():
+    command = "import sys; sys.path.insert(0, sys.argv[1]); import test_feynman_kac; print(test_feynman_kac.fingerprint())"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-c", command, os.path.dirname(__file__)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == fingerprint()
 
 
 @pytest.mark.parametrize("method", ["biased", "weights", "branching"])
