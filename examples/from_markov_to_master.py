@@ -52,8 +52,7 @@ print(f"     destination: error {np.abs(right - exact).max():.0e}; source: error
 
 cube = cme.parse("; ".join(f"u{i} <-> d{i} @ 1, 1; d{i} = 1" for i in range(12)) + "; up := " + "+".join(f"u{i}" for i in range(12)))
 urn = cme.lump(cube, keep=["up"])
-slowest = urn.generator.spectrum().real[:4].round(9) + 0.0
-print("the hypercube is an Ehrenfest urn:", urn, "slowest rates", slowest)
+print("the hypercube is an Ehrenfest urn:", urn, "slowest rates", slowest := urn.generator.spectrum().real[:4].round(9) + 0.0)
 
 assert np.abs(P.sum(axis=0) - 1).max() < 1e-13  # any W conserves probability
 assert np.abs(right - exact).max() < 1e-13 < 0.05 < np.abs(wrong - exact).max()

@@ -150,7 +150,9 @@ def _on_given_states(
         run = evolve(generator, start, times, tol=tol / 2, progress=bar)
     first = generator if isinstance(generator, Generator) else generator.at(0.0)
     info = record("fsp", "generator", started, {"tol": tol}, method=run.method, states=len(first))
-    return Distribution(times, first.names, first.states, run.p, run.lost, 2 * run.integration_error, info, widths=first.widths)
+    return Distribution(
+        times, first.names, first.states, run.p, run.lost, 2 * run.integration_error, info, widths=first.widths, cells=first.widths
+    )
 
 
 @dataclass

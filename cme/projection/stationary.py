@@ -155,7 +155,7 @@ def _on_given_states(generator: Generator, started: float, tol: float) -> Distri
     record_ = record("stationary", "generator", started, {"tol": tol}, method=info["method"], states=len(generator))
     error = np.array([info["correction"]])
     return Distribution(
-        np.array([np.inf]), generator.names, generator.states, pi[None], np.array([lost]), error, record_, widths=generator.widths
+        np.array([np.inf]), generator.names, generator.states, pi[None], np.array([lost]), error, record_, widths=generator.widths, cells=generator.widths
     )  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def _on_given_states(
 
     events = run_chunks(sample, n_paths, threads=threads, label="ssa", show=show)
     info = record("ssa", "generator", started, {"n_paths": n_paths, "threads": threads}, method="direct", seed=seed, events=events)
-    return Trajectories(times, generator.names, generator.states[visited], info)
+    return Trajectories(times, generator.names, generator.states[visited], info, cells=generator.widths)
 
 
 def _starts(compiled: Compiled, initial) -> tuple[np.ndarray, np.ndarray]:
