@@ -25,6 +25,8 @@ _HOME = {
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
     "propagator": "cme.projection.propagator",
+    "Diffusion": "cme.continuum.diffusion",
+    "jump_moments": "cme.kramers_moyal",
     "rate_equations": "cme.continuum.rate_equations",
     "lna": "cme.continuum.lna",
     "langevin": "cme.continuum.langevin",
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     import cme.graphs as graphs  # noqa: F401
     import cme.plots as plots  # noqa: F401
     from cme.comparison import compare as compare
+    from cme.continuum.diffusion import Diffusion as Diffusion
     from cme.continuum.feynman_kac import feynman_kac as feynman_kac
     from cme.continuum.fokker_planck import fokker_planck as fokker_planck
     from cme.continuum.langevin import langevin as langevin
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from cme.formats.text import parse as parse
     from cme.generator import Generator as Generator
     from cme.generator import TimeDependentGenerator as TimeDependentGenerator
+    from cme.kramers_moyal import jump_moments as jump_moments
     from cme.lumping import lump as lump
     from cme.network import MassAction as MassAction
     from cme.network import Network as Network

@@ -4,7 +4,6 @@ A[i, j] is the rate of the jump j -> i. Columns sum to -leak: what leaves the ke
 rates W becomes a generator as A = W - diag(W's column sums); the diagonal of W plays no part.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ import scipy.sparse as sp
 from scipy.linalg import eigvals, eigvalsh
 from scipy.sparse.linalg import LinearOperator, eigs
 
+from cme.arguments import count_arguments
 from cme.network import Network
 from cme.quadrature import centres_of, check_edges, kernel_rates
 from cme.states import StateSpace
@@ -182,7 +182,7 @@ class Generator:
         True
         """
         axes = check_edges(edges)
-        if _takes_time(kernel):
+        if count_arguments(kernel) == 3:
             return TimeDependentGenerator(_remember(lambda t: cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, order, names)))
         return cls._from_constant_kernel(kernel, axes, order, names)
 
@@ -387,10 +387,3 @@ def _label_states(states, names: Sequence[str] | None, n_states: int) -> tuple[n
 
 
 _remember = lru_cache(maxsize=16)  # an integrator asks for the same times again
-
-
-def _takes_time(kernel: Callable) -> bool:
-    """Does a kernel take a third positional argument without a default?"""
-    parameters = inspect.signature(kernel).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
-    return len(positional) == 3

@@ -19,7 +19,7 @@ ROWS = [
     {"compiled", "formats", "graphs", "threads"},
     {"states"},
     {"generator"},
-    {"lumping"},
+    {"lumping", "kramers_moyal"},
     {"sampling", "projection", "continuum"},
     {"comparison"},
     {"plots", "report"},

@@ -1,222 +1,332 @@
-"""`Diffusion`: the Fokker-Planck equation of a network in its independent species, as one drift and one noise per direction.
+"""`Diffusion`: any drift and any noise, given as functions, in one and two dimensions; and itself a master equation."""
 
-The reactions that move the state along the same line act as one: with net changes m d (d a primitive whole vector, m a whole number)
-they give the drift v_d = sum m a and the noise B_d = sum m^2 a along d, and
-
-    dP/dt = sum over d of [ -(d . grad)(v_d P) + 1/2 (d . grad)^2 (B_d P) ].
-"""
-
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import gcd
+from functools import cached_property
 
 import numpy as np
-from scipy.optimize import brentq
 
-from cme.compiled import Compiled
-from cme.errors import NEGATIVE_PROPENSITY, ModelError, describe_state, propensity_error
-from cme.network import Network
-
-EPS = 1e-9  # molecules: amounts closer than this are the same
-MOST = 2  # independent species
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A line along which reactions move the state: reaction ``reactions[i]`` by ``multiples[i]`` times ``step``."""
-
-    step: np.ndarray  # (D,)
-    reactions: np.ndarray
-    multiples: np.ndarray
+from cme.arguments import count_arguments
+from cme.continuum.coefficient import Coefficient
+from cme.continuum.diffusion_flow import DiffusionFlow
+from cme.continuum.finite_volume import Axis, Grid
+from cme.errors import ModelError, describe_state
+from cme.generator import Generator, TimeDependentGenerator
+from cme.quadrature import check_edges, kernel_moments
+from cme.results import Distribution
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Diffusion:
-    """The diffusion approximation in D independent species y; all S species are ``base + y @ slopes``.
+    r"""A diffusion process with the drift p and the noise B, in the sense of Ito.
 
-    Attributes
+    .. math:: \partial_t P = -\sum_i \partial_i (p_i P) + \tfrac12 \sum_{ij} \partial_i \partial_j (B_{ij} P), \qquad
+        dx = p(x, t)\, dt + B(x, t)^{1/2}\, dW
+
+    `fokker_planck`, `langevin`, `lna` and `rate_equations` take it wherever they take a network.
+
+    Parameters
     ----------
-    independent
-        Columns of the independent species.
-    base, slopes : (S,), (D, S)
-        The other species follow from the conserved totals; those that no reaction changes are constant.
-    natural : bool
-        Propensities are taken as the formulas give them, of either sign; otherwise a negative one counts as zero.
-    """
-
-    model: Compiled
-    independent: tuple[int, ...]
-    base: np.ndarray
-    slopes: np.ndarray
-    directions: tuple[Direction, ...]
-    natural: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.model.network.species_names[s] for s in self.independent)
-
-    def states(self, y: np.ndarray) -> np.ndarray:
-        """All species (..., S) at independent amounts (..., D)."""
-        x = self.base + np.asarray(y) @ self.slopes
-        x[np.abs(x) < EPS] = 0.0  # what rounding leaves of a species that is used up
-        return x
-
-    def walls(self) -> tuple[np.ndarray, np.ndarray]:
-        """Half-planes ``y @ slopes[:, w] + base[w] >= 0``, one for each species that moves: slopes (D, W) and bases (W,)."""
-        moving = np.any(self.slopes != 0, axis=0)
-        return self.slopes[:, moving], self.base[moving]
-
-    def propensities(self, y: np.ndarray) -> np.ndarray:
-        """Propensities (..., R); `ModelError` where one is undefined, or negative in a state of whole counts."""
-        x = self.states(y)
-        a = self.model.propensities(x)
-        network = self.model.network
-        if not np.all(np.isfinite(a)):
-            *where, r = np.argwhere(~np.isfinite(a))[0]
-            raise ModelError(
-                f"the propensity {network.formula(int(r))} of reaction {network.reactions[r].name!r} is not a finite number at "
-                f"{describe_state(network.species_names, x[tuple(where)])}, which the diffusion visits; guard the law, for example with "
-                f"piecewise(){', or use boundary=' + repr('reflect') if self.natural else ''}"
-            )
-        if self.natural or not np.any(a < 0):
-            return a
-        wrong = (a < 0) & np.all(np.abs(x - np.round(x)) < EPS, axis=-1, keepdims=True)
-        wrong &= a < -EPS * np.abs(a).max(axis=-1, keepdims=True)
-        if np.any(wrong):
-            *where, r = np.argwhere(wrong)[0]
-            state = np.round(x[tuple(where)])
-            raise propensity_error(NEGATIVE_PROPENSITY, network.reactions[r].name, network.formula(int(r)), network.species_names, state)
-        return np.maximum(a, 0.0)
-
-    def drift_and_noise(self, direction: Direction, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """v_d and B_d from propensities (..., R)."""
-        along = a[..., direction.reactions]
-        return along @ direction.multiples, along @ direction.multiples**2
-
-    def limits(self) -> np.ndarray:
-        """The least and largest value of each independent species, (D, 2); infinite where nothing bounds it."""
-        return (_natural_limits(self) if self.natural else _wall_limits(*self.walls())) + 0.0  # no negative zero
-
-
-def reduce_network(network: Network, states: np.ndarray, *, natural: bool) -> Diffusion:
-    """Write a network's diffusion in its independent species.
+    drift
+        p, in length per time: a number, or a function p(x) or p(x, t) of an array of positions x and one time t. One coordinate:
+        x (K,) gives (K,). Two: x (K, 2) gives (K, 2).
+    diffusion
+        B, in length^2 per time, likewise (the D of physics texts is B / 2). In two dimensions one number is the noise of both axes, two
+        are the noises of each, and a symmetric matrix, (2, 2) or (K, 2, 2), correlates them.
+    names
+        Those of the one or two coordinates.
+    domain
+        From names to (lowest, highest) position. Finite ends are reflecting walls, unless the process never gets there; infinite
+        ones are the default.
+    jacobian
+        The derivatives of the drift, (K,), or (K, 2, 2) with d p_i / d x_j in row i. Finite differences, if it is not given; only `lna` and
+        `rate_equations` use it.
 
     Raises
     ------
-    ModelError
-        If there are more than two, none, or the starts (K, S) differ in a conserved total.
+    ValueError
+        If a coefficient has a shape that does not fit, or the names or the domain mean nothing.
+
+    Notes
+    -----
+    Drift and noise are looked at only where a solver gets to. There, a `ModelError` is raised where one is no finite number, or where
+    B is negative (has a negative eigenvalue).
+
+    A drift in the sense of Stratonovich becomes one in that of Ito by adding a quarter of the derivative of B (one coordinate).
+
+    Examples
+    --------
+    The variance of the Ornstein-Uhlenbeck process is (1 - exp(-2 t)) / 2:
+
+    >>> import cme
+    >>> process = cme.Diffusion(lambda x: -x, 1.0)
+    >>> density = cme.fokker_planck(process, [0.5, 1.0], initial=2.0)
+    >>> (density.sd() ** 2).ravel().round(3).tolist()
+    [0.316, 0.432]
     """
-    change = network.stoichiometry
-    moving = np.flatnonzero(np.any(change != 0, axis=0))
-    rank = int(np.linalg.matrix_rank(change[:, moving])) if moving.size else 0
-    if rank == 0:
-        raise ModelError(f"no reaction of {network.name!r} changes a species; there is nothing to diffuse")
-    if rank > MOST:
-        raise ModelError(
-            f"{network.name!r} has {rank} independent species, and fokker_planck takes one or two; "
-            "use langevin (paths) or lna (mean and covariance)"
-        )
-    if natural and rank > 1:
-        raise ModelError(
-            f"boundary='natural' needs a network of one independent species, {network.name!r} has {rank}: "
-            "with several noises there is no domain without walls; use boundary='reflect'"
-        )
-    independent, slopes = _choose_independent(change, moving, rank)
-    base = states[0] - states[0, independent] @ slopes
-    apart = np.abs(base + states[:, independent] @ slopes - states).max(axis=0)
-    if apart.max() > 1e-6 * np.maximum(1.0, np.abs(states).max()):
-        name = network.species_names[int(np.argmax(apart))]
-        raise ModelError(
-            f"the initial states differ in a conserved total ({name!r} does not follow from {network.species_names[independent[0]]!r}"
-            f"{' and ' + repr(network.species_names[independent[1]]) if rank == 2 else ''}); solve for each total by itself"
-        )
-    base = np.where(np.abs(base) < EPS, 0.0, base)
-    return Diffusion(Compiled(network), tuple(independent), base, slopes, _directions(change[:, independent]), natural)
+
+    drift: float | Sequence | np.ndarray | Callable
+    diffusion: float | Sequence | np.ndarray | Callable
+    names: tuple[str, ...] = ("x",)
+    domain: Mapping[str, tuple[float, float]] | None = None
+    jacobian: Callable | None = None
+
+    def __post_init__(self) -> None:
+        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        if len(names) not in (1, 2) or len(set(names)) < len(names):
+            raise ValueError(f"a diffusion has one or two coordinates with different names, not {names!r}")
+        object.__setattr__(self, "names", names)
+        _ = self.limits, self._drift, self._noise, self._jacobian  # their complaints belong here
+
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """The ends of the domain, (D, 2)."""
+        limits = np.tile([-np.inf, np.inf], (len(self.names), 1))
+        for name, ends in (self.domain or {}).items():
+            if name not in self.names:
+                raise ValueError(f"domain names {name!r}; the coordinates of this diffusion are {', '.join(self.names)}")
+            low, high = (float(end) for end in ends)
+            if not low < high:
+                raise ValueError(f"the domain of {name!r} must be two numbers, the lower one first, not {ends!r}")
+            limits[self.names.index(name)] = low, high
+        return limits
+
+    @cached_property
+    def _drift(self) -> Coefficient:
+        return Coefficient.of("drift", self.drift, self.names, 1, self._samples)
+
+    @cached_property
+    def _noise(self) -> Coefficient:
+        return Coefficient.of("diffusion", self.diffusion, self.names, 2, self._samples)
+
+    @cached_property
+    def _jacobian(self) -> Coefficient | None:
+        return None if self.jacobian is None else Coefficient.of("jacobian", self.jacobian, self.names, 2, self._samples)
+
+    @property
+    def _samples(self) -> np.ndarray:
+        """Three points inside, (3, D)."""
+        return np.stack([self.inside(part) for part in (0.3, 0.5, 0.6)])
+
+    def inside(self, part: float = 0.5) -> np.ndarray:
+        """A point of the domain, (D,): at a part of it, or as far from its one end, or from zero."""
+        low, high = self.limits.T
+        one = np.where(np.isfinite(low), low + part, np.where(np.isfinite(high), high - part, part))
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isfinite(low) & np.isfinite(high), low + part * (high - low), one)
+
+    @property
+    def static(self) -> bool:
+        """Do drift and noise not depend on time?"""
+        return not (self._drift.in_time or self._noise.in_time)
+
+    @property
+    def correlated(self) -> bool:
+        """May the noises of the two coordinates be correlated?"""
+        return self._noise.shape == (2, 2)
+
+    # ------------------------------------------------------------------------------------------------ evaluation
+
+    def raw(self, x: np.ndarray, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Drift and noise as they come, unchecked."""
+        return self._drift(x, t), self._noise(x, t)
+
+    def drift_at(self, x: np.ndarray, t: float = 0.0) -> np.ndarray:
+        """The drift p at positions (..., D) and a time, (..., D); `ModelError` where it is no finite number."""
+        return self._drift.checked(x, t)
+
+    def noise_at(self, x: np.ndarray, t: float = 0.0) -> np.ndarray:
+        """The noise B at positions (..., D) and a time, (..., D, D); `ModelError` where it is none."""
+        noise = self._noise.checked(x, t)
+        bad = np.diagonal(noise, axis1=-2, axis2=-1).min(axis=-1) < 0
+        if len(self.names) == 2:
+            bad |= noise[..., 0, 1] != noise[..., 1, 0]
+            bad |= noise[..., 0, 1] ** 2 > noise[..., 0, 0] * noise[..., 1, 1] * (1 + 1e-9)
+        if np.any(bad):
+            where = tuple(np.argwhere(bad)[0])
+            what = f"{noise[where][0, 0]:.6g}" if len(self.names) == 1 else str(noise[where].tolist())
+            must = "at least 0" if len(self.names) == 1 else "symmetric without negative eigenvalues"
+            raise ModelError(f"the diffusion is {what} at {describe_state(self.names, x[where])}, t = {t:g}; it must be {must}")
+        return noise
+
+    def jacobian_at(self, x: np.ndarray, t: float = 0.0) -> np.ndarray:
+        """The derivatives d p_i / d x_j at positions (..., D), (..., D, D)."""
+        if self._jacobian is not None:
+            return self._jacobian.checked(x, t)
+        out = np.empty((*x.shape, x.shape[-1]))
+        for j in range(x.shape[-1]):
+            h = np.zeros_like(x)
+            h[..., j] = 6e-6 * np.maximum(np.abs(x[..., j]), 1e-3)  # the cube root of the precision
+            low, high = (np.clip(x + sign * h, self.limits[:, 0], self.limits[:, 1]) for sign in (-1, 1))
+            out[..., j] = (self.drift_at(high, t) - self.drift_at(low, t)) / (high - low)[..., j : j + 1]
+        return out
+
+    def start(self, initial) -> tuple[np.ndarray, np.ndarray]:
+        """A start as points (K, D) with probabilities (K,).
+
+        Parameters
+        ----------
+        initial
+            A position (a number, D numbers, or a mapping from names), a mapping from positions to probabilities, or a `Distribution`
+            over the same coordinates, whose last time is taken.
+        """
+        if initial is None:
+            raise ValueError("a diffusion does not say where it starts; give initial=, a position or a Distribution")
+        if isinstance(initial, Distribution):
+            if initial.species != self.names:
+                raise ModelError(f"the initial distribution is over {initial.species}, the diffusion over {self.names}")
+            kept = initial.p[-1] > 0
+            points, p = np.asarray(initial.states[kept], dtype=np.float64), initial.p[-1][kept]
+        elif isinstance(initial, Mapping) and not all(isinstance(key, str) for key in initial):
+            points = np.array([np.atleast_1d(key) for key in initial], dtype=np.float64)
+            p = np.array(list(initial.values()), dtype=np.float64)
+            if np.any(p < 0) or abs(p.sum() - 1) > 1e-9:
+                raise ValueError(f"the initial probabilities must be >= 0 and sum to 1; they sum to {p.sum():.12g}")
+        else:
+            if isinstance(initial, Mapping) and set(initial) != set(self.names):
+                raise ValueError(f"the initial position must name {', '.join(self.names)}, not {', '.join(initial)}")
+            place = [initial[name] for name in self.names] if isinstance(initial, Mapping) else initial
+            points, p = np.atleast_2d(np.asarray(place, dtype=np.float64)), np.ones(1)
+        if points.shape[1:] != (len(self.names),) or not np.all(np.isfinite(points)):
+            raise ValueError(f"the initial position must give a finite number for {', '.join(self.names)}, not {initial!r}")
+        outside = np.any((points < self.limits[:, 0]) | (points > self.limits[:, 1]), axis=1)
+        if np.any(outside):
+            raise ValueError(f"the diffusion can't start at {describe_state(self.names, points[outside][0])}, outside its domain")
+        return points, p
+
+    # ------------------------------------------------------------------------------------------- master equations
+
+    def generator(self, edges) -> Generator | TimeDependentGenerator:
+        """The Fokker-Planck operator on a grid of cells, which is a master equation: rates between neighbours, none negative.
+
+        Parameters
+        ----------
+        edges : (N + 1,) or two such
+            Cell edges of one or two axes; evenly spaced where the noises are correlated. No probability crosses the outermost ones.
+
+        Returns
+        -------
+        Generator or TimeDependentGenerator
+            On the cell centres. With uncorrelated noises the fitted flux (Scharfetter and Gummel 1969) gives the stationary law of
+            a drift with a potential exactly at the centres, in detailed balance.
+
+        Raises
+        ------
+        ModelError
+            If noises are so correlated that no rates on these cells are positive; the message says which proportions would do.
+
+        Examples
+        --------
+        >>> import cme, numpy as np
+        >>> walk = cme.Diffusion(0.0, 2.0).generator([0.0, 1.0, 2.0, 3.0])  # a walk with rates 1
+        >>> walk.rates.toarray()
+        array([[0., 1., 0.],
+               [1., 0., 1.],
+               [0., 1., 0.]])
+        """
+        axes = tuple(Axis((cuts[:-1] + cuts[1:]) / 2, cuts) for cuts in check_edges(edges))
+        if len(axes) != len(self.names):
+            raise ValueError(f"edges has {len(axes)} axes, and the diffusion {len(self.names)} coordinates")
+        for name, axis, (low, high) in zip(self.names, axes, self.limits, strict=True):
+            if axis.edges[0] < low or axis.edges[-1] > high:
+                raise ValueError(f"the cells of {name!r} must lie in its domain [{low:g}, {high:g}]")
+            if self.correlated and np.ptp(axis.widths) > 1e-9 * axis.widths.max():
+                raise ValueError(f"the cells of {name!r} must be evenly spaced, since the noises are correlated")
+        flow = DiffusionFlow(self, np.array([axis.widths.max() for axis in axes]))
+        grid, fitted = Grid(flow, axes, np.array([axis.nodes[0] for axis in axes])), flow.fitted(True, False)
+        return grid.generator(fitted) if self.static else grid.changing_generator(fitted)
+
+    @classmethod
+    def from_kernel(cls, kernel: Callable, *, name: str = "x", domain: tuple[float, float] = (-np.inf, np.inf)) -> "Diffusion":
+        r"""The diffusion that has the first two jump moments of a jump process (Kramers 1940, Moyal 1949), on a line.
+
+        .. math:: p(y) = \int (x - y)\, W(x, y)\, dx, \qquad B(y) = \int (x - y)^2\, W(x, y)\, dx
+
+        It is good for many small jumps. Compare `fokker_planck` of it with ``fsp(Generator.from_kernel(W, edges), ...)`` to see how good.
+
+        Parameters
+        ----------
+        kernel
+            W(x, y) or W(x, y, t): the rate density at x of jumps from y, vectorised.
+        name
+            That of the coordinate.
+        domain
+            Where the process lives; jumps beyond it do not happen.
+
+        Raises
+        ------
+        ValueError
+            Where the kernel is negative.
+        ConvergenceError
+            Where a moment does not exist, or is not found to 1e-9 (see `cme.jump_moments`).
+
+        Examples
+        --------
+        >>> import cme, numpy as np
+        >>> hop = lambda x, y: 50 * np.exp(-((x - y + 0.1 * y) ** 2) / 0.02) / np.sqrt(0.02 * np.pi)
+        >>> process = cme.Diffusion.from_kernel(hop)  # jumps with mean -0.1 y and variance 0.01, 50 per unit of time
+        >>> [round(float(c[0]), 6) for c in (process.drift_at(np.array([2.0])), process.noise_at(np.array([2.0]))[0])]
+        [-10.0, 2.5]
+        """
+        in_time = count_arguments(kernel) == 3
+
+        def moments(x: np.ndarray, t: float) -> list[np.ndarray]:
+            here = (lambda x, y: kernel(x, y, t)) if in_time else kernel
+            return [kernel_moments(here, k, x, domain) for k in (1, 2)]
+
+        return cls._from_moments(_Moments(moments), in_time, name, domain)
+
+    @classmethod
+    def from_generator(cls, generator: Generator | TimeDependentGenerator) -> "Diffusion":
+        """The same for a jump process on states on a line: its jump moments, interpolated linearly between the states.
+
+        Parameters
+        ----------
+        generator
+            With one name. The domain ends with the outermost states; the moments of states that leak are not used.
+
+        Examples
+        --------
+        A walk with steps 0.1 at rates 50 and 60:
+
+        >>> import cme, numpy as np
+        >>> rates = np.diag(np.full(99, 50.0), 1) + np.diag(np.full(99, 60.0), -1)
+        >>> process = cme.Diffusion.from_generator(cme.Generator.from_rates(rates, 0.1 * np.arange(100)))
+        >>> [round(float(c[0]), 6) for c in (process.drift_at(np.array([2.0])), process.noise_at(np.array([2.0]))[0])]
+        [1.0, 1.1]
+        """
+        in_time = isinstance(generator, TimeDependentGenerator)
+        first = generator.at(0.0) if isinstance(generator, TimeDependentGenerator) else generator
+        if len(first.names) != 1:
+            raise ValueError(f"a diffusion is made from states on a line, and these have the coordinates {', '.join(first.names)}")
+
+        def moments(x: np.ndarray, t: float) -> list[np.ndarray]:
+            here = generator.at(t) if isinstance(generator, TimeDependentGenerator) else generator
+            kept = np.flatnonzero(here.leak == 0)
+            order = kept[np.argsort(here.states[kept, 0])]
+            places = np.asarray(here.states[order, 0], dtype=np.float64)
+            return [np.interp(x, places, here.jump_moments(k).reshape(len(here))[order]) for k in (1, 2)]
+
+        half = 0.0 if first.widths is None else float(first.widths[0]) / 2
+        domain = float(first.states.min()) - half, float(first.states.max()) + half
+        return cls._from_moments(_Moments(moments), in_time, first.names[0], domain)
+
+    @classmethod
+    def _from_moments(cls, moments: "_Moments", in_time: bool, name: str, domain: tuple[float, float]) -> "Diffusion":
+        if in_time:
+            return cls(lambda x, t: moments(x, t)[0], lambda x, t: moments(x, t)[1], (name,), {name: domain})
+        return cls(lambda x: moments(x, 0.0)[0], lambda x: moments(x, 0.0)[1], (name,), {name: domain})
 
 
-def _choose_independent(change: np.ndarray, moving: np.ndarray, rank: int) -> tuple[list[int], np.ndarray]:
-    """Independent species such that the others are whole, small combinations of them, the first such in order."""
-    best: tuple[float, list[int], np.ndarray] | None = None
-    for columns in combinations(moving.tolist(), rank):
-        part = change[:, columns].astype(np.float64)
-        if np.linalg.matrix_rank(part) < rank:
-            continue
-        slopes = np.zeros((rank, change.shape[1]))
-        slopes[:, moving] = np.linalg.lstsq(part, change[:, moving].astype(np.float64), rcond=None)[0]
-        slopes = np.round(slopes * 27720.0) / 27720.0  # exact up to denominators of 12
-        cost = np.abs(slopes).max() + 10.0 * np.any(slopes != np.round(slopes))
-        if best is None or cost < best[0]:
-            best = cost, list(columns), slopes
-    assert best is not None
-    return best[1], best[2]
+class _Moments:
+    """Drift and noise together; both are asked for at the same positions, one after the other."""
 
+    def __init__(self, function: Callable[[np.ndarray, float], list[np.ndarray]]):
+        self.function, self.last = function, ((b"", 0.0), [np.empty(0)] * 2)
 
-def _directions(change: np.ndarray) -> tuple[Direction, ...]:
-    """Group reactions with parallel net changes."""
-    groups: dict[tuple[int, ...], list[tuple[int, int]]] = {}
-    for r, row in enumerate(change.tolist()):
-        if any(row):
-            m = gcd(*row) * (1 if next(c for c in row if c) > 0 else -1)
-            groups.setdefault(tuple(c // m for c in row), []).append((r, m))
-    found = []
-    for step, members in groups.items():
-        reactions, multiples = np.array(members).T
-        found.append(Direction(np.array(step, dtype=np.float64), reactions, multiples.astype(np.float64)))
-    return tuple(found)
-
-
-def _wall_limits(slopes: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The box around ``y @ slopes + base >= 0``, by letting each wall bound each axis until nothing changes."""
-    limits = np.tile([-np.inf, np.inf], (len(slopes), 1))
-    for _ in range(4):
-        for w, c in zip(slopes.T, base, strict=True):
-            most = np.where(w > 0, limits[:, 1], limits[:, 0])
-            with np.errstate(invalid="ignore"):
-                reach = np.where(w == 0, 0.0, w * most)
-            for i in np.flatnonzero(w):
-                bound = -(c + np.delete(reach, i).sum()) / w[i]
-                if w[i] > 0:
-                    limits[i, 0] = max(limits[i, 0], bound)
-                else:
-                    limits[i, 1] = min(limits[i, 1], bound)
-    return limits
-
-
-def _natural_limits(diffusion: Diffusion) -> np.ndarray:
-    """Where the noise vanishes outside the walls, so that no boundary condition is needed; infinite where it never does.
-
-    At such an end the drift must not point outward.
-    """
-    (direction,) = diffusion.directions
-    limits = _wall_limits(*diffusion.walls())
-    for side, outward in ((0, -1.0), (1, 1.0)):
-        if np.isfinite(limits[0, side]):
-            limits[0, side] = _natural_end(diffusion, direction, limits[0, side], outward)
-    return limits
-
-
-def _natural_end(diffusion: Diffusion, direction: Direction, wall: float, outward: float) -> float:
-    """The zero of the noise at or beyond a wall, infinite if there is none."""
-
-    def at(distance):
-        y = wall + outward * np.atleast_1d(distance)
-        return diffusion.drift_and_noise(direction, diffusion.propensities(y[:, None]))
-
-    distance = np.concatenate([[0.0], np.geomspace(1e-3, 1e6, 4000)])
-    drift, noise = at(distance)
-    first = int(np.argmax(noise <= 0))
-    vanishes = bool(noise[first] <= 0)
-    if vanishes:
-        end = 0.0
-        if first > 0:
-            end = brentq(lambda s: at(s)[1][0], distance[first - 1], distance[first], xtol=1e-12, rtol=1e-14)
-        distance, drift = np.array([end]), at(end)[0]
-    worst = int(np.argmax(outward * drift))
-    if outward * drift[worst] > EPS * max(1.0, np.abs(drift).max()):
-        name, place = diffusion.names[0], wall + outward * distance[worst]
-        reason = f"the noise is zero at {name} = {place:.6g}" if vanishes else f"the noise of {name} never vanishes"
-        raise ModelError(
-            f"boundary='natural' has no domain: {reason}, and the drift at {name} = {place:.6g} points away from the counts; "
-            "use boundary='reflect'"
-        )
-    return wall + outward * float(distance[0]) if vanishes else outward * np.inf
+    def __call__(self, x: np.ndarray, t: float) -> list[np.ndarray]:
+        key = (np.ascontiguousarray(x).tobytes(), t)
+        last = self.last
+        if key != last[0]:
+            last = self.last = key, self.function(np.asarray(x), t)
+        return last[1]

@@ -4,11 +4,9 @@ from math import gcd
 
 import numpy as np
 
-from cme.continuum.diffusion import EPS, Diffusion
 from cme.continuum.finite_volume import Axis, Grid
-from cme.continuum.lna import lna
-from cme.continuum.rate_equations import VectorField, steady_state
-from cme.errors import ConvergenceError, ModelError
+from cme.continuum.flow import Flow, along_axes
+from cme.errors import ConvergenceError
 
 LOOK = ((256, 1024), (40, 80))  # cells along an axis when looking around, at first and at most, in one and in two dimensions
 STEEPEST = 30.0  # largest exponent between two cells when looking around
@@ -22,22 +20,23 @@ OFF_WALL = 0.1  # molecules: keeps the spacing at a wall from falling to zero
 def find_domain(problem, given: np.ndarray) -> np.ndarray:
     """The box (D, 2) outside of which there is next to nothing at any time.
 
-    It starts from the linear noise approximation, the initial states and every steady state found from the corners of a larger box.
-    Then the equation is solved coarsely; sides that hold mass move outward, empty ones inward, until the box fits and twice as many
-    cells do not say otherwise (a coarse grid spreads a moving density).
+    It starts from what the flow itself guesses (for a network, from the linear noise approximation and steady states). Then the equation
+    is solved coarsely; sides that hold mass move outward, empty ones inward, until the box fits and twice as many cells do not say
+    otherwise (a coarse grid spreads a moving density).
     """
-    limits = problem.diffusion.limits()
+    limits = problem.flow.limits()
     fixed = np.isfinite(given)
     if np.all(fixed):
         return given
-    guess, held = _first_guess(problem, limits)
-    box = np.where(fixed, given, guess)
+    guess, held = problem.flow.guess(problem.starts, problem.weights, problem.times)
+    box = _in_order(np.where(fixed, given, guess), fixed)
+    least = 1e-6 * (box[:, 1:] - box[:, :1]) if problem.flow.positions else 1.0  # of the extent of a density that came to rest
     times = _times_to_look_at(problem.times)
     first, most = LOOK[len(box) - 1]
     cells, confirmed = first, False
     sure = np.full_like(box, np.nan)  # what a grid that added little noise has asked for
     for _ in range(ROUNDS):
-        box, wanted, blurred = _look(problem, box, times, cells)
+        box, wanted, blurred = _look(problem, box, times, cells, least)
         if blurred:
             wanted = _union(np.clip(wanted, box[:, :1], box[:, 1:]), sure)
         else:
@@ -54,7 +53,7 @@ def find_domain(problem, given: np.ndarray) -> np.ndarray:
             move = np.maximum(0.6 * extent[:, None], 1.2 * outward) * growing
             box = np.where(fixed, given, np.clip(box + np.array([-1, 1]) * move, limits[:, :1], limits[:, 1:]))
             continue
-        fits = bool(np.all((needed > (0.7 if confirmed else 0.5) * extent) | fixed[:, 0]))
+        fits = bool(np.all((needed > (0.7 if confirmed else 0.5) * extent) | np.all(fixed, axis=1)))
         if fits and (confirmed or 2 * cells > most):
             return wanted
         if fits:
@@ -64,18 +63,19 @@ def find_domain(problem, given: np.ndarray) -> np.ndarray:
         box = np.where(fixed, given, np.clip(wanted + margin, limits[:, :1], limits[:, 1:]))
         cells, confirmed = cells if confirmed else first, confirmed
     raise ConvergenceError(
-        f"the density of {', '.join(problem.diffusion.names)} still touches the edge of every domain tried, the last up to "
+        f"the density of {', '.join(problem.flow.names)} still touches the edge of every domain tried, the last up to "
         f"{', '.join(f'{end:.3g}' for end in box[:, 1])}: it may spread without bound; end before, or give domain="
     )
 
 
-def _look(problem, box: np.ndarray, times: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray, bool]:
+def _look(problem, box: np.ndarray, times: np.ndarray, cells: int, least) -> tuple[np.ndarray, np.ndarray, bool]:
     """Solve on a coarse grid; the box that was used, the one that is wanted, and whether the grid added much noise."""
-    box, counts = divide(problem.diffusion, box, cells)
-    grid = Grid(problem.diffusion, make_axes(problem.diffusion, box, counts), problem.starts[0])
+    flow = problem.flow.shaped(box, problem.times)
+    box, counts = divide(flow, box, cells)
+    grid = make_grid(flow, box, counts, problem.starts[0])
     p, _, _ = problem.solve(grid, times, STEEPEST, tol=0.01 * TAILS[len(box) - 1][1])
     wanted = np.empty_like(box)
-    blurred = (len(box) > 1 or bool(np.isfinite(times[0]))) and grid.added_noise(p) > 1.3
+    blurred = (len(box) > 1 or bool(np.isfinite(times[0]))) and grid.added_noise(p, float(times[-1])) > 1.3
     near_tail, far_tail, more = BLURRED if blurred else TAILS[len(box) - 1]
     for i, axis in enumerate(grid.axes):
         mass = np.stack([np.bincount(grid.index[:, i], weights=row, minlength=len(axis.nodes)) for row in p])
@@ -88,9 +88,9 @@ def _look(problem, box: np.ndarray, times: np.ndarray, cells: int) -> tuple[np.n
             piled_up = tail[:, 0] > near_tail * tail[:, -1]
             reach = np.where(piled_up, places[0] + 0.1 * (places[0] - places[-1]), reach)
             wanted[i, side] = reach.min() if side == 0 else reach.max()
-    at_rest = (wanted[:, 1:] - wanted[:, :1]) < 1.0  # perhaps at a single point
-    wanted = np.where(at_rest, wanted + np.array([-1.0, 1.0]), wanted)
-    limits = problem.diffusion.limits()
+    at_rest = (wanted[:, 1:] - wanted[:, :1]) < least  # perhaps at a single point
+    wanted = np.where(at_rest, wanted + least * np.array([-1.0, 1.0]), wanted)
+    limits = flow.limits()
     close = np.abs(wanted - limits) < 0.1 * (wanted[:, 1:] - wanted[:, :1])  # a wall nearby is taken as the end
     return box, np.where(close, limits, wanted), blurred
 
@@ -108,60 +108,38 @@ def _times_to_look_at(times: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([chosen, times[-1] * 0.5 ** np.arange(6)]))
 
 
-def _first_guess(problem, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A box around all that the deterministic equations and the linear noise approximation tell; and the one that holds the path.
-
-    A stationary density does not ask for the path.
-    """
-    diffusion, network = problem.diffusion, problem.diffusion.model.network
-    columns = list(diffusion.independent)
-    points, spreads = [*problem.starts], [np.zeros(len(columns))] * len(problem.starts)
-    mean = np.maximum(diffusion.states(problem.weights @ problem.starts), 0.0)
-    try:
-        mesh = problem.times
-        if np.isfinite(mesh[0]):
-            mesh = np.unique(np.concatenate([mesh, mesh[-1] * np.geomspace(1e-3, 1, 16)]))
-        gauss = lna(network, mesh, initial=mean, rtol=1e-5, atol=1e-5)
-        points += [*gauss.means[:, columns]]
-        spreads += [*np.asarray(gauss.sd())[:, columns]]
-    except (ConvergenceError, ModelError):  # no Gaussian: what follows looks around by itself
-        pass
-    low, high = np.min(points, axis=0), np.max(points, axis=0)
-    held = np.stack([low, high], axis=1) if np.isfinite(problem.times[0]) else np.full((len(columns), 2), np.nan)
-    # Around a relaxation oscillation the Gaussian may be wider than any sense.
-    spread = np.minimum(np.max(spreads, axis=0), high - low + 3 * np.sqrt(1 + np.abs(high))) + np.sqrt(1 + np.abs(high))
-    for corner in np.stack([axis.ravel() for axis in np.meshgrid(*zip(low * 0, 8 * (high + spread), strict=True), indexing="ij")], axis=1):
-        start = diffusion.states(np.clip(corner, limits[:, 0], limits[:, 1]))
-        try:
-            if start.min() >= 0:
-                points.append(steady_state(VectorField(network), start, rtol=1e-6, atol=1e-6, max_steps=1000).state[columns])
-        except (ConvergenceError, ModelError):
-            continue
-    low, high = np.min(points, axis=0), np.max(points, axis=0)
-    spread = np.maximum(8 * np.maximum(spread, np.sqrt(1 + np.abs(high))), 0.3 * (high - low))
-    return np.clip(np.stack([low - spread, high + spread], axis=1), limits[:, :1], limits[:, 1:]), held
+def _in_order(box: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """A free end that lies beyond the one that is fixed is moved to the other side of it."""
+    out = box.copy()
+    for i in np.flatnonzero(box[:, 0] >= box[:, 1]):
+        out[i] = (box[i, 0], box[i, 0] + 1.0) if fixed[i, 0] else (box[i, 1] - 1.0, box[i, 1])
+    return out
 
 
 # ------------------------------------------------------------------------------------------------------------ division
 
 
-def make_axes(diffusion: Diffusion, box: np.ndarray, counts: np.ndarray) -> tuple[Axis, ...]:
-    """Divide a box into `counts` cells along each axis.
+def make_grid(flow: Flow, box: np.ndarray, counts: np.ndarray, start: np.ndarray) -> Grid:
+    """Divide a box into `counts` cells along each axis."""
+    axes = make_axes(flow, box, counts)
+    return Grid(flow.spaced((box[:, 1] - box[:, 0]) / counts), axes, start)
 
-    Cells are equal, except where every reaction moves along an axis and the box touches walls that stand across the axes. There
-    the spacing falls as the square root of the distance from the wall, as the noise of small counts does.
+
+def make_axes(flow: Flow, box: np.ndarray, counts: np.ndarray) -> tuple[Axis, ...]:
+    """The axes of a box.
+
+    Cells are equal, except where a network's reactions move along an axis each and the box touches walls that stand across the axes.
+    There the spacing falls as the square root of the distance from the wall, as the noise of small counts does.
     """
-    limits = diffusion.limits()
-    at_wall = np.isfinite(limits) & (np.abs(box - limits) <= 1e-9 * (box[:, 1:] - box[:, :1]))
-    if diffusion.natural:
-        axis = Axis.between if _lets_in(diffusion, limits[0, 0]) else _equal
-        return (axis(box[0, 0], box[0, 1], int(counts[0])),)
-    if not (along_axes(diffusion) and _walls_across(diffusion)):
-        at_wall[:] = False
-    return tuple(
-        _graded(low, high, int(n), *walls) if np.any(walls) else _equal(low, high, int(n))
-        for (low, high), n, walls in zip(box, counts, at_wall, strict=True)
-    )
+    limits = flow.limits()
+    at_wall = flow.graded & np.isfinite(limits) & (np.abs(box - limits) <= 1e-9 * (box[:, 1:] - box[:, :1]))
+    axes = []
+    for (low, high), n, walls, open_ended in zip(box, counts, at_wall, flow.open_ends(box), strict=True):
+        if open_ended:
+            axes.append(Axis.between(low, high, int(n)))
+        else:
+            axes.append(_graded(low, high, int(n), *walls) if np.any(walls) else _equal(low, high, int(n)))
+    return tuple(axes)
 
 
 def _equal(low: float, high: float, n_cells: int) -> Axis:
@@ -184,53 +162,67 @@ def _graded(low: float, high: float, n_cells: int, at_low: bool, at_high: bool) 
     return Axis.on_ends(nodes)
 
 
-def _lets_in(diffusion: Diffusion, end: float) -> bool:
-    """Does the drift lead inward at a natural end? A node there would be a trap."""
-    if not np.isfinite(end):
-        return False
-    (direction,) = diffusion.directions
-    drift, _ = diffusion.drift_and_noise(direction, diffusion.propensities(np.array([[end]])))
-    return bool(drift[0] > EPS)
-
-
-def _walls_across(diffusion: Diffusion) -> bool:
-    """Does every wall bound one independent species alone?"""
-    return bool(np.all(np.count_nonzero(diffusion.walls()[0], axis=0) == 1))
-
-
-def along_axes(diffusion: Diffusion) -> bool:
-    """Does every reaction change one independent species alone?"""
-    return all(np.count_nonzero(direction.step) == 1 for direction in diffusion.directions)
-
-
-def divide(diffusion: Diffusion, box: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number of cells along each axis: `cells`; where reactions change both species, equal cells, and `cells` on the longer axis.
+def divide(flow: Flow, box: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of cells along each axis: `cells`; where directions lie across the axes, `cells` on the longer axis, in proportion.
 
     The box is then widened to a whole, even number of cells; nodes beyond a wall are not used.
     """
     extent = box[:, 1] - box[:, 0]
-    if along_axes(diffusion):
+    if along_axes(flow):
         return box, np.full(len(box), cells)
-    step = min(extent.max() / cells, extent.min() / 8)
+    unit = np.ones(len(box)) if flow.proportions is None else flow.proportions
+    step = unit * min((extent / unit).max() / cells, (extent / unit).min() / 8)
     counts = 2 * np.ceil(extent / (2 * step) - 1e-9)
-    return np.stack([box[:, 0], box[:, 0] + counts * step], axis=1), counts.astype(np.int64)
+    return _widen(flow, box, counts * step), counts.astype(np.int64)
 
 
-def snap(diffusion: Diffusion, box: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """About `cells` cells along each axis, and a box widened so that walls and, on fine enough grids, whole counts lie on nodes."""
-    limits = diffusion.limits()
+def _widen(flow: Flow, box: np.ndarray, extent: np.ndarray) -> np.ndarray:
+    """A box of another extent, upward; but not past the end of a domain of positions."""
+    limits = flow.limits()
+    high = box[:, 0] + extent
+    if not flow.positions:
+        return np.stack([box[:, 0], high], axis=1)
+    at_upper = box[:, 1] >= limits[:, 1]
+    low = np.where(at_upper, np.maximum(box[:, 1] - extent, limits[:, 0]), box[:, 0])
+    return np.stack([low, np.where(at_upper, box[:, 1], np.minimum(high, limits[:, 1]))], axis=1)
+
+
+def snap(flow: Flow, box: np.ndarray, cells: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """About `cells` cells along each axis, and a box widened so that nodes lie on walls and, for positions, on the start.
+
+    For a network on fine enough grids they lie on whole counts.
+    """
+    limits = flow.limits()
     extent = box[:, 1] - box[:, 0]
-    between_walls = np.all(np.abs(box - limits) <= 1e-9 * extent[:, None], axis=1)
-    if along_axes(diffusion):
-        step = np.array([_step(e / cells, [e] if walls else []) for e, walls in zip(extent, between_walls, strict=True)])
+    at_lower, at_upper = (np.abs(box - limits) <= 1e-9 * extent[:, None]).T
+    between_walls = at_lower & at_upper
+    if flow.positions:
+        unit = extent if flow.proportions is None else flow.proportions
+        largest = unit * min((extent / unit).max() / cells, (extent / unit).min() / 8)
+        step = np.array([_step_to(start[i] - box[i], walls, largest[i]) for i, walls in enumerate(np.stack([at_lower, at_upper], axis=1))])
+        anchor = np.where(at_lower, box[:, 0], np.where(at_upper, box[:, 1], start))
     else:
-        step = np.full(len(box), _step(min(extent.max() / cells, extent.min() / 8), extent[between_walls].tolist()))
-    anchor = np.where(np.abs(box[:, 0] - limits[:, 0]) <= 1e-9 * extent, box[:, 0], 0.0)
-    at_upper = np.abs(box[:, 1] - limits[:, 1]) <= 1e-9 * extent
-    anchor = np.where(at_upper & (anchor != box[:, 0]), box[:, 1], anchor)
+        if along_axes(flow):
+            step = np.array([_step(e / cells, [e] if walls else []) for e, walls in zip(extent, between_walls, strict=True)])
+        else:
+            step = np.full(len(box), _step(min(extent.max() / cells, extent.min() / 8), extent[between_walls].tolist()))
+        anchor = np.where(at_lower, box[:, 0], np.where(at_upper, box[:, 1], 0.0))
     low = anchor - step * np.ceil((anchor - box[:, 0]) / step - 1e-9)
     counts = np.maximum(np.ceil((box[:, 1] - low) / step - 1e-9), 2)
     return np.stack([low, low + step * counts], axis=1), counts.astype(np.int64)
+
+
+def _step_to(distances: np.ndarray, walls: np.ndarray, largest: float) -> float:
+    """A step of at most `largest` that divides what lies between the walls, and (if need be, once halved) between them and the start."""
+    span, other = float(distances[0] - distances[1]), np.abs(distances)
+    if np.all(walls):
+        n = np.arange(int(np.ceil(span / largest)), 2 * int(np.ceil(span / largest)) + 1)
+        off = np.abs(n * other[0] / span - np.round(n * other[0] / span))
+        return span / float(n[np.argmin(np.round(off, 9))])
+    reach = float(other[walls][0]) if np.any(walls) else 0.0
+    if reach == 0.0:
+        return largest
+    return reach / np.ceil(reach / largest) if reach >= largest else reach * 2.0 ** np.floor(np.log2(largest / reach))
 
 
 def _step(largest: float, spans: list[float]) -> float:

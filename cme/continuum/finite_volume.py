@@ -1,33 +1,32 @@
-"""Finite volumes for a `Diffusion`: a grid of nodes, and the Fokker-Planck equation on it as a master equation.
+"""Finite volumes for a `Flow`: a grid of nodes, and the Fokker-Planck equation on it as a master equation.
 
 Between a node j and the next along a direction d, at distance s d, flows one of two fluxes, both of second order:
 
-fitted (Scharfetter and Gummel, in Ito form on Q = B P), for stationary densities in one dimension, where no flux remains: exact for
-constant v / B however strong the drift, so that the weights of wells are right,
+fitted (Scharfetter and Gummel, in Ito form on Q = B P), for densities at rest through whose nodes no flux passes: exact at the nodes
+however strong the drift, if w is, so that the weights of wells are right,
 
-    J = [Bn(-w) B_j P_j - Bn(w) B_j+1 P_j+1] / (2 s),    w = 2 s v / B at the middle,    Bn(z) = z / (exp(z) - 1);
+    J = [Bn(-w) B_j P_j - Bn(w) B_j+1 P_j+1] / (2 s),    w = integral of 2 v / B from j to j + 1,    Bn(z) = z / (exp(z) - 1);
 
 central, for all that flows: the drift and the noise at each node are exact, and so are the mean and covariance of a linear network
 away from walls,
 
     J = [v_j P_j + v_j+1 P_j+1] / 2 - f [B_j+1 P_j+1 - B_j P_j] / (2 s),    f = max(1, s |v_j| / B_j, s |v_j+1| / B_j+1),
 
-where f > 1 is the noise that must be added to keep the rates positive: none for s <= 1, since |v| <= B, but much where the spacing
-is coarse and a direction is irreversible (|v| = B). The rates between nodes are then non-negative for every s and their columns sum
-to zero. Jumps that would leave the domain are dropped: no flux
-crosses its boundary.
+where f > 1 is the noise that must be added to keep the rates positive: for a network none for s <= 1, since |v| <= B, but much where
+the spacing is coarse and a direction is irreversible (|v| = B). The rates between nodes are then non-negative for every s and their
+columns sum to zero. Jumps that would leave the domain are dropped: no flux crosses its boundary.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from cme.continuum.diffusion import EPS, Diffusion, Direction
-from cme.errors import ModelError
-from cme.generator import Generator
+from cme.continuum.flow import EPS, Direction, Flow
+from cme.generator import Generator, TimeDependentGenerator
 
 SAMPLES = 8  # points across a cell or a face that is cut by a slanted wall, to measure what is left of it
 
@@ -67,7 +66,7 @@ class Grid:
         Where the density comes from; matters only if the jumps do not connect all nodes.
     """
 
-    diffusion: Diffusion
+    flow: Flow
     axes: tuple[Axis, ...]
     start: np.ndarray
 
@@ -81,20 +80,9 @@ class Grid:
         """Position of each node on the axes, (N, D)."""
         index = np.stack([axis.ravel() for axis in np.indices(tuple(self.shape.tolist()))], axis=1)
         y = self._pick([axis.nodes for axis in self.axes], index)
-        kept = self._inside(y) > 0
+        kept = (self._inside(y) > 0) & self.flow.usable(y)
         origin = np.array([np.argmin(np.abs(axis.nodes - c)) for axis, c in zip(self.axes, self.start, strict=True)])
-        kept &= _on_sublattice(self.diffusion, index - origin)
-        if self.diffusion.natural:  # no node where the noise is zero but not the drift: nothing could leave it
-            (direction,) = self.diffusion.directions
-            drift, noise = self.diffusion.drift_and_noise(direction, self.diffusion.propensities(y))
-            if np.any(noise < -EPS * np.abs(noise).max()):
-                place = y[np.argmin(noise), 0]
-                raise ModelError(
-                    f"boundary='natural': the noise strength is negative at {self.diffusion.names[0]} = {place:.6g}, inside the domain; "
-                    "use boundary='reflect'"
-                )
-            kept &= (noise > 0) | (drift == 0)
-        return index[kept]
+        return index[kept & _on_sublattice(self.flow, index - origin)]
 
     @staticmethod
     def _pick(columns: list[np.ndarray], index: np.ndarray) -> np.ndarray:
@@ -102,7 +90,7 @@ class Grid:
 
     @cached_property
     def nodes(self) -> np.ndarray:
-        """Independent species, (N, D)."""
+        """Coordinates, (N, D)."""
         return self._pick([axis.nodes for axis in self.axes], self.index)
 
     @cached_property
@@ -125,10 +113,10 @@ class Grid:
 
     def _inside(self, y: np.ndarray) -> np.ndarray:
         """1 inside box and walls, 1/2 on the edge, 0 outside, (...,)."""
-        slack = [y - [axis.edges[0] for axis in self.axes], [axis.edges[-1] for axis in self.axes] - y]
-        if not self.diffusion.natural:
-            slopes, base = self.diffusion.walls()
-            slack.append(y @ slopes + base)
+        slopes, base = self.flow.walls()
+        if not base.size:
+            return np.ones(y.shape[:-1])
+        slack = [y - [axis.edges[0] for axis in self.axes], [axis.edges[-1] for axis in self.axes] - y, y @ slopes + base]
         least = np.concatenate(slack, axis=-1).min(axis=-1)
         return np.where(least > EPS, 1.0, np.where(least >= -EPS, 0.5, 0.0))
 
@@ -153,9 +141,9 @@ class Grid:
             centre = np.where(direction.step == 0, self._pick([(a.edges[1:] + a.edges[:-1]) / 2 for a in self.axes], self.index[i]), middle)
             area = across.sum(axis=1)
         else:
-            spacing = float(self.axes[0].nodes[1] - self.axes[0].nodes[0])
+            spacing = np.array([axis.nodes[1] - axis.nodes[0] for axis in self.axes])
             across, centre = np.tile(_complement(direction.step) * spacing, (len(i), 1)), middle
-            area = np.full(len(i), spacing)
+            area = np.full(len(i), spacing[1] * direction.vector[0] / direction.step[0])  # times the distance: the volume of a cell
         ends = np.stack([centre - across / 2, centre + across / 2], axis=1)
         cut = np.flatnonzero(self._inside(ends).min(axis=1) == 0)
         points = centre[cut, None] + (_MIDPOINTS[:, None] - 0.5) * across[cut, None]
@@ -172,7 +160,8 @@ class Grid:
         for point, weight in zip(y, p, strict=True):
             floor, share = np.empty(len(point), dtype=np.int64), np.empty(len(point))
             for a, axis in enumerate(self.axes):
-                floor[a] = np.clip(np.searchsorted(axis.nodes, point[a] + EPS, side="right") - 1, 0, len(axis.nodes) - 2)
+                near_by = EPS * (axis.nodes[1] - axis.nodes[0])
+                floor[a] = np.clip(np.searchsorted(axis.nodes, point[a] + near_by, side="right") - 1, 0, len(axis.nodes) - 2)
                 share[a] = np.clip((point[a] - axis.nodes[floor[a]]) / (axis.nodes[floor[a] + 1] - axis.nodes[floor[a]]), 0, 1)
             share[np.minimum(share, 1 - share) < EPS] = np.round(share[np.minimum(share, 1 - share) < EPS])
             weights = np.prod(np.where(near, share, 1 - share), axis=1)
@@ -183,28 +172,33 @@ class Grid:
                 out[np.argmin(np.sum(((self.nodes - point) / self.widths) ** 2, axis=1))] += weight
         return out
 
-    def generator(self, fitted: bool, steepest: float = np.inf) -> Generator:
-        """The finite-volume operator, with the fitted or the central flux.
-
-        With `steepest`, the fitted |w| is kept below it by more noise, to look around on a grid that is too coarse.
-        """
-        diffusion = self.diffusion
-        at_nodes = diffusion.propensities(self.nodes)
-        rows, columns, rates = [], [], []
-        for direction in diffusion.directions:
+    @cached_property
+    def _neighbours(self) -> list["_Neighbours"]:
+        found = []
+        for direction in self.flow.directions:
             ahead, behind = (self.find(self.index + sign * direction.step.astype(np.int64)) for sign in (1, -1))
-            drift, noise = diffusion.drift_and_noise(direction, at_nodes)
-            if not diffusion.natural:
-                for neighbour, other in ((ahead, behind), (behind, ahead)):
-                    on_wall = np.flatnonzero((neighbour >= 0) & (other < 0) & (noise > 0))
-                    self._average_at_wall(direction, on_wall, neighbour[on_wall], drift, noise)
             i = np.flatnonzero(ahead >= 0)
             j = ahead[i]
             along = int(np.flatnonzero(direction.step)[0])
-            spacing = (self.nodes[j, along] - self.nodes[i, along]) / direction.step[along]
+            spacing = (self.nodes[j, along] - self.nodes[i, along]) / direction.vector[along]
+            found.append(_Neighbours(i, j, spacing, self._faces(direction, i, j) / (2 * spacing), ahead, behind))
+        return found
+
+    def generator(self, fitted: bool, steepest: float = np.inf, t: float = 0.0) -> Generator:
+        """The finite-volume operator at a time, with the fitted or the central flux.
+
+        With `steepest`, the fitted |w| is kept below it by more noise, to look around on a grid that is too coarse.
+        """
+        rates: list[np.ndarray] = []
+        drifts, noises = self.flow.at(self.nodes, t)
+        for which, pair in enumerate(self._neighbours):
+            drift, noise, (i, j, spacing) = drifts[:, which].copy(), noises[:, which].copy(), pair[:3]
+            if self.flow.rough_at_walls:
+                for neighbour, other in ((pair.ahead, pair.behind), (pair.behind, pair.ahead)):
+                    on_wall = np.flatnonzero((neighbour >= 0) & (other < 0) & (noise > 0))
+                    self._average_at_wall(which, on_wall, neighbour[on_wall], drift, noise, t)
             if fitted:
-                middle = diffusion.propensities((self.nodes[i] + self.nodes[j]) / 2)
-                w = 2 * spacing * _ratio(*diffusion.drift_and_noise(direction, middle))
+                w = self.flow.steepness(which, self.nodes[i], self.nodes[j], t)
                 more = np.maximum(np.abs(w) / steepest, 1.0)
                 up, down = more * bernoulli(-w / more) * noise[i], more * bernoulli(w / more) * noise[j]
             else:
@@ -213,38 +207,59 @@ class Grid:
                 more = np.where(more > 1 + EPS, 1.001 * more, 1.0)  # a little more than needed: no jump is cut off
                 up = np.maximum(more * noise[i] + spacing * drift[i], 0.0)  # below zero by rounding at most
                 down = np.maximum(more * noise[j] - spacing * drift[j], 0.0)
-            face = self._faces(direction, i, j) / (2 * spacing)
-            rows += [j, i]
-            columns += [i, j]
-            rates += [face * up / self.volume[i], face * down / self.volume[j]]
-        row, column, rate = np.concatenate(rows), np.concatenate(columns), np.concatenate(rates)
-        n_nodes = len(self.nodes)
-        out = np.bincount(column, weights=rate, minlength=n_nodes)
-        everything = np.arange(n_nodes)
-        entries = np.concatenate([rate, -out]), (np.concatenate([row, everything]), np.concatenate([column, everything]))
-        matrix = sp.csc_array(sp.coo_array(entries, shape=(n_nodes, n_nodes)))
-        matrix.eliminate_zeros()  # a jump that never happens is none, also for those who look at the pattern
-        return Generator(matrix, np.zeros(n_nodes), self.nodes)
+            rates += [pair.face * up / self.volume[i], pair.face * down / self.volume[j]]
+        rate, n_nodes = np.concatenate(rates), len(self.nodes)
+        column, order, indices, pointer = self._pattern
+        data = np.concatenate([rate, -np.bincount(column, weights=rate, minlength=n_nodes)])[order]
+        matrix = sp.csc_array((data, indices, pointer), shape=(n_nodes, n_nodes))
+        if not np.all(data):
+            matrix = matrix.copy()
+            matrix.eliminate_zeros()  # a jump that never happens is none, also for those who look at the pattern
+        return Generator(matrix, np.zeros(n_nodes), self.nodes, self.flow.names, self.widths.max(axis=0))
 
-    def added_noise(self, p: np.ndarray) -> float:
+    def changing_generator(self, fitted: bool, steepest: float = np.inf) -> TimeDependentGenerator:
+        """The same for drift and noise that depend on time."""
+        return TimeDependentGenerator(lru_cache(maxsize=16)(lambda t: self.generator(fitted, steepest, t)))
+
+    @cached_property
+    def _pattern(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The sources of the rates, in their order, and how rates and diagonal are ordered in a matrix with these indices and pointer."""
+        row = np.concatenate([each for pair in self._neighbours for each in (pair.j, pair.i)])
+        column = np.concatenate([each for pair in self._neighbours for each in (pair.i, pair.j)])
+        everything = np.arange(len(self.nodes))
+        places = np.concatenate([row, everything]), np.concatenate([column, everything])
+        order = np.lexsort(places)
+        pointer = np.searchsorted(places[1][order], np.arange(len(everything) + 1))
+        return column, order, places[0][order].astype(np.int32), pointer.astype(np.int32)
+
+    def added_noise(self, p: np.ndarray, t: float = 0.0) -> float:
         """How much the central flux multiplies the noise to keep rates non-negative: the mean over masses p (T, N), at its largest."""
-        a = self.diffusion.propensities(self.nodes)
-        spacing = self.widths.max(axis=1)
-        steep = [np.abs(_ratio(*self.diffusion.drift_and_noise(direction, a))) for direction in self.diffusion.directions]
-        return max(float((p @ np.maximum(1.0, spacing * s)).mean()) for s in steep)
+        spacing = self.widths.max(axis=1, keepdims=True)
+        return float((p @ np.maximum(1.0, spacing * np.abs(_ratio(*self.flow.at(self.nodes, t))))).mean(axis=0).max())
 
-    def _average_at_wall(self, direction: Direction, nodes: np.ndarray, neighbours: np.ndarray, drift: np.ndarray, noise: np.ndarray):
+    def _average_at_wall(self, which: int, nodes: np.ndarray, neighbours: np.ndarray, drift: np.ndarray, noise: np.ndarray, t: float):
         """Replace the noise of nodes on a wall by its harmonic mean over their half cells (Simpson's rule), in place.
 
         B P is smooth, so that P grows as 1/B towards a wall at which the noise is small; the value on the wall alone would
         overrate the mass there. The drift is scaled alike.
         """
         points = self.nodes[nodes] + np.array([0.25, 0.5])[:, None, None] * (self.nodes[neighbours] - self.nodes[nodes])
-        _, (quarter, half) = self.diffusion.drift_and_noise(direction, self.diffusion.propensities(points))
+        quarter, half = self.flow.at(points, t)[1][..., which]
         with np.errstate(divide="ignore"):
             mean = 6.0 / (1.0 / noise[nodes] + 4.0 / quarter + 1.0 / half)
         drift[nodes] *= mean / noise[nodes]
         noise[nodes] = mean
+
+
+class _Neighbours(NamedTuple):
+    """Pairs of neighbours i, j (K,) along a direction, their spacing and the area of the face between them over twice that."""
+
+    i: np.ndarray
+    j: np.ndarray
+    spacing: np.ndarray
+    face: np.ndarray
+    ahead: np.ndarray  # (N,) the next node of each, -1 where there is none
+    behind: np.ndarray
 
 
 _MIDPOINTS = (np.arange(SAMPLES) + 0.5) / SAMPLES
@@ -256,7 +271,7 @@ def _lattice(ticks, dimensions: int) -> np.ndarray:
 
 
 def _ratio(drift: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Drift over noise, 0 where there is no noise (with propensities >= 0 there is then no drift)."""
+    """Drift over noise, 0 where there is no noise (a flow has then no drift either)."""
     return np.divide(drift, noise, out=np.zeros_like(drift), where=noise > 0)
 
 
@@ -276,9 +291,9 @@ def _complement(direction: np.ndarray) -> np.ndarray:
     raise AssertionError(f"{direction} is not primitive")
 
 
-def _on_sublattice(diffusion: Diffusion, index: np.ndarray) -> np.ndarray:
+def _on_sublattice(flow: Flow, index: np.ndarray) -> np.ndarray:
     """Which positions can be reached from position 0 by jumps; all, but for directions such as (1, 1) and (1, -1)."""
-    steps = [direction.step.astype(int).tolist() for direction in diffusion.directions]
+    steps = [direction.step.astype(int).tolist() for direction in flow.directions]
     if len(steps[0]) == 1:
         return np.ones(len(index), dtype=bool)
     minors = [a[0] * b[1] - a[1] * b[0] for a in steps for b in steps]

@@ -10,9 +10,12 @@ from scipy.sparse.csgraph import connected_components
 
 from cme.arguments import check_choice, check_count, check_positive, check_times, record
 from cme.compiled import Compiled
-from cme.continuum.diffusion import EPS, Diffusion, reduce_network
-from cme.continuum.domain import along_axes, divide, find_domain, make_axes, snap
+from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion_flow import DiffusionFlow
+from cme.continuum.domain import divide, find_domain, make_grid, snap
 from cme.continuum.finite_volume import Grid
+from cme.continuum.flow import EPS, Flow, along_axes
+from cme.continuum.network_flow import reduce_network
 from cme.continuum.rate_equations import describe_initial
 from cme.distances import total_variation
 from cme.errors import ConvergenceError, ModelError, describe_state
@@ -20,17 +23,18 @@ from cme.network import Network
 from cme.progress import Progress
 from cme.progress import progress as progress_bar
 from cme.projection.propagate import propagate
+from cme.projection.propagator import evolve
 from cme.projection.stationary import stationary_vector
 from cme.results import Distribution
 
 FIRST_CELLS = (64, 32)  # along an axis, on the coarser of the two first grids, in one and in two dimensions
 TOL = (1e-4, 1e-2)
 MAX_CELLS = (50_000, 200_000)
-INTEGRATION = 1e-10  # error allowed to the time integrator: nothing beside the grid's
+INTEGRATION, IN_TIME = 1e-10, 1e-7  # error allowed to the time integrator, and with coefficients that change: nothing beside the grid's
 
 
 def fokker_planck(
-    network: Network,
+    network: Network | Diffusion,
     times,
     *,
     boundary: str = "reflect",
@@ -121,11 +125,8 @@ def fokker_planck(
     started = time.perf_counter()
     times = check_times(times, infinity=True)
     check_choice("boundary", boundary, ("reflect", "natural"))
-    states, weights = Compiled(network).start(initial, whole=False)
-    diffusion = reduce_network(network, states, natural=boundary == "natural")
-    problem = _Problem(diffusion, times, states[:, diffusion.independent], weights)
-    given = _check_domain(domain, diffusion, problem.starts)
-    dimensions = len(diffusion.independent)
+    problem, given = _problem(network, times, boundary, domain, initial)
+    flow, dimensions = problem.flow, len(problem.flow.names)
     if cells is not None and tol is not None:
         raise ValueError("give tol or cells, not both: with cells the grid error is reported, not bounded")
     if cells is not None and (check_count("cells", cells, 4) % 2):
@@ -134,24 +135,47 @@ def fokker_planck(
     max_cells = MAX_CELLS[dimensions - 1] if max_cells is None else check_count("max_cells", max_cells)
     with progress_bar("fokker_planck", max_cells, progress) as bar:
         box = find_domain(problem, given)
+        shaped = flow.shaped(box, times)
         if cells is not None:
-            box, counts = divide(diffusion, box, cells)
+            box, counts = divide(shaped, box, cells)
         else:
-            box, counts = snap(diffusion, box, FIRST_CELLS[dimensions - 1])
+            box, counts = snap(shaped, box, FIRST_CELLS[dimensions - 1], problem.starts[0])
             counts = 2 * counts
         fine, coarse, errors = _refine(problem, box, counts, None if cells else tol, max_cells, bar)
-    edge_mass = _edge_mass(diffusion, fine, box, given)
+    edge_mass = _edge_mass(flow, fine, box, given)
     if edge_mass > max(0.1 * tol, 1e-6):
         raise ConvergenceError(
-            f"the domain that was found, {_describe_box(diffusion, box)}, holds {edge_mass:.1e} of the density at an edge that is no wall, "
+            f"the domain that was found, {_describe_box(flow, box)}, holds {edge_mass:.1e} of the density at an edge that is no wall, "
             "so that it is too small; give a larger one as domain="
         )
     options = {"boundary": boundary, "tol": None if cells else tol, "cells": cells, "max_cells": max_cells}
     options |= {"domain": str(domain) if domain else None, "initial": describe_initial(initial)}
-    found: dict[str, Any] = {"domain": _describe_box(diffusion, box), "independent_species": list(diffusion.names)}
-    coarse = replace(coarse, info=record("fokker_planck", network.name, started, options, **coarse.info, **found))
+    found: dict[str, Any] = {"domain": _describe_box(flow, box), "independent_species": list(flow.names)}
+    name = network.name if isinstance(network, Network) else "diffusion"
+    coarse = replace(coarse, info=record("fokker_planck", name, started, options, **coarse.info, **found))
     found |= {"grid_error": max(errors.values()), "grid_errors": errors, "edge_mass": edge_mass}
-    return replace(fine, coarse=coarse, info=record("fokker_planck", network.name, started, options, **fine.info, **found))
+    return replace(fine, coarse=coarse, info=record("fokker_planck", name, started, options, **fine.info, **found))
+
+
+def _problem(network: Network | Diffusion, times: np.ndarray, boundary: str, domain, initial) -> tuple["_Problem", np.ndarray]:
+    """What is to be solved, and what the caller fixed of the box, (D, 2), nan where nothing."""
+    if isinstance(network, Network):
+        states, weights = Compiled(network).start(initial, whole=False)
+        flow = reduce_network(network, states, natural=boundary == "natural")
+        problem = _Problem(flow, times, states[:, list(flow.columns)], weights)
+        return problem, _check_domain(domain, flow, problem.starts)
+    if boundary != "reflect":
+        raise ValueError(f"boundary={boundary!r} is for networks; the walls of a diffusion reflect, and an infinite domain has none")
+    if np.isinf(times[0]) and not network.static:
+        raise ValueError("drift or noise depend on time, so that there is no stationary density; ask for finite times")
+    if np.isinf(times[0]) and initial is None:
+        starts, weights = network.inside()[None], np.ones(1)
+    else:
+        starts, weights = network.start(initial)
+    given = _check_domain(domain, DiffusionFlow(network, np.ones(len(network.names))), starts)
+    walls = np.where(np.isfinite(given), given, network.limits)
+    inside = replace(network, domain=dict(zip(network.names, walls.tolist(), strict=True)))
+    return _Problem(DiffusionFlow(inside, np.ones(len(network.names))), times, starts, weights), given
 
 
 def _refine(problem: "_Problem", box: np.ndarray, counts: np.ndarray, tol: float | None, max_cells: int, bar: Progress):
@@ -160,8 +184,8 @@ def _refine(problem: "_Problem", box: np.ndarray, counts: np.ndarray, tol: float
     Where the axes may be divided independently, one whose species agrees much better than the other's is left as it is, unless that
     was tried without success.
     """
-    diffusion = problem.diffusion
-    separate = along_axes(diffusion)
+    flow = problem.flow.shaped(box, problem.times)
+    separate = along_axes(flow)
     solved: dict[tuple[int, ...], Distribution] = {}
     last, reached = np.inf, ""
 
@@ -169,14 +193,14 @@ def _refine(problem: "_Problem", box: np.ndarray, counts: np.ndarray, tol: float
         if np.prod(counts) > max_cells:
             raise ConvergenceError(
                 f"fokker_planck {reached}needs {np.prod(counts)} cells or more, but max_cells={max_cells}; raise max_cells, loosen tol, "
-                f"or narrow the domain {_describe_box(diffusion, box)}"
+                f"or narrow the domain {_describe_box(flow, box)}"
             )
 
     def solve(counts: np.ndarray) -> Distribution:
         key = tuple(counts.tolist())
         if key not in solved:
             bar.to(int(np.prod(counts)), f"grid error {last:.1e}")
-            solved[key] = _solution(problem, Grid(diffusion, make_axes(diffusion, box, counts), problem.starts[0]))
+            solved[key] = _solution(problem, make_grid(flow, box, counts, problem.starts[0]))
         return solved[key]
 
     check(counts)
@@ -186,7 +210,7 @@ def _refine(problem: "_Problem", box: np.ndarray, counts: np.ndarray, tol: float
         error = max(errors.values())
         if tol is None or error <= tol:
             return fine, coarse, errors
-        own = np.array([errors[name] for name in diffusion.names])
+        own = np.array([errors[name] for name in flow.names])
         double = own > 0.4 * error if separate and error < 0.7 * last else np.ones(len(own), dtype=bool)
         doublings = max(int(np.ceil(np.log(error / tol) / np.log(16))), 1)  # if each divides the error by 16, which would be luck
         reached = f"reached a grid error of {error:.1e} with {np.prod(counts)} cells and, for tol={tol:g}, "
@@ -196,9 +220,9 @@ def _refine(problem: "_Problem", box: np.ndarray, counts: np.ndarray, tol: float
 
 @dataclass(frozen=True)
 class _Problem:
-    """A diffusion, where it starts (K points with weights) and when it is looked at."""
+    """A flow, where it starts (K points with weights) and when it is looked at."""
 
-    diffusion: Diffusion
+    flow: Flow
     times: np.ndarray
     starts: np.ndarray
     weights: np.ndarray
@@ -208,7 +232,12 @@ class _Problem:
     ) -> tuple[np.ndarray, np.ndarray, str]:
         """Masses (T, N), a bound or estimate of the solver's error (T,), and its name."""
         stationary, looking = bool(np.isinf(times[0])), bool(np.isfinite(steepest))
-        generator = grid.generator(len(grid.axes) == 1 and (stationary or looking), steepest)
+        fitted = self.flow.fitted(stationary, looking)
+        if not self.flow.static:
+            changing = grid.changing_generator(fitted, steepest)
+            run = evolve(changing, grid.place(self.starts, self.weights), times, tol=1e-4 if looking else IN_TIME)
+            return run.p, run.integration_error, run.method
+        generator = grid.generator(fitted, steepest)
         if stationary:
             members = _closed_class(generator.matrix, grid)
             p = np.zeros((1, len(generator)))
@@ -220,32 +249,33 @@ class _Problem:
 
 def _solution(problem: _Problem, grid: Grid) -> Distribution:
     p, error, method = problem.solve(grid, problem.times)
-    network, states = problem.diffusion.model.network, problem.diffusion.states(grid.nodes)
-    observables = {name: np.array(problem.diffusion.model.observable(name, states)) for name in network.observables}
-    widths = np.abs(problem.diffusion.slopes).T @ grid.widths.max(axis=0)
+    flow, states = grid.flow, grid.flow.states(grid.nodes)
+    widths = np.abs(flow.states(np.diag(grid.widths.max(axis=0))) - flow.states(np.zeros(len(flow.names)))).sum(axis=0)
     on_edge = bool(grid.axes[0].nodes[0] == grid.axes[0].edges[0])
     lost = np.maximum(problem.weights.sum() - p.sum(axis=1), 0.0)
-    info = {"method": method, "cells": len(states), "widest_cell": dict(zip(network.species_names, widths.tolist(), strict=True))}
-    return Distribution(
-        problem.times, network.species_names, states, p, lost, error, info, observables, widths, None, on_edge
-    )  # fmt: skip
+    info = {"method": method, "cells": len(states), "widest_cell": dict(zip(flow.species, widths.tolist(), strict=True))}
+    cells = widths if flow.positions else None
+    return Distribution(problem.times, flow.species, states, p, lost, error, info, flow.observables(states), widths, None, on_edge, cells)
 
 
 def _grid_errors(fine: Distribution, coarse: Distribution) -> dict[str, float]:
     """For each species that moves, the largest total variation between the marginals at any time above 0."""
     errors = {}
     for name in (name for s, name in enumerate(fine.species) if np.ptp(fine.states[:, s]) > 0):
-        late = np.flatnonzero(fine.times > 0).tolist()
-        errors[name] = max((total_variation(fine.marginal(name, t).p, coarse.marginal(name, t).p) for t in late), default=0.0)
+        errors[name] = 0.0
+        for t in np.flatnonzero(fine.times > 0).tolist():
+            edges = None if coarse.cells is None else coarse.own_edges(name, t)
+            laws = (each.marginal(name, t, edges).p for each in (fine, coarse))
+            errors[name] = max(errors[name], total_variation(*laws))
     return errors
 
 
-def _edge_mass(diffusion: Diffusion, density: Distribution, box: np.ndarray, given: np.ndarray) -> float:
+def _edge_mass(flow: Flow, density: Distribution, box: np.ndarray, given: np.ndarray) -> float:
     """The largest mass, at any time, in the outermost cells of a side that is neither a wall nor given by the caller."""
-    free = ~np.isfinite(given) & (np.abs(box - diffusion.limits()) > EPS)
+    free = ~np.isfinite(given) & (np.abs(box - flow.limits()) > EPS)
     worst = 0.0
     for i, side in np.argwhere(free):
-        values = density.states[:, diffusion.independent[i]]
+        values = density.states[:, flow.columns[i]]
         end = values.max() if side else values.min()
         worst = max(worst, float(density.p[:, values == end].sum(axis=1).max()))
     return worst
@@ -262,8 +292,7 @@ def _closed_class(matrix, grid: Grid) -> np.ndarray:
     ends = np.flatnonzero(closed)
     _check_escape(grid)
     if len(ends) > 1:
-        names = grid.diffusion.model.network.species_names
-        examples = [describe_state(names, grid.diffusion.states(grid.nodes[np.argmax(label == end)])) for end in ends[:2]]
+        examples = [describe_state(grid.flow.species, grid.flow.states(grid.nodes[np.argmax(label == end)])) for end in ends[:2]]
         raise ModelError(
             f"the stationary density is not unique: the diffusion may come to rest at {examples[0]} and at {examples[1]}, "
             "and where depends on chance and start; ask for a late finite time instead"
@@ -273,36 +302,37 @@ def _closed_class(matrix, grid: Grid) -> np.ndarray:
 
 def _check_escape(grid: Grid) -> None:
     """Where the density may come to rest, it must not be driven outward at the end of an axis that no wall bounds."""
-    diffusion = grid.diffusion
-    a = diffusion.propensities(grid.nodes)
-    velocity = np.sum([np.outer(diffusion.drift_and_noise(d, a)[0], d.step) for d in diffusion.directions], axis=0)
-    for i, (low, high) in enumerate(diffusion.limits()):
+    flow = grid.flow
+    drift, _ = flow.at(grid.nodes, 0.0)
+    velocity = drift @ np.array([direction.vector for direction in flow.directions])
+    for i, (low, high) in enumerate(flow.limits()):
         for end, sign, limit in ((0, -1, low), (grid.shape[i] - 1, 1, high)):
             if np.isinf(limit) and np.any(sign * velocity[grid.index[:, i] == end, i] > 0):
                 raise ConvergenceError(
-                    f"part of the density comes to rest, but {diffusion.names[i]!r} may also grow without bound, "
+                    f"part of the density comes to rest, but {flow.names[i]!r} may also grow without bound, "
                     "so that there is no stationary density; ask for finite times"
                 )
 
 
-def _check_domain(domain, diffusion: Diffusion, starts: np.ndarray) -> np.ndarray:
+def _check_domain(domain, flow: Flow, starts: np.ndarray) -> np.ndarray:
     """What the caller fixed of the box, (D, 2), nan where nothing."""
-    given = np.full((len(diffusion.names), 2), np.nan)
-    limits = diffusion.limits()
+    given = np.full((len(flow.names), 2), np.nan)
+    limits = flow.limits()
     for name, ends in (domain or {}).items():
-        if name not in diffusion.names:
-            raise ValueError(f"domain names {name!r}; the independent species of this network are {', '.join(diffusion.names)}")
+        if name not in flow.names:
+            what = "coordinates of this diffusion" if flow.positions else "independent species of this network"
+            raise ValueError(f"domain names {name!r}; the {what} are {', '.join(flow.names)}")
         low, high = (float(end) for end in ends)
-        i = diffusion.names.index(name)
-        if not (np.isfinite(low) and np.isfinite(high) and low < high):
-            raise ValueError(f"the domain of {name!r} must be two finite numbers, the lower one first, not {ends!r}")
-        if low < limits[i, 0] - EPS or high > limits[i, 1] + EPS:
+        i = flow.names.index(name)
+        if not low < high:
+            raise ValueError(f"the domain of {name!r} must be two numbers, the lower one first, not {ends!r}")
+        if (np.isfinite(low) and low < limits[i, 0] - EPS) or (np.isfinite(high) and high > limits[i, 1] + EPS):
             raise ValueError(f"the domain of {name!r} must lie in [{limits[i, 0]:g}, {limits[i, 1]:g}], not {ends!r}")
         if np.any(starts[:, i] < low) or np.any(starts[:, i] > high):
             raise ValueError(f"the domain {ends!r} of {name!r} does not hold the start at {starts[:, i].min():g}")
-        given[i] = low, high
+        given[i] = np.where(np.isfinite([low, high]), [low, high], np.nan)
     return given
 
 
-def _describe_box(diffusion: Diffusion, box: np.ndarray) -> dict[str, Any]:
-    return {name: [round(float(end), 6) for end in ends] for name, ends in zip(diffusion.names, box, strict=True)}
+def _describe_box(flow: Flow, box: np.ndarray) -> dict[str, Any]:
+    return {name: [round(float(end), 6) for end in ends] for name, ends in zip(flow.names, box, strict=True)}

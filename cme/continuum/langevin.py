@@ -7,7 +7,10 @@ import numpy as np
 from cme import errors
 from cme.arguments import Seed, check_choice, check_count, check_memory, check_positive, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
-from cme.continuum.rate_equations import VectorField, describe_initial, integrate
+from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion_paths import diffusion_paths
+from cme.continuum.rate_equations import describe_initial, integrate
+from cme.continuum.vector_field import NetworkField
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.kernels import langevin as engine
 from cme.network import Network
@@ -19,7 +22,7 @@ REPEATED = 1000  # paths that are run again at twice the step
 
 
 def langevin(
-    network: Network,
+    network: Network | Diffusion,
     times,
     *,
     n_paths: int = 1000,
@@ -39,7 +42,7 @@ def langevin(
     Parameters
     ----------
     network
-        S species, R reactions.
+        S species, R reactions. Or a `Diffusion`, dx = p dt + sqrt(B) dW.
     times : (T,)
         When the paths are sampled, in the model's time unit; they start at time 0.
     n_paths
@@ -51,7 +54,8 @@ def langevin(
     boundary : "reflect", "absorb" or "natural"
         What happens at zero, see Notes.
     initial
-        Amounts, or a `Distribution` over counts from which each path draws its start; None means the network's own.
+        Amounts, or a `Distribution` over counts from which each path draws its start; None means the network's own. A `Diffusion`
+        needs a position, see `Diffusion.start`.
     threads
         None means one for each processor.
     progress
@@ -93,6 +97,10 @@ def langevin(
     time; ``info["dt"]`` has it and ``info["dt_from"]`` which of them it was. Euler-Maruyama is of weak order 1: an error of g dt / 2
     in the variance of a species that decays at rate g.
 
+    A `Diffusion` has reflecting walls where its domain ends; its functions are evaluated for all paths at once, in one thread. The step
+    is chosen likewise, from the slopes of p and of sqrt(B) along some rough paths (95 of 100 are below that which counts) and from how
+    fast they change with time.
+
     The diffusion approximation itself is good where many events fall into the time in which propensities change; this error is not in
     ``coarse``, and `compare` shows it.
 
@@ -112,9 +120,14 @@ def langevin(
     True
     """
     started = time.perf_counter()
-    times = check_times(times)
-    n_paths, threads = check_count("n_paths", n_paths), check_threads(threads)
+    times, n_paths = check_times(times), check_count("n_paths", n_paths)
     rule = BOUNDARIES[check_choice("boundary", boundary, tuple(BOUNDARIES))]
+    if isinstance(network, Diffusion):
+        if threads is not None or rule != engine.REFLECT:
+            raise ValueError("a diffusion's paths all advance together, and its walls reflect; leave out threads and boundary")
+        dt = dt if dt is None else check_positive("dt", dt)
+        return diffusion_paths(network, times, n_paths, min(n_paths, REPEATED), seed, dt, initial, progress)
+    threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
     compiled = Compiled(network)
     model = compiled.arrays
@@ -176,7 +189,7 @@ def _choose_step(network: Network, start: np.ndarray, end: float) -> tuple[float
     """A step that resolves the fastest relaxation, the noise and the time asked for, and which of them decided."""
     if end == 0:
         return 1.0, "no time passes"
-    field = VectorField(network)
+    field = NetworkField(network)
     points = end * np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 20), np.linspace(0.05, 1.0, 20)[:-1]])
     points = np.unique(points)
     try:
@@ -185,7 +198,7 @@ def _choose_step(network: Network, start: np.ndarray, end: float) -> tuple[float
         )
         states = np.maximum(states, 0.0)
         fastest = max(np.abs(np.linalg.eigvals(field.jacobian(0.0, x))).max(initial=0.0) for x in states)
-        noise = np.array([np.diagonal(field.noise(x)) / np.maximum(x, 1.0) ** 2 for x in states])
+        noise = np.array([np.diagonal(field.noise(0.0, x)) / np.maximum(x, 1.0) ** 2 for x in states])
     except (ModelError, ConvergenceError) as error:
         raise type(error)(f"no step could be chosen from the rate equations: {error}; or give dt") from None
     noisiest = (np.trapezoid(noise, points, axis=0) / end).max(initial=0.0)

@@ -7,7 +7,9 @@ import scipy.sparse as sp
 from scipy.linalg import solve_continuous_lyapunov
 
 from cme.arguments import check_positive, check_times, record
-from cme.continuum.rate_equations import VectorField, check_amounts, describe_initial, integrate, observables_at, steady_state
+from cme.continuum.diffusion import Diffusion
+from cme.continuum.rate_equations import describe_initial, integrate, steady_state
+from cme.continuum.vector_field import VectorField, vector_field
 from cme.errors import ConvergenceError, describe_state
 from cme.network import Network
 from cme.results import Moments
@@ -15,7 +17,7 @@ from cme.results import Moments
 DENSE = 500  # unknowns up to which the Jacobian of the moment equations is kept dense
 
 
-def lna(network: Network, times, *, initial=None, rtol: float = 1e-9, atol: float = 1e-9) -> Moments:
+def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9, atol: float = 1e-9) -> Moments:
     r"""Solve the linear noise approximation.
 
     .. math::
@@ -28,11 +30,12 @@ def lna(network: Network, times, *, initial=None, rtol: float = 1e-9, atol: floa
     Parameters
     ----------
     network
-        S species, R reactions.
+        S species, R reactions. Or a `Diffusion`: its drift takes the place of S^T f, its noise B that of S^T diag(f) S.
     times : (T,), in the model's time unit
         Increasing. The single time inf asks for the stationary law.
     initial
         Amounts (real numbers are allowed), or a distribution, whose mean and covariance are taken; None for the network's own start.
+        A `Diffusion` needs a position, see `Diffusion.start`.
     rtol, atol : float
         Relative tolerance of the integrator, and its absolute tolerance (in molecules, and molecules squared), per step.
 
@@ -44,7 +47,7 @@ def lna(network: Network, times, *, initial=None, rtol: float = 1e-9, atol: floa
     Raises
     ------
     ModelError
-        If a rate is undefined, or the rates drive an amount below zero.
+        If a rate is undefined, or the rates drive an amount below zero (a position out of its domain).
     ConvergenceError
         If the rate equations diverge or never come to rest, or the steady state is not stable: then no stationary Gaussian exists.
 
@@ -72,8 +75,8 @@ def lna(network: Network, times, *, initial=None, rtol: float = 1e-9, atol: floa
     started = time.perf_counter()
     times = check_times(times, infinity=True)
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
-    field = VectorField(network)
-    states, p = field.model.start(initial, whole=False)
+    field = vector_field(network, stationary=bool(np.isinf(times[0])))
+    states, p = field.start(initial)
     mean = p @ states
     covariance = ((states - mean).T * p) @ (states - mean)
     if np.isinf(times[0]):
@@ -81,12 +84,12 @@ def lna(network: Network, times, *, initial=None, rtol: float = 1e-9, atol: floa
     else:
         means, covariances = _transient(field, mean, covariance, times, rtol, atol)
         found = {}
-    check_amounts("lna", field.names, times, means, atol)
+    field.check_bounds("lna", times, means, atol)
     variances = np.einsum("tss->ts", covariances)  # a view of the diagonals
     variances[(variances < 0) & (variances > -1e3 * atol)] = 0.0
     options = {"initial": describe_initial(initial), "rtol": rtol, "atol": atol}
-    info = record("lna", network.name, started, options, **found)
-    return Moments(times, field.names, means, covariances, info, observables_at(field.model, means))
+    info = record("lna", field.name, started, options, **found)
+    return Moments(times, field.names, means, covariances, info, field.observables(means))
 
 
 def _transient(field: VectorField, mean, covariance, times, rtol: float, atol: float) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +101,7 @@ def _transient(field: VectorField, mean, covariance, times, rtol: float, atol: f
     def velocity(time, y):
         sigma = (spread @ y[n:]).reshape(n, n)
         drift = field.jacobian(time, y[:n]) @ sigma
-        return np.concatenate([field.velocity(time, y[:n]), (drift + drift.T + field.noise(y[:n]))[upper]])
+        return np.concatenate([field.velocity(time, y[:n]), (drift + drift.T + field.noise(time, y[:n]))[upper]])
 
     def jacobian(time, y):
         # The block that couples the covariance to the mean (second derivatives of the rates) is left out: this matrix only serves
@@ -137,7 +140,7 @@ def _stationary(field: VectorField, mean, covariance, rtol: float, atol: float):
             "stationary Gaussian around it; ask for finite times, or start elsewhere"
         )
     basis = field.directions()
-    jacobian, noise = field.jacobian(0.0, steady.state), field.noise(steady.state)
+    jacobian, noise = field.jacobian(0.0, steady.state), field.noise(0.0, steady.state)
     reduced = basis.T @ jacobian @ basis
     sigma = np.zeros_like(covariance)
     kept = np.eye(len(mean))

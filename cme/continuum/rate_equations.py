@@ -9,19 +9,18 @@ import numpy as np
 from scipy.integrate import LSODA, solve_ivp
 
 from cme.arguments import check_choice, check_positive, check_times, record
-from cme.compiled import Compiled
-from cme.errors import ConvergenceError, ModelError, describe_state
+from cme.continuum.diffusion import Diffusion
+from cme.continuum.vector_field import DIVERGED, VectorField, vector_field
+from cme.errors import ConvergenceError, describe_state
 from cme.network import Network
-from cme.ratelaw import to_infix
 from cme.results import Distribution, Moments
 
 METHODS = ("LSODA", "BDF", "Radau")
 MAX_STEPS = 10_000  # towards a steady state; a decay to rest takes some hundreds, an oscillation never ends
-DIVERGED = 1e15  # molecules
 
 
 def rate_equations(
-    network: Network,
+    network: Network | Diffusion,
     times,
     *,
     initial=None,
@@ -42,7 +41,8 @@ def rate_equations(
     times : (T,), in the model's time unit
         Increasing. The single time inf asks for the steady state that is reached from the start.
     initial
-        Amounts (real numbers are allowed), or a distribution, whose mean is taken; None for the network's own start.
+        Amounts (real numbers are allowed), or a distribution, whose mean is taken; None for the network's own start. A `Diffusion`
+        needs a position, see `Diffusion.start`.
     method : "LSODA", "BDF" or "Radau"
         The integrator, all of them safe for stiff systems and given the analytic Jacobian. For the steady state only LSODA.
     rtol, atol : float
@@ -56,7 +56,7 @@ def rate_equations(
     Raises
     ------
     ModelError
-        If a rate is undefined, or the rates drive an amount below zero.
+        If a rate is undefined, or the rates drive an amount below zero (a position out of its domain).
     ConvergenceError
         If the solution leaves every bound, or (for the steady state) keeps moving.
 
@@ -83,8 +83,8 @@ def rate_equations(
     times = check_times(times, infinity=True)
     check_choice("method", method, METHODS)
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
-    field = VectorField(network)
-    states, p = field.model.start(initial, whole=False)
+    field = vector_field(network, stationary=bool(np.isinf(times[0])))
+    states, p = field.start(initial)
     start = p @ states
     found: dict[str, Any] = {}
     if np.isinf(times[0]):
@@ -95,62 +95,10 @@ def rate_equations(
         found = {"stable": steady.stable, "slowest_rate": steady.slowest_rate, "settled_after": steady.settled_after}
     else:
         means = integrate("rate_equations", field.velocity, field.jacobian, start, times, field.names, method=method, rtol=rtol, atol=atol)
-    check_amounts("rate_equations", field.names, times, means, atol)
+    field.check_bounds("rate_equations", times, means, atol)
     options = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": atol}
-    info = record("rate_equations", network.name, started, options, **found)
-    return Moments(times, field.names, means, None, info, observables_at(field.model, means))
-
-
-class VectorField:
-    """The right-hand side of the rate equations, its Jacobian and its noise, in all S species."""
-
-    def __init__(self, network: Network):
-        self.model = Compiled(network)
-        self.names = network.species_names
-        self.change = network.stoichiometry.astype(np.float64)
-        self._warm = False
-
-    def rates(self, state: np.ndarray) -> np.ndarray:
-        """Rates (R,) at amounts >= 0; `ModelError` where one is undefined."""
-        state = np.maximum(state, 0.0)
-        rates = self.model.rates(state)
-        if not np.all(np.isfinite(rates)):
-            self._refuse(np.flatnonzero(~np.isfinite(rates))[0], state, "is not a finite number")
-        return rates
-
-    def rate_jacobian(self, state: np.ndarray) -> np.ndarray:
-        """Derivatives of the rates (R, S)."""
-        state = np.maximum(state, 0.0)
-        derivatives = self.model.rate_jacobian(state)
-        if not np.all(np.isfinite(derivatives)):
-            self._refuse(np.flatnonzero(~np.isfinite(derivatives).all(axis=1))[0], state, "has no finite derivative")
-        return derivatives
-
-    def _refuse(self, reaction: int, state: np.ndarray, what: str) -> None:
-        if state.max(initial=0.0) > DIVERGED:
-            raise ConvergenceError(f"the rate equations grow without bound, past {state.max():.1e} molecules; end before")
-        name, formula = self.model.network.reactions[reaction].name, to_infix(self.model.network.reactions[reaction].rate)
-        raise ModelError(
-            f"the rate {formula} of reaction {name!r} {what} in state {describe_state(self.names, state)}; "
-            "start elsewhere, or guard the law, for example with piecewise()"
-        )
-
-    def velocity(self, _time: float, state: np.ndarray) -> np.ndarray:
-        """The right-hand side, (S,)."""
-        return self.rates(state) @ self.change
-
-    def jacobian(self, _time: float, state: np.ndarray) -> np.ndarray:
-        """J = S^T df/dphi, (S, S)."""
-        return self.change.T @ self.rate_jacobian(state)
-
-    def noise(self, state: np.ndarray) -> np.ndarray:
-        """D = S^T diag(f) S, (S, S)."""
-        return (self.change.T * self.rates(state)) @ self.change
-
-    def directions(self) -> np.ndarray:
-        """An orthonormal basis (S, rank) of the changes that reactions can make; all else is conserved."""
-        _, sizes, rows = np.linalg.svd(self.change, full_matrices=False)
-        return rows[sizes > 1e-10 * max(sizes.max(initial=0.0), 1e-300)].T
+    info = record("rate_equations", field.name, started, options, **found)
+    return Moments(times, field.names, means, None, info, field.observables(means))
 
 
 def integrate(
@@ -180,22 +128,6 @@ def integrate(
             f"the amounts may grow without bound in finite time: end before, or loosen rtol (now {rtol:g})"
         )
     return result.y.T
-
-
-def check_amounts(solver: str, names: tuple[str, ...], times: np.ndarray, means: np.ndarray, atol: float) -> None:
-    """Refuse amounts below zero by more than rounding."""
-    allowed = -1e3 * atol - 1e-6 * np.abs(means).max(initial=0.0)
-    if means.min(initial=0.0) < allowed:
-        t, s = np.unravel_index(np.argmin(means), means.shape)
-        raise ModelError(
-            f"{solver} drives {names[s]!r} to {means[t, s]:.3g} by t={times[t]:g}; "
-            "a rate must vanish where a species that it consumes is used up"
-        )
-
-
-def observables_at(model: Compiled, means: np.ndarray) -> dict[str, np.ndarray]:
-    """Each assignment rule at the mean, (T,)."""
-    return {name: np.array(model.observable(name, means)) for name in model.network.observables}
 
 
 def describe_initial(initial) -> str:
@@ -264,7 +196,7 @@ def steady_state(field: VectorField, start: np.ndarray, *, rtol: float, atol: fl
 
 def _newton(field: VectorField, state: np.ndarray, basis: np.ndarray) -> np.ndarray | None:
     """A root within 1e-6 of the state with the same conserved totals, or None."""
-    root, near = state, 1e-6 * np.maximum(np.abs(state), 1.0)
+    root, near = state, 1e-6 * np.maximum(np.abs(state), field.unit(state))
     for _ in range(60):
         reduced = basis.T @ field.jacobian(0.0, root) @ basis
         move = basis @ np.linalg.lstsq(reduced, -(basis.T @ field.velocity(0.0, root)), rcond=1e-13)[0]
@@ -273,8 +205,7 @@ def _newton(field: VectorField, state: np.ndarray, basis: np.ndarray) -> np.ndar
             return None
         if np.all(np.abs(move) <= 1e-13 * np.maximum(np.abs(root), 1e-3)):
             break
-    turnover = np.abs(field.rates(root)) @ np.abs(field.change)
-    return root if np.all(np.abs(field.velocity(0.0, root)) <= 1e-9 * turnover + 1e-300) else None
+    return root if np.all(np.abs(field.velocity(0.0, root)) <= 1e-9 * field.turnover(root) + 1e-300) else None
 
 
 def _stability(field: VectorField, state: np.ndarray, basis: np.ndarray) -> tuple[bool, float]:

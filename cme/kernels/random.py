@@ -91,3 +91,17 @@ def fill_normals(state, out, n):
         scale = math.sqrt(-2.0 * math.log(square) / square)
         out[i] = u * scale
         out[i + 1] = v * scale
+
+
+@bare
+def fill_rows_with_normals(words, out):
+    """Fill each row of out (M, K), K even, with the next normals of its own stream, words (M, 4)."""
+    for m in range(out.shape[0]):
+        fill_normals(words[m], out[m], out.shape[1])
+
+
+@bare
+def fill_with_uniforms(words, out):
+    """The next uniform number of each stream, words (M, 4), into out (M,)."""
+    for m in range(len(out)):
+        out[m] = uniform(words[m])
