@@ -151,12 +151,11 @@ def _on_given_states(generator: Generator, started: float, tol: float) -> Distri
     pi, info = _solve(generator)
     if info["correction"] > tol:
         raise ConvergenceError(f"the linear solver only comes within {info['correction']:.1e} of a stationary law; loosen tol={tol:g}")
-    lost = np.nan if np.any(generator.leak > 0) else 0.0
+    unknown = np.nan if np.any(generator.leak > 0) else 0.0
     record_ = record("stationary", "generator", started, {"tol": tol}, method=info["method"], states=len(generator))
-    error = np.array([info["correction"]])
-    return Distribution(
-        np.array([np.inf]), generator.names, generator.states, pi[None], np.array([lost]), error, record_, widths=generator.widths, cells=generator.widths
-    )  # fmt: skip
+    times, lost, error = np.array([np.inf]), np.array([unknown]), np.array([info["correction"]])
+    widths = generator.widths
+    return Distribution(times, generator.names, generator.states, pi[None], lost, error, record_, widths=widths, cells=widths)
 
 
 def _solve(generator: Generator) -> tuple[np.ndarray, dict]:
