@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from cme.arguments import count_arguments
 from cme.continuum.coefficient import Coefficient
 from cme.continuum.diffusion_flow import DiffusionFlow
 from cme.continuum.finite_volume import Axis, Grid
+from cme.continuum.tabulated import Tabulated
 from cme.errors import ModelError, describe_state
 from cme.generator import Generator, TimeDependentGenerator
 from cme.quadrature import check_edges, kernel_moments
@@ -258,7 +260,7 @@ class Diffusion:
         ValueError
             Where the kernel is negative.
         ConvergenceError
-            Where a moment does not exist, or is not found to 1e-9 (see `cme.jump_moments`).
+            Where a moment does not exist, or is not found to 1e-10 (see `cme.jump_moments`).
 
         Examples
         --------
@@ -270,15 +272,15 @@ class Diffusion:
         """
         in_time = count_arguments(kernel) == 3
 
-        def moments(x: np.ndarray, t: float) -> list[np.ndarray]:
+        def moments(t: float) -> Callable[[np.ndarray], np.ndarray]:
             here = (lambda x, y: kernel(x, y, t)) if in_time else kernel
-            return [kernel_moments(here, k, x, domain) for k in (1, 2)]
+            return Tabulated(lambda x: np.stack([kernel_moments(here, k, x, domain) for k in (1, 2)], axis=1), domain)
 
-        return cls._from_moments(_Moments(moments), in_time, name, domain)
+        return cls._from_moments(moments, in_time, name, domain)
 
     @classmethod
     def from_generator(cls, generator: Generator | TimeDependentGenerator) -> "Diffusion":
-        """The same for a jump process on states on a line: its jump moments, interpolated linearly between the states.
+        """The same for a jump process on states on a line: its jump moments, interpolated (monotone, cubic) between the states.
 
         Parameters
         ----------
@@ -300,33 +302,25 @@ class Diffusion:
         if len(first.names) != 1:
             raise ValueError(f"a diffusion is made from states on a line, and these have the coordinates {', '.join(first.names)}")
 
-        def moments(x: np.ndarray, t: float) -> list[np.ndarray]:
+        def moments(t: float) -> Callable[[np.ndarray], np.ndarray]:
             here = generator.at(t) if isinstance(generator, TimeDependentGenerator) else generator
             kept = np.flatnonzero(here.leak == 0)
             order = kept[np.argsort(here.states[kept, 0])]
+            values = np.stack([here.jump_moments(k).reshape(len(here))[order] for k in (1, 2)], axis=1)
             places = np.asarray(here.states[order, 0], dtype=np.float64)
-            return [np.interp(x, places, here.jump_moments(k).reshape(len(here))[order]) for k in (1, 2)]
+            between = PchipInterpolator(places, values)
+            return lambda x: between(np.clip(x, places[0], places[-1]))
 
         half = 0.0 if first.widths is None else float(first.widths[0]) / 2
         domain = float(first.states.min()) - half, float(first.states.max()) + half
-        return cls._from_moments(_Moments(moments), in_time, first.names[0], domain)
+        return cls._from_moments(moments, in_time, first.names[0], domain)
 
     @classmethod
-    def _from_moments(cls, moments: "_Moments", in_time: bool, name: str, domain: tuple[float, float]) -> "Diffusion":
+    def _from_moments(
+        cls, moments: Callable[[float], Callable[[np.ndarray], np.ndarray]], in_time: bool, name: str, domain: tuple[float, float]
+    ) -> "Diffusion":
+        """From drift and noise at a time, two columns."""
+        at = lru_cache(maxsize=16)(moments)
         if in_time:
-            return cls(lambda x, t: moments(x, t)[0], lambda x, t: moments(x, t)[1], (name,), {name: domain})
-        return cls(lambda x: moments(x, 0.0)[0], lambda x: moments(x, 0.0)[1], (name,), {name: domain})
-
-
-class _Moments:
-    """Drift and noise together; both are asked for at the same positions, one after the other."""
-
-    def __init__(self, function: Callable[[np.ndarray, float], list[np.ndarray]]):
-        self.function, self.last = function, ((b"", 0.0), [np.empty(0)] * 2)
-
-    def __call__(self, x: np.ndarray, t: float) -> list[np.ndarray]:
-        key = (np.ascontiguousarray(x).tobytes(), t)
-        last = self.last
-        if key != last[0]:
-            last = self.last = key, self.function(np.asarray(x), t)
-        return last[1]
+            return cls(lambda x, t: at(t)(x)[:, 0], lambda x, t: np.maximum(at(t)(x)[:, 1], 0.0), (name,), {name: domain})
+        return cls(lambda x: at(0.0)(x)[:, 0], lambda x: np.maximum(at(0.0)(x)[:, 1], 0.0), (name,), {name: domain})

@@ -89,7 +89,7 @@ class DiffusionFlow:
         drift, matrix = self.diffusion.drift_at(y, t), self.diffusion.noise_at(y, t)
         noise = np.diagonal(matrix, axis1=-2, axis2=-1)
         if not self.diffusion.correlated:
-            return drift, np.maximum(noise, FAINT * self.spacing * np.abs(drift))
+            return drift, np.where(noise > 0, noise, FAINT * self.spacing * np.abs(drift))
         r = self.spacing[1] / self.spacing[0]
         shared = matrix[..., :1, 1] * np.array([1 / r, -1 / r])
         own = noise - np.abs(matrix[..., :1, 1]) * np.array([1 / r, r])
@@ -101,20 +101,19 @@ class DiffusionFlow:
                 f"{self.names[1]!r} must be between {abs(b[0, 1]) / b[0, 0]:.4g} and {b[1, 1] / abs(b[0, 1]):.4g} times that of "
                 f"{self.names[0]!r}, and elsewhere not (it is {r:.4g}); narrow the domain, use other coordinates, or langevin"
             )
-        own = np.maximum(own, FAINT * self.spacing * np.abs(drift))
+        own = np.where(own > 1e-9 * noise, own, FAINT * self.spacing * np.abs(drift))
         return np.concatenate([drift, np.zeros_like(drift)], axis=-1), np.concatenate([own, np.maximum(shared, 0.0)], axis=-1)
 
     def steepness(self, which: int, a: np.ndarray, b: np.ndarray, t: float = 0.0) -> np.ndarray:
         """By Lobatto's rule, on halves where that of the whole says otherwise: jumps of the drift may lie between nodes."""
-        total, scale = np.zeros(len(a)), 0.0
+        total = np.zeros(len(a))
         owner, low, high = np.arange(len(a)), a, b
-        whole = self._lobatto(which, low, high, t)
+        whole, size = self._lobatto(which, low, high, t)
+        allowed = 1e-11 + np.where(size > 50, 1e-6, 1e-12) * size  # beyond 50 all flows one way
         for _ in range(DEEPEST):
             middle = (low + high) / 2
-            halves = np.stack([self._lobatto(which, low, middle, t), self._lobatto(which, middle, high, t)])
-            wrong = np.abs(halves.sum(axis=0) - whole)
-            scale = max(scale, float(np.abs(whole).max(initial=0.0)))
-            open_ = wrong > 1e-11 * (1 + scale)
+            halves, sizes = self._lobatto(which, np.stack([low, middle]), np.stack([middle, high]), t)
+            open_ = np.abs(halves.sum(axis=0) - whole) > allowed[owner] + 1e-12 * sizes.sum(axis=0)
             np.add.at(total, owner[~open_], halves.sum(axis=0)[~open_])
             if not np.any(open_):
                 return total
@@ -122,25 +121,27 @@ class DiffusionFlow:
             low, high = np.concatenate([low[open_], middle]), np.concatenate([middle, high[open_]])
             whole = halves[:, open_].ravel()
         if np.abs(whole).max() > 1e-6:
-            place = describe_state(self.names, low[np.argmax(np.abs(whole))])
+            place = describe_state(self.names, np.round(low[np.argmax(np.abs(whole))] / self.spacing, 9) * self.spacing + 0.0)
             raise ModelError(f"the drift is singular at {place}, and can't be integrated over it; end the domain there with domain=")
         np.add.at(total, owner, whole)
         return total
 
-    def _lobatto(self, which: int, a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-        half = (b - a)[:, which] / 2
-        drift, noise = self.at((a + b)[:, None] / 2 + _POINTS[:, None] * (b - a)[:, None] / 2, t)
+    def _lobatto(self, which: int, a: np.ndarray, b: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """The integral, and that of the modulus."""
+        half = (b - a)[..., which] / 2
+        drift, noise = self.at((a + b)[..., None, :] / 2 + _POINTS[:, None] * (b - a)[..., None, :] / 2, t)
         steep = np.divide(2 * drift[..., which], noise[..., which], out=np.zeros(drift.shape[:-1]), where=drift[..., which] != 0)
-        return half * (steep @ _WEIGHTS)
+        return half * (steep @ _WEIGHTS), np.abs(half) * (np.abs(steep) @ _WEIGHTS)
 
     def open_ends(self, box: np.ndarray) -> np.ndarray:
-        """Where a wall is, and drift or noise are no finite numbers on it, or the noise vanishes."""
+        """Where a wall is on which drift or noise are no finite numbers, or where there is no noise but a drift: a node would be a trap."""
         out = np.zeros(len(box), dtype=bool)
         for i, j in zip(*np.nonzero(box == self.limits()), strict=True):
             points = np.stack([np.linspace(low, high, SAMPLES) for low, high in box], axis=1)
             points[:, i] = box[i, j]
             drift, noise = self.diffusion.raw(points)
-            out[i] |= not (np.all(np.isfinite(drift)) and np.all(np.isfinite(noise)) and np.all(noise[:, i, i] > 0))
+            trap = (noise[:, i, i] <= 0) & (drift[:, i] != 0)
+            out[i] |= bool(np.any(trap) or not (np.all(np.isfinite(drift)) and np.all(np.isfinite(noise))))
         return out
 
     def shaped(self, box: np.ndarray, times: np.ndarray) -> "DiffusionFlow":

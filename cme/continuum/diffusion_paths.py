@@ -153,22 +153,19 @@ def _choose_step(diffusion: Diffusion, starts: np.ndarray, p: np.ndarray, end: f
     if end == 0:
         return 1.0, "no time passes"
     times, places = rough_paths(diffusion, starts, p, end)
-    found = {"the last time": end / 50}
-    slopes, spreads, jumps = [], [], []
+    relaxations, noises, jumps = [], [], []
     for t, x in zip(times.tolist(), places, strict=True):
+        slopes, roots = _slopes(diffusion, x, t)
+        relaxations.append(np.abs(np.linalg.eigvals(slopes)).max(axis=-1))
+        noises.append((roots**2).max(axis=(-2, -1)))
         drift, apart = np.nan_to_num(diffusion.raw(x, t)[0], posinf=0.0, neginf=0.0).std(axis=0), x.std(axis=0)
         jumps.append(np.divide(drift, apart, out=np.zeros_like(drift), where=apart > 0).max())
-        h = 1e-4 * np.maximum(np.abs(x), 1e-3)
-        (ahead, more), (behind, less) = (diffusion.raw(np.clip(x + s * h, *diffusion.limits.T), t) for s in (1, -1))
-        roots = [np.sqrt(np.maximum(np.diagonal(b, axis1=-2, axis2=-1), 0.0)) for b in (more, less)]
-        slopes.append(np.abs(ahead - behind) / (2 * h))
-        spreads.append(((roots[0] - roots[1]) / (2 * h)) ** 2)
-    for what, values in (("the fastest relaxation", slopes), ("the noise", spreads)):
-        fastest = float(np.quantile(np.nan_to_num(np.array(values), nan=0.0, posinf=0.0), 0.95))
-        if values is slopes:  # a jump of the drift has no slope, but paths on both sides of it
-            fastest = max(fastest, float(np.trapezoid(jumps, times)) / end)
-        if fastest > 0:
-            found[what] = 0.02 / fastest
+    # A jump of the drift has no slope, but there are paths on both sides of it.
+    fastest = max(float(np.quantile(relaxations, 0.95)), float(np.trapezoid(jumps, times)) / end)
+    found = {"the last time": end / 50}
+    for what, rate in (("the fastest relaxation", fastest), ("the noise", float(np.quantile(noises, 0.95)))):
+        if rate > 0:
+            found[what] = 0.02 / rate
     if not diffusion.static:
         mesh, middle = np.linspace(0.0, end, 1000), places[-1][:1]
         there = np.array([np.concatenate([each.ravel() for each in diffusion.raw(middle, t)]) for t in mesh])
@@ -178,6 +175,18 @@ def _choose_step(diffusion: Diffusion, starts: np.ndarray, p: np.ndarray, end: f
             found["the change of drift and noise with time"] = 0.02 / fastest
     why = min(found, key=lambda name: found[name])
     return found[why], why
+
+
+def _slopes(diffusion: Diffusion, x: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of the drift and of the roots of the noise strengths at x (M, D), (M, D, D) each; 0 where they are no numbers."""
+    slopes, roots = np.empty((*x.shape, x.shape[1])), np.empty((*x.shape, x.shape[1]))
+    for j, axis in enumerate(np.eye(x.shape[1])):
+        h = 1e-4 * np.maximum(np.abs(x), 1e-3) * axis
+        (ahead, more), (behind, less) = (diffusion.raw(np.clip(x + sign * h, *diffusion.limits.T), t) for sign in (1, -1))
+        slopes[:, :, j] = (ahead - behind) / (2 * h[:, j : j + 1])
+        high, low = (np.sqrt(np.maximum(np.diagonal(b, axis1=-2, axis2=-1), 0.0)) for b in (more, less))
+        roots[:, :, j] = (high - low) / (2 * h[:, j : j + 1])
+    return np.nan_to_num(slopes, posinf=0.0, neginf=0.0), np.nan_to_num(roots, posinf=0.0, neginf=0.0)
 
 
 def _cells(paths: np.ndarray) -> np.ndarray:

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cme.errors import ConvergenceError, describe_state
+
 if TYPE_CHECKING:
     from cme.continuum.diffusion import Diffusion
 
 N_PATHS, N_STEPS = 64, 160
 ROOM = 6.0  # standard deviations beyond the outermost path
+FARTHEST = 1e60
 
 
 def rough_box(diffusion: "Diffusion", starts: np.ndarray, weights: np.ndarray, end: float) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +31,8 @@ def rough_box(diffusion: "Diffusion", starts: np.ndarray, weights: np.ndarray, e
 def rough_paths(diffusion: "Diffusion", starts: np.ndarray, weights: np.ndarray, end: float) -> tuple[np.ndarray, np.ndarray]:
     """Times (N + 1,) and positions (N + 1, M, D); until the paths have long come to rest if the end is infinite.
 
-    Each step solves the equation with drift and noise made linear where it begins, and each axis by itself.
+    Each step solves the equation with drift and noise made linear where it begins, and each axis by itself; it leads no farther than
+    half of all the way so far, and than the noise.
     """
     share = (np.arange(N_PATHS) + 0.5) / N_PATHS
     x = starts[np.searchsorted(np.cumsum(weights) / weights.sum(), share)]
@@ -38,17 +42,22 @@ def rough_paths(diffusion: "Diffusion", starts: np.ndarray, weights: np.ndarray,
         times = np.append(0.0, np.geomspace(1e-3, 1e6, N_STEPS) / (fastest if fastest > 0 else 1.0))
     else:
         times = np.append(0.0, end * np.geomspace(1e-4, 1.0, N_STEPS))
-    random, places = np.random.default_rng(0), [x]
+    random, places, reach = np.random.default_rng(0), [x], np.zeros(x.shape[1])
     for now, after in pairwise(times.tolist()):
         drift, slope, noise = _local(diffusion, x, 0.0 if np.isinf(end) else now)
-        h = np.full_like(x, after - now)
-        if np.isinf(end):  # steps grow without end, but not beyond what the linear equation is good for
-            with np.errstate(divide="ignore", invalid="ignore"):
-                longest = np.where(slope < 0, 50 / -slope, 0.0) + np.nan_to_num(10 * noise / drift**2, nan=np.inf)
-                h = np.minimum(h, np.where(slope > 0, np.minimum(longest, 1 / slope), longest))
-        z = np.clip(slope * h, -700.0, 1.0)
-        x = x + drift * h * _mean_of_exp(z) + np.sqrt(np.maximum(noise, 0.0) * h * _mean_of_exp(2 * z)) * random.standard_normal(x.shape)
-        x = _reflect(x, diffusion.limits)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            h = np.minimum(after - now, np.where(slope > 0, 1 / slope, np.inf))
+            if np.isinf(end):  # steps grow without end, but not beyond what the linear equation is good for
+                h = np.minimum(h, np.where(slope < 0, 50 / -slope, 0.0) + np.nan_to_num(10 * noise / drift**2, nan=np.inf))
+            move, spread = drift * h * _mean_of_exp(slope * h), np.sqrt(np.maximum(noise, 0.0) * h * _mean_of_exp(2 * slope * h))
+            farthest = reach / 2 + spread + np.abs(drift) * times[1]
+            x = _reflect(x + np.clip(move, -farthest, farthest) + spread * random.standard_normal(x.shape), diffusion.limits)
+        reach = np.maximum(reach, np.abs(x - places[0]).max(axis=0))
+        if not np.all(reach < FARTHEST):
+            raise ConvergenceError(
+                f"paths run away from {describe_state(diffusion.names, places[0][0])}, past {FARTHEST:g} by t = {after:g}; "
+                "end before the density explodes, or keep it in a domain"
+            )
         places.append(x)
     return times, np.array(places)
 
