@@ -108,8 +108,7 @@ def kernel_moments(kernel: Callable, k: int, y: np.ndarray, domain: tuple[float,
     for sign, end in ((-1.0, domain[0]), (1.0, domain[1])):
         room = np.abs(end - y)
         sides.append(_Side(kernel, k, y, sign, np.where(np.isfinite(room), room, np.exp(LONGEST))))
-        if np.isinf(end):
-            sides[-1].check_end(domain)
+        sides[-1].check_ends(bool(np.isinf(end)))
     panels = [side.panels() for side in sides]
     for first in range(0, len(y), 512):
         here = slice(first, first + 512)
@@ -141,11 +140,13 @@ class _Side:
         with np.errstate(invalid="ignore", over="ignore"):
             return np.einsum("pqn,pq->pn", self.sign**self.k * value * length ** (self.k + 1), half * weights)
 
-    def check_end(self, domain: tuple[float, float]) -> None:
-        """Without an end of the domain, the longest jumps must not matter."""
-        last = self.on(np.array([-2.0]), np.array([0.0]), self.scanned)
-        if np.any(np.abs(last) > 0) and not np.all(np.abs(last) <= 1e-9 * np.abs(self.on(*self._fine(), self.scanned)).sum(axis=0)):
-            raise self._failure(f"long jumps in the domain {domain} are too frequent")
+    def check_ends(self, unbounded: bool) -> None:
+        """The shortest jumps must not matter, nor (without an end of the domain) the longest."""
+        all_ = np.abs(self.on(*self._fine(), self.scanned)).sum(axis=0)
+        for low, what, wanted in ((-2 * LONGEST, "short jumps", True), (-2.0, "long jumps", unbounded)):
+            last = np.abs(self.on(np.array([low]), np.array([low + 2.0]), self.scanned))
+            if wanted and np.any(last > 0) and not np.all(last <= 1e-9 * all_):
+                raise self._failure(f"{what} are too frequent")
 
     @staticmethod
     def _fine() -> tuple[np.ndarray, np.ndarray]:

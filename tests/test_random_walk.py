@@ -372,7 +372,7 @@ def test_bessel_walk_never_reaches_zero():
         (lambda: cme.RandomWalk(lambda x, t: 0 * x + np.nan, 1.0, 0.1).sample(1.0, seed=1), r"the drift is nan at x = 0, t = 0, where"),
         (
             lambda: cme.RandomWalk(OU, 1.0, 0.5).limit_law(1.0),
-            r"the limit has a closed form for a constant drift only; solve \(12\) with SchrodingerForm\(drift, alpha, \.\.\.\)\.law",
+            r"the limit has a closed form for a constant drift only; solve \(12\) with fokker_planck\(walk\.limit\(\), times, initial=",
         ),
         (lambda: cme.RandomWalk(0.0, 1.0, 0.5).generator(0.0, 0.4), r"from 0 to 0\.4 there are no two sites at a distance of ds = 0\.5"),
     ],

@@ -159,7 +159,8 @@ class Diffusion:
         for j in range(x.shape[-1]):
             h = np.zeros_like(x)
             h[..., j] = 6e-6 * np.maximum(np.abs(x[..., j]), 1e-3)  # the cube root of the precision
-            low, high = (np.clip(x + sign * h, self.limits[:, 0], self.limits[:, 1]) for sign in (-1, 1))
+            inside = (self.limits[:, 0] <= x) & (x <= self.limits[:, 1])
+            low, high = (np.where(inside, np.clip(x + sign * h, *self.limits.T), x + sign * h) for sign in (-1, 1))
             out[..., j] = (self.drift_at(high, t) - self.drift_at(low, t)) / (high - low)[..., j : j + 1]
         return out
 

@@ -134,14 +134,21 @@ class DiffusionFlow:
         return half * (steep @ _WEIGHTS), np.abs(half) * (np.abs(steep) @ _WEIGHTS)
 
     def open_ends(self, box: np.ndarray) -> np.ndarray:
-        """Where a wall is on which drift or noise are no finite numbers, or where there is no noise but a drift: a node would be a trap."""
+        """Where a wall is on which drift or noise are no finite numbers, or no noise but a drift (also if only next to it, beside the noise).
+
+        A node there would be a trap. Without a drift, a trap is what the wall is.
+        """
         out = np.zeros(len(box), dtype=bool)
         for i, j in zip(*np.nonzero(box == self.limits()), strict=True):
             points = np.stack([np.linspace(low, high, SAMPLES) for low, high in box], axis=1)
             points[:, i] = box[i, j]
             drift, noise = self.diffusion.raw(points)
-            trap = (noise[:, i, i] <= 0) & (drift[:, i] != 0)
-            out[i] |= bool(np.any(trap) or not (np.all(np.isfinite(drift)) and np.all(np.isfinite(noise))))
+            defined = np.all(np.isfinite(drift)) and np.all(np.isfinite(noise))
+            still = noise[:, i, i] <= 0
+            step = 1e-11 * (box[i, 1] - box[i, 0])
+            near, its_noise = self.diffusion.raw(points + (step if j == 0 else -step) * np.eye(len(box))[i])
+            steep = 2 * step * np.abs(near[:, i]) / np.maximum(its_noise[:, i, i], 1e-300)
+            out[i] |= bool(not defined or np.any(still & ((drift[:, i] != 0) | (steep > 1e-3))))
         return out
 
     def shaped(self, box: np.ndarray, times: np.ndarray) -> "DiffusionFlow":

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cme.arguments import Seed, check_choice, check_count, check_memory, check_positive, check_seed, check_threads, check_times, record
+from cme.continuum.diffusion import Diffusion
 from cme.continuum.drift import check_drift, describe, evaluate_drift, tabulate
 from cme.errors import ModelError
 from cme.generator import Generator, TimeDependentGenerator
@@ -215,10 +216,23 @@ class RandomWalk:
         factor = np.cos(w * self.ds) - 1j * self._bias(np.zeros(1), 0.0)[0] * np.sin(w * self.ds)
         return np.exp(-1j * w * start) * factor**number
 
+    def limit(self, *, time: float | None = None) -> Diffusion:
+        """Give the diffusion that the walk tends to as ds -> 0, that of (12), for `fokker_planck` and the others.
+
+        Parameters
+        ----------
+        time
+            Take the drift as it is at this time. With None a drift that is a function keeps its time.
+        """
+        drift = self.drift
+        if callable(drift) and time is not None:
+            return Diffusion(lambda x: drift(x, time), self.alpha)
+        return Diffusion(drift, self.alpha)
+
     def limit_law(self, times, *, start: float = 0.0) -> Moments:
         """Give the law that this one tends to as ds -> 0, for a constant drift: Gaussian with mean start + p t and variance alpha t (7).
 
-        That of another drift solves (12); see `SchrodingerForm.law`.
+        That of another drift solves (12); see `limit`.
 
         Parameters
         ----------
@@ -235,7 +249,7 @@ class RandomWalk:
         times = check_times(times)
         if callable(self.drift):
             raise ValueError(
-                "the limit has a closed form for a constant drift only; solve (12) with SchrodingerForm(drift, alpha, ...).law"
+                "the limit has a closed form for a constant drift only; solve (12) with fokker_planck(walk.limit(), times, initial=...)"
             )
         info = {"solver": "limit of the random walk", "options": {"drift": float(self.drift), "alpha": self.alpha, "start": start}}
         return Moments(times, ("x",), (start + self.drift * times)[:, None], (self.alpha * times)[:, None, None], info)
