@@ -134,7 +134,7 @@ class DiffusionFlow:
         return half * (steep @ _WEIGHTS), np.abs(half) * (np.abs(steep) @ _WEIGHTS)
 
     def open_ends(self, box: np.ndarray) -> np.ndarray:
-        """Where a wall is on which drift or noise are no finite numbers, or no noise but a drift (also if only next to it, beside the noise).
+        """Walls on which no node may lie: drift or noise are no finite numbers there, or the noise ends and the drift doesn't.
 
         A node there would be a trap. Without a drift, a trap is what the wall is.
         """
