@@ -14,9 +14,10 @@ _HOME = {
     "load": "cme.formats.shelf",
     "catalogue": "cme.formats.shelf",
     "Network": "cme.network",
-    "Reaction": "cme.network",
-    "Species": "cme.network",
-    "MassAction": "cme.network",
+    "Reaction": "cme.elements",
+    "Species": "cme.elements",
+    "MassAction": "cme.elements",
+    "Event": "cme.elements",
     "StateSpace": "cme.states",
     "Generator": "cme.generator",
     "TimeDependentGenerator": "cme.generator",
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
     from cme.continuum.random_walk import RandomWalk as RandomWalk
     from cme.continuum.rate_equations import rate_equations as rate_equations
     from cme.continuum.schrodinger import SchrodingerForm as SchrodingerForm
+    from cme.elements import Event as Event
+    from cme.elements import MassAction as MassAction
+    from cme.elements import Reaction as Reaction
+    from cme.elements import Species as Species
     from cme.errors import ConvergenceError as ConvergenceError
     from cme.errors import ModelError as ModelError
     from cme.formats.shelf import catalogue as catalogue
@@ -64,10 +69,7 @@ if TYPE_CHECKING:
     from cme.generator import TimeDependentGenerator as TimeDependentGenerator
     from cme.kramers_moyal import jump_moments as jump_moments
     from cme.lumping import lump as lump
-    from cme.network import MassAction as MassAction
     from cme.network import Network as Network
-    from cme.network import Reaction as Reaction
-    from cme.network import Species as Species
     from cme.projection.fsp import fsp as fsp
     from cme.projection.propagator import propagator as propagator
     from cme.projection.stationary import stationary as stationary

@@ -7,21 +7,27 @@ from functools import cached_property
 import numpy as np
 
 from cme import ratelaw
+from cme.abilities import features
 from cme.derivative import differentiate
 from cme.errors import ModelError, describe_state
 from cme.network import Network
-from cme.ratelaw import Apply, Expr, Number, Symbol
+from cme.programs import csr, to_program
+from cme.ratelaw import Expr, Number, Symbol
 from cme.results import Distribution
 
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """A network prepared for computing: every rule, parameter and volume is filled in, only species are left.
+    """A Markov chain on counts prepared for computing: every rule, parameter and volume is filled in, only species are left.
 
-    Letters: S species, R reactions, N states.
+    `cme.hybrid.Hybrid` is its counterpart for what changes in time. Letters: S species, R reactions, N states.
     """
 
     network: Network
+
+    def __post_init__(self):
+        for feature in features(self.network):
+            raise ModelError(f"{self.network.name!r} has no constant rates: {feature}; ssa and rate_equations take more")
 
     @cached_property
     def propensity_formulas(self) -> tuple[Expr, ...]:
@@ -92,15 +98,15 @@ class Compiled:
         for r, formula in enumerate(self.propensity_formulas):
             product = _as_falling_product(formula, index)
             if product is None:
-                program, depth = _to_program(formula, index)
+                program, depth = to_program(formula, index)
                 stack_size = max(stack_size, depth)
             else:
                 constants[r], program = product[0], []
             factors.append([] if product is None else product[1])
             programs.append(program)
-        factor_pointer, factor = _csr(factors)
-        program_pointer, code = _csr(programs)
-        dependent_pointer, dependent = _csr([[(r,) for r in row] for row in self._dependents], width=1)
+        factor_pointer, factor = csr(factors)
+        program_pointer, code = csr(programs)
+        dependent_pointer, dependent = csr([[(r,) for r in row] for row in self._dependents], width=1)
         return Arrays(
             change_pointer=np.searchsorted(rows, np.arange(len(change) + 1)).astype(np.uint32),
             change_species=columns.astype(np.uint32),
@@ -169,12 +175,6 @@ class Compiled:
         return states.astype(np.int64), p
 
 
-def _csr(rows: list[list[tuple]], width: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    pointer = np.zeros(len(rows) + 1, dtype=np.uint32)
-    np.cumsum([len(row) for row in rows], out=pointer[1:])
-    return pointer, np.array([entry for row in rows for entry in row], dtype=np.float64).reshape(-1, width)
-
-
 def _as_falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float, list[tuple[int, float]]] | None:
     """Read c * (X - a) * (Y - b) ... / d as a constant and a list of (species, offset); None if it is anything else."""
     if isinstance(formula, Number):
@@ -202,40 +202,3 @@ def _as_falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float,
         if isinstance(species, Symbol) and isinstance(offset, Number):
             return 1.0, [(index[species.name], -offset.value)]
     return None
-
-
-def _to_program(formula: Expr, index: Mapping[str, int]) -> tuple[list[tuple[int, float]], int]:
-    """A postfix program (opcode, operand) and the stack it needs."""
-    from cme.kernels.propensity import CONSTANT, LOAD, OPCODES
-
-    program: list[tuple[int, float]] = []
-    deepest = 0
-
-    def emit(expr: Expr, depth: int) -> None:
-        nonlocal deepest
-        deepest = max(deepest, depth + 1)
-        if isinstance(expr, Number):
-            program.append((CONSTANT, expr.value))
-        elif isinstance(expr, Symbol):
-            program.append((LOAD, float(index[expr.name])))
-        elif expr.op == "piecewise":
-            emit_piecewise(expr.args, depth)
-        else:
-            emit(expr.args[0], depth)
-            if ratelaw.OPERATORS[expr.op][1] == 1:
-                program.append((OPCODES[expr.op], 0.0))
-            for arg in expr.args[1:]:
-                emit(arg, depth + 1)
-                program.append((OPCODES[expr.op], 0.0))
-
-    def emit_piecewise(args: tuple[Expr, ...], depth: int) -> None:
-        if len(args) == 1:
-            return emit(args[0], depth)
-        emit(args[0], depth)
-        emit(args[1], depth + 1)
-        nested = Apply("piecewise", args[2:]) if len(args) > 3 else args[2]
-        emit(nested, depth + 2)
-        program.append((OPCODES["select"], 0.0))
-
-    emit(formula, 0)
-    return program, deepest

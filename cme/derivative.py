@@ -1,7 +1,8 @@
 """The derivative of a rate law, as a formula."""
 
 from cme.errors import ModelError
-from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol, names, parse, product_of, shorten, simplify, substitute, sum_of, to_infix
+from cme.infix import parse, shorten, to_infix
+from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol, names, product_of, simplify, substitute, sum_of
 
 _D = {  # derivative of an elementary function, written with x for its argument
     "exp": "exp(x)", "ln": "1/x", "log10": "1/(x*ln(10))", "sqrt": "1/(2*sqrt(x))",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cme import ratelaw
+from cme.elements import Side, write_side
 from cme.errors import ModelError
 from cme.network import Network
 
@@ -362,9 +363,8 @@ def _complex_graph(network: Network) -> "nx.DiGraph":
     graph = nx.DiGraph()
     order = {species.name: i for i, species in enumerate(network.species) if not species.boundary}
 
-    def written(side: tuple[tuple[str, int], ...]) -> str:
-        kept = sorted(((name, n) for name, n in side if name in order), key=lambda term: order[term[0]])
-        return " + ".join(name if n == 1 else f"{n} {name}" for name, n in kept) or "0"
+    def written(side: Side) -> str:
+        return write_side(tuple(sorted((term for term in side if term[0] in order), key=lambda term: order[term[0]])))
 
     for reaction in network.reactions:
         graph.add_edge(written(reaction.reactants), written(reaction.products))

@@ -1,12 +1,10 @@
-"""Kinetic-law expressions: parse safely, check names, evaluate, simplify, write back.
+"""Kinetic-law expressions as trees of three immutable nodes, `Number`, `Symbol` and `Apply`: build, evaluate, simplify.
 
-A rate law is a tree of three immutable nodes: `Number`, `Symbol` and `Apply`. Text is read in SBML Level 3 infix
-(`^` and `**` both mean power, `log` is log10, `ln` is natural). Nothing is ever handed to Python's own evaluator, and no tree can
-be deeper than `MAX_DEPTH` or larger than `MAX_SIZE`: the constructor of `Apply` refuses it.
+No tree can be deeper than `MAX_DEPTH` or larger than `MAX_SIZE`: the constructor of `Apply` refuses it. `cme.infix` reads and writes
+them as text.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -60,6 +58,13 @@ OPERATORS: Mapping[str, tuple[int, int | None]] = (
     | dict.fromkeys(["/", "^", "rem", "<", "<=", ">", ">=", "==", "!="], (2, 2))
     | dict.fromkeys(["+", "*", "min", "max", "and", "or", "xor", "piecewise"], (1, None))
 )
+# Random numbers (the SBML package distrib): how many arguments each may have. The two last bounds, where there are two more than it
+# needs, truncate it. A location that is left out is 0.
+DRAWS: Mapping[str, tuple[int, ...]] = {
+    "normal": (2, 4), "uniform": (2,), "bernoulli": (1,), "binomial": (2, 4), "cauchy": (1, 2, 4), "chisquare": (1, 3),
+    "exponential": (1, 3), "gamma": (2, 4), "laplace": (1, 2, 4), "lognormal": (2, 4), "poisson": (1, 3), "rayleigh": (1, 3),
+}  # fmt: skip
+TIME = "time"  # the symbol of the model's time, where it is not the name of something else
 CONSTANTS = {
     "pi": math.pi, "exponentiale": math.e, "true": 1.0, "false": 0.0,
     "infinity": math.inf, "inf": math.inf, "notanumber": math.nan, "nan": math.nan,
@@ -98,16 +103,22 @@ def call(name: str, args: Iterable[Expr]) -> Expr:
             raise ModelError(f"function {name} takes {wanted} argument{'s' if wanted != '1' else ''}, not {len(args)}")
         if name == "piecewise" and len(args) % 2 == 0:
             args += (Number(math.nan),)  # no piece holds and there is no otherwise: undefined, as in SBML
-        return _flat(name, args)
+        return flat(name, args)
+    if name in DRAWS:
+        if len(args) not in DRAWS[name]:
+            raise ModelError(f"function {name} takes {' or '.join(map(str, DRAWS[name]))} arguments, not {len(args)}")
+        return Apply(name, args)
     if name in _DERIVED:
         counts, write = _DERIVED[name]
         if len(args) not in counts:
             raise ModelError(f"function {name} takes {' or '.join(map(str, counts))} arguments, not {len(args)}")
         return write(*args)
-    raise ModelError(f"there is no function {name!r}; known are {', '.join(sorted([*_ELEMENTARY, *_DERIVED]))}, piecewise, min, max")
+    raise ModelError(
+        f"there is no function {name!r}; known are {', '.join(sorted([*_ELEMENTARY, *_DERIVED, *DRAWS]))}, piecewise, min, max"
+    )
 
 
-def _flat(op: str, args: tuple[Expr, ...]) -> Expr:
+def flat(op: str, args: tuple[Expr, ...]) -> Expr:
     """Apply an operator; (a + b) + c is one sum of three, so that a long sum is not a deep tree and has one way to be written."""
     first = args[0] if args else None
     if op in ("+", "*", "and", "or") and isinstance(first, Apply) and first.op == op:
@@ -116,7 +127,7 @@ def _flat(op: str, args: tuple[Expr, ...]) -> Expr:
 
 
 _DERIVED: dict[str, tuple[tuple[int, ...], Callable[..., Expr]]] = {
-    "minus": ((1, 2), lambda a, b=None: Apply("neg", (a,)) if b is None else _flat("+", (a, Apply("neg", (b,))))),
+    "minus": ((1, 2), lambda a, b=None: Apply("neg", (a,)) if b is None else flat("+", (a, Apply("neg", (b,))))),
     "sqr": ((1,), lambda x: Apply("^", (x, Number(2.0)))),
     "root": ((1, 2), lambda n, x=None: Apply("sqrt", (n,)) if x is None else Apply("^", (x, Apply("/", (ONE, n))))),
     "log": ((1, 2), lambda b, x=None: Apply("log10", (b,)) if x is None else Apply("/", (Apply("ln", (x,)), Apply("ln", (b,))))),
@@ -134,191 +145,6 @@ _DERIVED: dict[str, tuple[tuple[int, ...], Callable[..., Expr]]] = {
 }
 
 
-# ----------------------------------------------------------------------------------------------------------- reading
-
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|<=|>=|==|!=|&&|\|\||[-+*/%^()<>!,]))"
-)
-_BINARY = {
-    "||": (1, "or"), "&&": (2, "and"),
-    "<": (3, "<"), "<=": (3, "<="), ">": (3, ">"), ">=": (3, ">="), "==": (3, "=="), "!=": (3, "!="),
-    "+": (4, "+"), "-": (4, "-"), "*": (5, "*"), "/": (5, "/"), "%": (5, "rem"), "^": (7, "^"), "**": (7, "^"),
-}  # fmt: skip
-
-
-def parse(text: str) -> Expr:
-    """Parse a formula in SBML Level 3 infix.
-
-    Raises
-    ------
-    ModelError
-        If the text is no formula; the message shows the place.
-
-    Examples
-    --------
-    >>> to_infix(parse("k*X*(X-1)/2"))
-    'k*X*(X - 1)/2'
-    """
-    return _Parser(text).whole()
-
-
-class _Parser:
-    """Precedence climbing over a list of (kind, token, position)."""
-
-    def __init__(self, text: str):
-        self.text, self.next, self.nesting = text, 0, 0
-        self.tokens: list[tuple[str, str, int]] = []
-        position, end = 0, len(text.rstrip())
-        while position < end:
-            match = _TOKEN.match(text, position)
-            if match is None:
-                position = len(text) - len(text[position:].lstrip())
-                raise self.error(f"unexpected {text[position]!r}", position)
-            kind = match.lastgroup or "op"
-            self.tokens.append((kind, match[kind], match.start(kind)))
-            position = match.end()
-        self.tokens.append(("end", "", end))
-
-    def error(self, what: str, position: int) -> ModelError:
-        near = self.text[max(0, position - 20) : position + 20].strip()
-        return ModelError(f"cannot read the formula {shorten(self.text)!r}: {what} at position {position + 1}, near {near!r}")
-
-    def whole(self) -> Expr:
-        if self.tokens[0][0] == "end":
-            raise ModelError("a formula is empty")
-        tree = self.expression(0)
-        kind, token, position = self.tokens[self.next]
-        if kind != "end":
-            hint = "; write products with *" if kind in ("name", "number") or token == "(" else ""
-            raise self.error(f"unexpected {token!r}{hint}", position)
-        return tree
-
-    def expression(self, lowest: int) -> Expr:
-        self.nesting += 1
-        if self.nesting > MAX_DEPTH:
-            raise ModelError(f"the formula {shorten(self.text)!r} is nested more than {MAX_DEPTH} levels deep")
-        left, chain, chained = self.operand(), list[Expr](), ""
-        while (entry := _BINARY.get(self.tokens[self.next][1])) and entry[0] >= max(lowest, 1):
-            level, op = entry
-            position = self.tokens[self.next][2]
-            self.next += 1
-            right = self.expression(6 if op == "^" else level + 1)  # power associates to the right, and 2^-x is allowed
-            if level == 3 and self.tokens[self.next][1] in ("<", "<=", ">", ">=", "==", "!="):
-                raise self.error("comparisons can't be chained; join them with &&", position)
-            if op == "-":
-                op, right = "+", Apply("neg", (right,))
-            if op != chained:  # a chain of + or * becomes one node with many arguments
-                left, chain, chained = _end(chained, left, chain), [], op
-            chain.append(right)
-        self.nesting -= 1
-        return _end(chained, left, chain)
-
-    def operand(self) -> Expr:
-        kind, token, position = self.tokens[self.next]
-        self.next += 1
-        if kind == "number":
-            return Number(float(token))
-        if kind == "name":
-            if self.tokens[self.next][1] == "(":
-                self.next += 1
-                return call(token, self.arguments(position))
-            return Symbol(token)
-        if token == "(":
-            tree = self.expression(0)
-            self.expect(")", position)
-            return tree
-        if token in ("-", "+", "!"):
-            inner = self.expression(6)
-            if token == "+":
-                return inner
-            if token == "-" and isinstance(inner, Number) and self.tokens[self.next - 1][0] == "number":
-                return Number(-inner.value)
-            return Apply("neg" if token == "-" else "not", (inner,))
-        raise self.error("the formula ends too early" if kind == "end" else f"unexpected {token!r}", position)
-
-    def arguments(self, opened: int) -> list[Expr]:
-        if self.tokens[self.next][1] == ")":
-            self.next += 1
-            return []
-        found = [self.expression(0)]
-        while self.tokens[self.next][1] == ",":
-            self.next += 1
-            found.append(self.expression(0))
-        self.expect(")", opened)
-        return found
-
-    def expect(self, token: str, opened: int) -> None:
-        if self.tokens[self.next][1] != token:
-            raise self.error("a parenthesis is not closed", opened)
-        self.next += 1
-
-
-def _end(op: str, left: Expr, chain: list[Expr]) -> Expr:
-    """Close a chain of operands; operators that take two bind from the left."""
-    if op in ("+", "*", "and", "or"):
-        return _flat(op, (left, *chain))
-    for right in chain:
-        left = Apply(op, (left, right))
-    return left
-
-
-def shorten(text: str, width: int = 60) -> str:
-    """Cut a formula to the width of a message."""
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
-# ----------------------------------------------------------------------------------------------------------- writing
-
-_LEVEL = {"or": 1, "and": 2, "<": 3, "<=": 3, ">": 3, ">=": 3, "==": 3, "!=": 3, "+": 4, "*": 5, "/": 5, "neg": 6, "not": 6, "^": 7}
-_SIGN = {"or": " || ", "and": " && ", "*": "*", "/": "/", "^": "^"}
-
-
-def to_infix(expr: Expr) -> str:
-    """Write an expression in SBML Level 3 infix; `parse` reads it back as the same tree."""
-    return _write(expr)[0]
-
-
-def _write(expr: Expr) -> tuple[str, int]:
-    if isinstance(expr, Number):
-        return format_number(expr.value), 8 if expr.value >= 0 or math.isnan(expr.value) else 6
-    if isinstance(expr, Symbol):
-        return expr.name, 8
-    op, level = expr.op, _LEVEL.get(expr.op, 8)
-    if level == 8 or (len(expr.args) == 1 and op not in ("neg", "not")):
-        name = {"+": "plus", "*": "times"}.get(op, op)
-        return f"{name}({', '.join(to_infix(arg) for arg in expr.args)})", 8
-    if op in ("neg", "not"):
-        return ("-" if op == "neg" else "!") + _inside(expr.args[0], 7 if isinstance(expr.args[0], Apply) else 9), 6
-    if op == "^":
-        return f"{_inside(expr.args[0], 8)}^{_inside(expr.args[1], 6)}", 7
-    text = _inside(expr.args[0], level if level != 3 else 4)
-    for arg in expr.args[1:]:
-        if op == "+" and isinstance(arg, Apply) and arg.op == "neg":
-            text += " - " + _inside(arg.args[0], 5)
-        elif op == "+":
-            text += " + " + _inside(arg, 5)
-        else:
-            text += _SIGN.get(op, f" {op} ") + _inside(arg, level + 1)
-    return text, level
-
-
-def _inside(expr: Expr, least: int) -> str:
-    text, level = _write(expr)
-    if isinstance(expr, Symbol):
-        return text
-    return text if level >= least else f"({text})"
-
-
-def format_number(value: float) -> str:
-    """Write a number so that it reads back exactly, whole numbers without a point."""
-    if math.isnan(value):
-        return "notanumber"
-    if math.isinf(value):
-        return "infinity" if value > 0 else "-infinity"
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
-
-
 # ---------------------------------------------------------------------------------------------------- names and values
 
 
@@ -329,12 +155,17 @@ def names(expr: Expr) -> set[str]:
     return set().union(*(names(arg) for arg in expr.args)) if isinstance(expr, Apply) else set()
 
 
+def has_draws(expr: Expr) -> bool:
+    """Does an expression draw random numbers?"""
+    return isinstance(expr, Apply) and (expr.op in DRAWS or any(has_draws(arg) for arg in expr.args))
+
+
 def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
     """Replace symbols by expressions, all at once."""
     if isinstance(expr, Symbol):
         return values.get(expr.name, expr)
     if isinstance(expr, Apply) and expr.args:
-        return _flat(expr.op, tuple(substitute(arg, values) for arg in expr.args))
+        return flat(expr.op, tuple(substitute(arg, values) for arg in expr.args))
     return expr
 
 
@@ -389,6 +220,8 @@ def simplify(expr: Expr) -> Expr:
     if not isinstance(expr, Apply):
         return expr
     args = tuple(simplify(arg) for arg in expr.args)
+    if expr.op in DRAWS:
+        return Apply(expr.op, args)
     if all(isinstance(arg, Number) for arg in args):
         return Number(float(evaluate(Apply(expr.op, args), {})))
     if expr.op == "+":

@@ -4,7 +4,8 @@ import pytest
 
 from cme.derivative import differentiate
 from cme.errors import ModelError
-from cme.ratelaw import evaluate, parse
+from cme.infix import parse
+from cme.ratelaw import evaluate
 
 HERE = {"x": 1.3, "y": 0.7, "z": 2.9}
 

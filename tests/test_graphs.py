@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 import cme
 from cme import graphs
-from cme.network import Initial, MassAction, Reaction, Species
+from cme.elements import Initial, MassAction, Reaction, Species
 from cme.ratelaw import Number
 
 

@@ -15,8 +15,12 @@ PACKAGE = Path(cme.__file__).parent
 ROWS = [
     {"errors", "kernels"},
     {"ratelaw", "cells"},
+    {"infix"},
+    {"elements"},
+    {"wellformed"},
     {"network", "results", "arguments", "progress", "distances", "quadrature", "derivative"},
-    {"compiled", "formats", "graphs", "threads"},
+    {"abilities", "programs"},
+    {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"states"},
     {"generator"},
     {"lumping", "kramers_moyal"},

@@ -10,8 +10,8 @@ from scipy.sparse.linalg import expm_multiply
 
 import cme
 from cme.compiled import Compiled
+from cme.elements import Initial
 from cme.graphs import conservation_laws
-from cme.network import Initial
 from cme.projection.propagate import propagate
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

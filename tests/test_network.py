@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import cme
-from cme import ratelaw
-from cme.network import Initial, MassAction, Network, Reaction, Rule, Species, Values
+from cme import infix
+from cme.elements import Initial, MassAction, Reaction, Rule, Species, Values
+from cme.network import Network
 from cme.ratelaw import Symbol, evaluate
 
 
@@ -67,7 +68,7 @@ def test_stoichiometry_is_the_net_change_and_cannot_be_written():
 
 def test_resolve_fills_in_rules_parameters_and_volumes():
     n = network("compartment V = 2; A => 0 @ k*total/V; total := 2*half; half := A + B; species B; k = 3")
-    assert ratelaw.to_infix(n.resolve(n.reactions[0].propensity)) == "6*(A + B)/2"
+    assert infix.to_infix(n.resolve(n.reactions[0].propensity)) == "6*(A + B)/2"
 
 
 def test_names_of_the_model_hide_constants():

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cme import ratelaw
+from cme import infix, ratelaw
 from cme.errors import ModelError
-from cme.ratelaw import Apply, Number, Symbol, evaluate, parse, simplify, substitute, to_infix
+from cme.infix import parse, to_infix
+from cme.ratelaw import Apply, Number, Symbol, evaluate, simplify, substitute
 
 HERE = {**ratelaw.CONSTANTS, "x": 1.3, "y": 0.7, "z": 2.9}
 
@@ -169,7 +170,7 @@ def test_values_broadcast_without_warnings():
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.floats(allow_nan=False, allow_infinity=True))
 def test_numbers_are_written_exactly(number):
-    assert value(ratelaw.format_number(number)) == number
+    assert value(infix.format_number(number)) == number
 
 
 def test_simplify_drops_what_does_nothing():

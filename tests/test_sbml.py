@@ -9,9 +9,9 @@ import pytest
 from sbml_documents import assignment, check_round_trip, function, model, parameter, propensity, reaction, rule, species
 
 import cme
+from cme.elements import Rule, Species
 from cme.formats import sbml
-from cme.network import Rule, Species
-from cme.ratelaw import parse
+from cme.infix import parse
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 SUITE = Path(os.environ.get("CME_SBML_SUITE", SHARED / "sbml-suite"))

@@ -6,7 +6,8 @@ from sbml_documents import check_round_trip, model, reaction
 from strategies import networks
 
 import cme
-from cme.network import Initial, MassAction, Network, Reaction, Rule, Species, Values
+from cme.elements import Initial, MassAction, Reaction, Rule, Species, Values
+from cme.network import Network
 from cme.ratelaw import Symbol
 
 

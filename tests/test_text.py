@@ -3,8 +3,8 @@
 import pytest
 
 import cme
-from cme.network import MassAction, Species
-from cme.ratelaw import parse as formula
+from cme.elements import MassAction, Species
+from cme.infix import parse as formula
 
 EVERYTHING = """
 model example                       # the name

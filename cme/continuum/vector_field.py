@@ -7,8 +7,8 @@ import numpy as np
 from cme.compiled import Compiled
 from cme.continuum.diffusion import Diffusion
 from cme.errors import ConvergenceError, ModelError, describe_state
+from cme.infix import to_infix
 from cme.network import Network
-from cme.ratelaw import to_infix
 
 DIVERGED = 1e15  # molecules, or lengths
 

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from cme import ratelaw
+from cme import infix, ratelaw
 from cme.errors import ModelError
 from cme.ratelaw import MAX_DEPTH, Apply, Expr, Number, Symbol
 
@@ -174,4 +174,4 @@ def _write_number(value: float) -> str:
     if math.isinf(value):
         return "<infinity/>" if value > 0 else "<apply><minus/><infinity/></apply>"
     # All digits and no exponent: an exponent is read back through a product, which costs the last digit in other tools.
-    return f"<cn>{ratelaw.format_number(value) if value.is_integer() and abs(value) < 1e15 else format(Decimal(repr(value)), 'f')}</cn>"
+    return f"<cn>{infix.format_number(value) if value.is_integer() and abs(value) < 1e15 else format(Decimal(repr(value)), 'f')}</cn>"

@@ -15,12 +15,13 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
-from cme import ratelaw
+from cme import infix, ratelaw
+from cme.elements import Initial, MassAction, Reaction, Rule, Species, Values
 from cme.errors import ModelError
 from cme.formats import mathml
 from cme.formats.sbml_open import annotation, items, open_document, unsupported
 from cme.formats.sbml_write import write as write
-from cme.network import Initial, MassAction, Network, Reaction, Rule, Species, Values
+from cme.network import Network
 from cme.ratelaw import Apply, Expr, Number, Symbol
 
 
@@ -216,7 +217,7 @@ class _Reader:
         scope = ChainMap(self.read_local_parameters(law, name), self.scope)
         formula = self.formula(law, f"the kinetic law of {where}", scope)
         if reaction.getReversible() and self.is_difference(formula):
-            shown = ratelaw.shorten(ratelaw.to_infix(formula), 80)
+            shown = infix.shorten(infix.to_infix(formula), 80)
             self.refuse(
                 reaction,
                 f"{where} is reversible and its law {shown} is a difference, a net flux and no propensity; "
@@ -347,9 +348,10 @@ def _as_mass_action(reaction: Reaction, convention: str) -> Reaction:
     assert not isinstance(reaction.law, MassAction)
     if convention not in ("combinations", "falling"):
         return reaction
-    order = sum(n for _, n in reaction.reactants)
+    counts = [n for _, n in reaction.reactants if isinstance(n, int)]
+    order = sum(counts)
     law: Expr = reaction.law
-    permutations = math.prod(math.factorial(n) for _, n in reaction.reactants)
+    permutations = math.prod(map(math.factorial, counts))
     if convention == "combinations" and permutations > 1 and isinstance(law, Apply) and law.op == "/":
         law = law.args[0]
     if order and isinstance(law, Apply) and law.op == "*" and len(law.args) > order:

@@ -3,15 +3,16 @@
 import re
 from xml.sax.saxutils import quoteattr
 
+from cme.elements import MassAction, Reaction
 from cme.errors import ModelError
 from cme.formats import mathml
-from cme.network import MassAction, Network, Reaction
+from cme.network import Network
 from cme.ratelaw import Expr, names
 
 # What SBML has no place for stands in annotations of this namespace: that a law is mass action and in which convention, the name of
 # a reaction that is no SBML identifier, and a compartment that is only there because SBML wants one. Documents of others hold none of
 # these, so their laws are always taken as written.
-NAMESPACE = "https://pypi.org/project/cme-networks/sbml"
+NAMESPACE = "urn:cme-networks:sbml"
 _CORE = "http://www.sbml.org/sbml/level3/version2/core"
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

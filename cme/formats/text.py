@@ -21,9 +21,10 @@ A species that gets no initial count starts at 0.
 import re
 from dataclasses import dataclass, field
 
-from cme import ratelaw
+from cme import infix, ratelaw
+from cme.elements import Convention, Initial, MassAction, Reaction, Rule, Species, Values
 from cme.errors import ModelError
-from cme.network import Convention, Initial, MassAction, Network, Reaction, Rule, Species, Values
+from cme.network import Network
 from cme.ratelaw import Expr
 
 _NAME = r"[A-Za-z_]\w*"
@@ -110,15 +111,15 @@ def _read(statement: str, draft: _Draft, place: str) -> None:
         for item in re.split(r"[\s,]+", match[1].strip(" ,")):
             _declare(draft, item.lstrip("$"), item.startswith("$"), match[2])
     elif match := _COMPARTMENT.fullmatch(statement):
-        draft.compartments[match[1]] = (ratelaw.parse(match[2]), place)
+        draft.compartments[match[1]] = (infix.parse(match[2]), place)
     elif match := _ASSIGN.fullmatch(statement):
         variable, sign, formula = match.groups()
         if variable in draft.assigned or variable in draft.rules:
             raise ModelError(f"{variable!r} is assigned twice")
         if sign == ":=":
-            draft.rules[variable] = Rule(variable, ratelaw.parse(formula))
+            draft.rules[variable] = Rule(variable, infix.parse(formula))
         else:
-            draft.assigned[variable] = (ratelaw.parse(formula), place)
+            draft.assigned[variable] = (infix.parse(formula), place)
     else:
         raise ModelError(f"cannot read {statement!r}; expected a reaction 'A -> B @ k', an assignment 'k = 1' or a rule 'y := A + B'")
 
@@ -143,7 +144,7 @@ def _read_reaction(statement: str, draft: _Draft) -> None:
     products = _read_side(equation[arrow.end() :], draft)
     name = label[1] if label else f"r{len(draft.reactions) + 1}"
     if arrow[0] == "=>":
-        draft.reactions.append(Reaction(name, reactants, products, ratelaw.parse(laws)))
+        draft.reactions.append(Reaction(name, reactants, products, infix.parse(laws)))
         return
     directions = [(name, reactants, products, laws)]
     if arrow[0] == "<->":
@@ -152,7 +153,7 @@ def _read_reaction(statement: str, draft: _Draft) -> None:
             raise ModelError(f"the reversible reaction {statement!r} needs two rate constants: '@ forward, backward'")
         directions = [(f"{name}_forward", reactants, products, forward), (f"{name}_backward", products, reactants, backward)]
     for each, left, right, law in directions:
-        draft.reactions.append(Reaction(each, left, right, MassAction(ratelaw.parse(law), draft.convention)))
+        draft.reactions.append(Reaction(each, left, right, MassAction(infix.parse(law), draft.convention)))
 
 
 def _split_at_comma(text: str) -> tuple[str, str, str]:

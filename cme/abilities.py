@@ -1,0 +1,121 @@
+"""What in a network goes beyond a Markov chain on counts with constant rates, and which solvers can take it."""
+
+from enum import Enum
+from typing import NamedTuple
+
+from cme import ratelaw
+from cme.elements import Event
+from cme.errors import ModelError
+from cme.infix import shorten, to_infix
+from cme.network import Network
+from cme.ratelaw import Expr, Number
+
+
+class Kind(Enum):
+    """Kinds of features; the value says what is the matter with one."""
+
+    TIME = "depends on time"
+    CLOCK = "changes in time, whatever the counts are"
+    RATE_RULE = "changes in time, and on the way depends on counts"
+    TIMED_EVENT = "happens at times that are known in advance"
+    EVENT = "happens at times that depend on counts or on chance"
+    DRAW = "is drawn at random"
+    NET_FLUX = "is the difference of a forward and a backward rate, and no propensity"
+    STOICHIOMETRY = "is no constant whole number"
+
+
+_CHAIN_IN_TIME = {Kind.TIME, Kind.CLOCK, Kind.TIMED_EVENT}
+TAKES: dict[str, set[Kind]] = {
+    "ssa": _CHAIN_IN_TIME | {Kind.RATE_RULE, Kind.EVENT, Kind.DRAW},
+    "fsp": _CHAIN_IN_TIME,
+    "stationary": set(),
+    "rate_equations": set(Kind) - {Kind.DRAW},
+    "lna": set(),
+    "langevin": set(),
+    "fokker_planck": set(),
+}  # fmt: skip
+
+
+class Feature(NamedTuple):
+    """One thing in a network that not every solver can take."""
+
+    kind: Kind
+    what: str  # the element
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.kind.value}"
+
+
+def features(network: Network) -> tuple[Feature, ...]:
+    """Everything in a network that goes beyond a Markov chain on counts with constant rates."""
+    if network.is_plain:
+        return ()
+    found: list[Feature] = []
+    moving = clocks(network)
+    for reaction in network.reactions:
+        law = f"the propensity {shorten(to_infix(reaction.propensity))} of reaction {reaction.name!r}"
+        if reaction.net_flux:
+            found.append(Feature(Kind.NET_FLUX, law))
+        if network.moves_with_time(reaction.propensity):
+            found.append(Feature(Kind.TIME, law))
+        for name, change in reaction.changes().items():
+            number = network.resolve(change)
+            if not network.is_boundary(name) and not (isinstance(number, Number) and number.value.is_integer()):
+                what = f"what reaction {reaction.name!r} changes {name!r} by, {shorten(to_infix(number))},"
+                found.append(Feature(Kind.STOICHIOMETRY, what))
+    for rule in network.rate_rules:
+        found.append(Feature(Kind.CLOCK if rule.name in moving else Kind.RATE_RULE, f"{rule.name!r}, set by a rate rule,"))
+    for event in network.events:
+        found.append(Feature(Kind.TIMED_EVENT if _is_timed(network, event, moving) else Kind.EVENT, f"event {event.name!r}"))
+        if any(ratelaw.has_draws(formula) for formula in event.formulas()):
+            found.append(Feature(Kind.DRAW, f"a value in event {event.name!r}"))
+    found += [Feature(Kind.DRAW, f"the start of {draw.name!r}") for draw in network.initial.draws]
+    return tuple(found)
+
+
+def require(network: Network, solver: str) -> None:
+    """Raise `ModelError` if a solver can't take a network; it names what is in the way, and the solvers that can."""
+    obstacles = [feature for feature in features(network) if feature.kind not in TAKES[solver]]
+    if not obstacles:
+        return
+    kinds = {feature.kind for feature in features(network)}
+    able = [name for name, kinds_taken in TAKES.items() if kinds <= kinds_taken]
+    more = f" (and {len(obstacles) - 1} more like it)" if len(obstacles) > 1 else ""
+    way_out = f"use {' or '.join(able)}" if able else "no solver takes all of this model together"
+    raise ModelError(f"{solver} can't take {network.name!r}: {obstacles[0]}{more}; {way_out}")
+
+
+def clocks(network: Network) -> frozenset[str]:
+    """The variables whose course is known in advance: what rate rules and events set them to never depends on counts or chance."""
+    chance = set(network.species_names)
+    while True:
+        more = {rule.name for rule in network.rate_rules if _uses(network, rule.formula, chance)}
+        for event in network.events:
+            by_chance = _uses(network, event.trigger, chance) or _uses(network, event.delay, chance) or ratelaw.has_draws(event.delay)
+            if event.priority is not None:
+                by_chance |= _uses(network, event.priority, chance) or ratelaw.has_draws(event.priority)
+            for each in event.assignments:
+                if by_chance or _uses(network, each.formula, chance) or ratelaw.has_draws(each.formula):
+                    more.add(each.name)
+        more |= {draw.name for draw in network.initial.draws}
+        if more <= chance:
+            return frozenset(network.variables) - chance
+        chance |= more
+
+
+def _uses(network: Network, formula: Expr, names: set[str]) -> bool:
+    return not names.isdisjoint(ratelaw.names(network.resolve(formula)))
+
+
+def _is_timed(network: Network, event: Event, moving: frozenset[str]) -> bool:
+    """Whether an event's times are known in advance, and what it does to the counts is a map of counts to counts."""
+    declared = {*network.species_names, *network.variables}
+    known = moving | ({ratelaw.TIME} - declared)
+    when = [event.trigger, event.delay, *([] if event.priority is None else [event.priority])]
+    if any(ratelaw.names(network.resolve(formula)) - known or ratelaw.has_draws(formula) for formula in when):
+        return False
+    changed = {each.name for each in event.assignments}
+    later = event.delay != ratelaw.ZERO and event.values_from_trigger
+    if changed - moving - set(network.species_names):
+        return False  # a variable that remembers counts
+    return not later or not any(ratelaw.names(network.resolve(each.formula)) - known for each in event.assignments)

@@ -1,0 +1,204 @@
+"""`Hybrid`: a network with rate rules, events, time or random draws as flat arrays. Between jumps it flows, at events it is set.
+
+The state is y: counts of the S species, values of the V variables, the time, and a slot for each random number drawn.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cme import ratelaw
+from cme.elements import Rule
+from cme.network import Network
+from cme.programs import csr, to_program
+from cme.ratelaw import ZERO, Apply, Expr, Number, Symbol
+
+_SWITCHES = {"<", "<=", ">", ">=", "==", "!=", "floor", "ceil", "rem"}
+_LOCATED = {"cauchy", "laplace"}  # draws whose location may be left out
+_PARAMETERS = {
+    "normal": 2, "uniform": 2, "bernoulli": 1, "binomial": 2, "cauchy": 2, "chisquare": 1, "exponential": 1, "gamma": 2, "laplace": 2,
+    "lognormal": 2, "poisson": 1, "rayleigh": 1,
+}  # fmt: skip
+INFINITE = Number(np.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Hybrid:
+    """A network prepared for computing in continuous time. Letters: S species, V variables, R reactions, E events."""
+
+    network: Network
+
+    @cached_property
+    def coordinates(self) -> tuple[str, ...]:
+        """Species, then variables: what has a value of its own at any time."""
+        return (*self.network.species_names, *self.network.variables)
+
+    @cached_property
+    def clock(self) -> int:
+        """The place of the time in y."""
+        return len(self.coordinates)
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """The values of the coordinates at time 0, of the (first) initial state: (S + V,)."""
+        network = self.network
+        values = {**network.parameters, **network.compartments}
+        return np.array([*network.initial.states[0], *(values[name] for name in network.variables)])
+
+    @cached_property
+    def propensity_formulas(self) -> tuple[Expr, ...]:
+        return tuple(self.network.resolve(reaction.propensity) for reaction in self.network.reactions)
+
+    @cached_property
+    def rate_formulas(self) -> tuple[Expr, ...]:
+        """Deterministic rates."""
+        return tuple(self.network.resolve(reaction.rate) for reaction in self.network.reactions)
+
+    @cached_property
+    def flow_formulas(self) -> tuple[tuple[str, Expr], ...]:
+        """What moves by itself between jumps, and its derivative."""
+        return tuple((rule.name, self.network.resolve(rule.formula)) for rule in self.network.rate_rules)
+
+    @cached_property
+    def change_formulas(self) -> tuple[tuple[tuple[str, Expr], ...], ...]:
+        """For each reaction, the species that it changes and by how much."""
+        everything = ({name: self.network.resolve(n) for name, n in reaction.changes().items()} for reaction in self.network.reactions)
+        return tuple(
+            tuple((name, n) for name, n in changes.items() if n != ZERO and not self.network.is_boundary(name)) for changes in everything
+        )
+
+    def values(self, states: np.ndarray, times: np.ndarray | float) -> dict[str, np.ndarray]:
+        """Everything that has a value, from states (..., S + V) at times (...): coordinates, time and assignment rules, by name."""
+        states = np.asarray(states, dtype=np.float64)
+        known = {ratelaw.TIME: np.broadcast_to(times, states.shape[:-1])}
+        known |= {name: states[..., i] for i, name in enumerate(self.coordinates)}
+        rules = {rule.name: self.network.resolve(rule.formula) for rule in self.network.rules}
+        found = {name: ratelaw.evaluate(formula, known) for name, formula in rules.items()}
+        return known | {name: np.broadcast_to(value, states.shape[:-1]) for name, value in found.items()}
+
+    def evaluate(self, formulas: Iterable[Expr], states: np.ndarray, times: np.ndarray | float) -> np.ndarray:
+        """Resolved formulas (K of them) in states (..., S + V) at times (...): (..., K)."""
+        states = np.asarray(states, dtype=np.float64)
+        known = {ratelaw.TIME: np.asarray(times)} | {name: states[..., i] for i, name in enumerate(self.coordinates)}
+        columns = [np.broadcast_to(ratelaw.evaluate(formula, known), states.shape[:-1]) for formula in formulas]
+        return np.stack(columns, axis=-1) if columns else np.empty((*states.shape[:-1], 0))
+
+    @cached_property
+    def machine(self):
+        """The network as `cme.kernels.events.Machine`."""
+        from cme.kernels.events import Machine
+
+        return _Assembler(self).machine(Machine)
+
+
+class _Assembler:
+    """Collects programs and hands out their numbers."""
+
+    def __init__(self, model: Hybrid):
+        self.model, self.network = model, model.network
+        self.index = {ratelaw.TIME: model.clock} | {name: i for i, name in enumerate(model.coordinates)}
+        self.programs: list[list[tuple[int, float]]] = []
+        self.draws: list[list[tuple[int, ...]]] = []  # per program: distribution, slot, four argument programs
+        self.deepest = 1
+        self.n_slots = 0
+
+    def machine(self, make):
+        model, events = self.model, self.network.events
+        # The propensities come first, then the rates, so that reaction r has programs r and R + r.
+        for formula in (*model.propensity_formulas, *model.rate_formulas):
+            self.add(formula)
+        changes = [[(self.index[name], self.add(n)) for name, n in row] for row in model.change_formulas]
+        flows = [(self.index[name], self.add(formula)) for name, formula in model.flow_formulas]
+        switches = [self.add(formula) for formula in self.switches()]
+        triggers = [self.add(self.network.resolve(event.trigger)) for event in events]
+        delays = [self.add(self.network.resolve(event.delay)) for event in events]
+        priorities = [-1 if event.priority is None else self.add(self.network.resolve(event.priority)) for event in events]
+        assignments = [self.assignments(event.assignments) for event in events]
+        starts = self.assignments(self.network.initial.draws)
+        change_pointer, change = csr(changes)
+        assign_pointer, assign = csr(assignments)
+        program_pointer, code = csr(self.programs)
+        draw_pointer, draw = csr([list(row) for row in self.draws], width=6)
+        _, flow = csr([flows])
+        _, start = csr([starts])
+        return make(
+            program_pointer=program_pointer,
+            opcode=code[:, 0].astype(np.uint32),
+            operand=code[:, 1].astype(np.float64),
+            stack_size=self.deepest,
+            draw_pointer=draw_pointer,
+            draw=draw.astype(np.int64),
+            clock=model.clock,
+            size=model.clock + 1 + self.n_slots,
+            change_pointer=change_pointer,
+            change_coordinate=change[:, 0].astype(np.int64),
+            change_program=change[:, 1].astype(np.int64),
+            flow_coordinate=flow[:, 0].astype(np.int64),
+            flow_program=flow[:, 1].astype(np.int64),
+            switch_program=np.array(switches, dtype=np.int64),
+            trigger_program=np.array(triggers, dtype=np.int64),
+            delay_program=np.array(delays, dtype=np.int64),
+            priority_program=np.array(priorities, dtype=np.int64),
+            persistent=np.array([event.persistent for event in events], dtype=np.bool_),
+            initially=np.array([event.initially for event in events], dtype=np.bool_),
+            early=np.array([event.values_from_trigger for event in events], dtype=np.bool_),
+            assign_pointer=assign_pointer,
+            assign_coordinate=assign[:, 0].astype(np.int64),
+            assign_program=assign[:, 1].astype(np.int64),
+            start_coordinate=start[:, 0].astype(np.int64),
+            start_program=start[:, 1].astype(np.int64),
+        )
+
+    def add(self, formula: Expr) -> int:
+        """The number of a program for a resolved formula; the random numbers in it are drawn first, inner ones before outer ones."""
+        draws: list[tuple[int, ...]] = []
+        program, depth = to_program(self.slotted(formula, draws), self.index)
+        self.deepest = max(self.deepest, depth)
+        self.programs.append(program)
+        self.draws.append(draws)
+        return len(self.programs) - 1
+
+    def slotted(self, formula: Expr, draws: list[tuple[int, ...]]) -> Expr:
+        """The formula with its draws replaced by the slots that hold their values."""
+        from cme.kernels.distributions import CODES
+
+        if not isinstance(formula, Apply) or not ratelaw.has_draws(formula):
+            return formula
+        args = tuple(self.slotted(arg, draws) for arg in formula.args)
+        if formula.op not in ratelaw.DRAWS:
+            return Apply(formula.op, args)
+        n = _PARAMETERS[formula.op]
+        if formula.op in _LOCATED and len(args) == 1:
+            args = (ZERO, *args)
+        parameters, bounds = args[:n], args[n:] or (Apply("neg", (INFINITE,)), INFINITE)
+        padded = (*parameters, *[ZERO] * (2 - n), *bounds)
+        slot = self.model.clock + 1 + self.n_slots
+        self.n_slots += 1
+        name = f"${slot}"
+        self.index[name] = slot
+        draws.append((CODES[formula.op], slot, *(self.add(arg) for arg in padded)))
+        return Symbol(name)
+
+    def assignments(self, rules: Iterable[Rule]) -> list[tuple[int, int]]:
+        return [(self.index[rule.name], self.add(self.network.resolve(rule.formula))) for rule in rules]
+
+    def switches(self) -> list[Expr]:
+        """Whatever jumps in a formula that counts at all times: its comparisons, and roundings."""
+        model, found = self.model, dict[Expr, None]()
+        everywhere = [*model.propensity_formulas, *model.rate_formulas, *(formula for _, formula in model.flow_formulas)]
+        for formula in (*everywhere, *(self.network.resolve(event.trigger) for event in self.network.events)):
+            _collect_switches(formula, found)
+        return list(found)
+
+
+def _collect_switches(formula: Expr, found: dict[Expr, None]) -> None:
+    if not isinstance(formula, Apply):
+        return
+    for arg in formula.args:
+        _collect_switches(arg, found)
+    if formula.op == "rem":  # jumps where the whole part of the quotient does
+        found[Apply("floor", (Apply("/", formula.args),))] = None
+    elif formula.op in _SWITCHES:
+        found[formula] = None
