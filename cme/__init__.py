@@ -22,6 +22,7 @@ _HOME = {
     "Generator": "cme.generator",
     "TimeDependentGenerator": "cme.generator",
     "lump": "cme.lumping",
+    "check": "cme.checkup",
     "ssa": "cme.sampling.ssa",
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
@@ -47,6 +48,7 @@ _ROOMS = {"graphs": "cme.graphs", "plots": "cme.plots"}
 if TYPE_CHECKING:
     import cme.graphs as graphs  # noqa: F401
     import cme.plots as plots  # noqa: F401
+    from cme.checkup import check as check
     from cme.comparison import compare as compare
     from cme.continuum.diffusion import Diffusion as Diffusion
     from cme.continuum.feynman_kac import feynman_kac as feynman_kac

@@ -1,4 +1,4 @@
-"""The command ``cme``: models, info, ssa, fsp, stationary, compare.
+"""The command ``cme``: models, info, check, ssa, fsp, stationary, compare.
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 the command line is wrong, 130 interrupted. Files are written
 whole or not at all. Solvers, pandas and the rest are imported inside the commands, so that ``cme --help`` answers at once.
@@ -110,6 +110,19 @@ def info(model: Model, json: Json = False, set_: Sets = None, initial: Initials 
         print(network)
         print(f"  conserved: {'; '.join(sums) or 'nothing'}  ({n_free} independent species)")
         print(f"  deficiency {deficiency}, {'weakly reversible' if reversible else 'not weakly reversible'}")
+
+
+@app.command()
+def check(model: Model, json: Json = False, set_: Sets = None, initial: Initials = None) -> None:
+    """Diagnose a model before any run: laws that go wrong at low counts, conversions, conserved sums, and which solvers can take it."""
+    with _errors():
+        import cme
+
+        found = cme.check(_network(model, set_, initial))
+        if json:
+            _print_json(found.to_dict())
+        else:
+            print(found)
 
 
 @app.command()

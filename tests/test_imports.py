@@ -23,7 +23,7 @@ ROWS = [
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"states"},
     {"generator"},
-    {"lumping", "kramers_moyal"},
+    {"lumping", "kramers_moyal", "checkup"},
     {"sampling", "projection", "continuum"},
     {"comparison"},
     {"plots", "report"},

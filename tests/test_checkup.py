@@ -1,0 +1,142 @@
+"""`cme.check` and the command: every remark on a model that deserves it, none on one that does not."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import cme
+from cme.cli import app
+from cme.elements import Event, Initial, Rule, Values
+from cme.infix import parse
+from cme.network import Network
+
+
+def topics(text):
+    return [(each.topic, each.element) for each in cme.check(cme.parse(text)).findings]
+
+
+@pytest.mark.parametrize("name", ["schlogl", "dimerisation", "telegraph", "toggle_switch", "sir"])
+def test_nothing_to_remark_on_a_sound_model(name):
+    found = cme.check(cme.load(name), max_states=2000)
+    assert found.findings == ()
+    assert found.solvers["ssa"] == found.solvers["fsp"] == ""
+
+
+def test_a_square_that_should_fall():
+    (found,) = cme.check(cme.parse("2 A => D @ k*A*A; k = 0.1; A = 10")).findings
+    assert (found.severity, found.topic, found.element) == ("warning", "low counts", "r1")
+    assert "A*(A - 1) was probably meant in place of A*A, which does not vanish at A = 1" in found.message
+
+
+def test_a_cube_that_should_fall():
+    (found,) = cme.check(cme.parse("3 A => D @ k*A^3; k = 0.1; A = 10")).findings
+    assert "A*(A - 1)*(A - 2) was probably meant" in found.message
+
+
+def test_a_law_that_does_not_vanish():
+    (found,) = cme.check(cme.parse("A => 0 @ k/(1 + A); k = 2; A = 10")).findings
+    assert "is 2 at A = 0, but the reaction takes 1 of 'A'" in found.message
+
+
+def test_a_law_that_is_undefined():
+    (found,) = cme.check(cme.parse("A => 0 @ k*A/A; k = 2; A = 10")).findings
+    assert "is undefined at A = 0" in found.message
+
+
+@pytest.mark.parametrize("law", ["k*A*(A-1)", "k*A*(A-1)/2", "k*max(A-1, 0)", "piecewise(k, A >= 2, 0)"])
+def test_laws_that_vanish(law):
+    assert topics(f"2 A => D @ {law}; k = 0.1; A = 10") == []
+
+
+def test_a_boundary_species_may_be_taken_from():
+    network = cme.parse("F => X @ k; X -> 0 @ 1; k = 3; F = 1")
+    assert [each.topic for each in cme.check(network).findings] == ["low counts"]
+
+
+def test_amounts_unchanged_and_unused():
+    assert topics("X -> 0 @ 1; X = 5.5; Y = 2; q = 4; X + Y -> X + Y @ 1") == [("amounts", "X"), ("unchanged", "Y"), ("unused", "q")]
+
+
+def test_concentrations_name_the_factor():
+    found = cme.check(cme.load("gene_expression")) if "gene_expression" in set(cme.catalogue()["name"]) else None
+    network = cme.load(_document(volume=4))
+    (remark,) = [each for each in cme.check(network).findings if each.topic == "conversions"]
+    assert remark.message == "laws read the concentration of 'X', which is its count divided by the volume C = 4"
+    assert found is None or all(each.severity != "warning" for each in found.findings)
+
+
+def test_what_is_conserved_and_how_many_states():
+    found = cme.check(cme.parse("A <-> B @ 1, 2; A = 9"))
+    assert (found.conserved, found.n_states, found.states) == (("A + B = 9",), 10, "10")
+    found = cme.check(cme.parse("0 -> X @ 1; X -> 0 @ 1"), max_states=50)
+    assert (found.n_states, found.states) == (None, "more than 50, perhaps without bound")
+    found = cme.check(cme.parse("A <-> B @ 1, 2; A = 900"), max_states=50)
+    assert found.states == "more than 50, bounded by what is conserved"
+
+
+def test_who_can_take_it():
+    network = cme.parse("0 -> X @ 1; X -> 0 @ 1; X = 5")
+    known = Event("reset", parse("time >= 3"), (Rule("X", parse("50")),))
+    by_count = Event("kill", parse("X > 40"), (Rule("X", parse("0")),))
+    timed = Network(network.species, network.reactions, network.initial, events=(known,))
+    found = cme.check(timed)
+    assert [name for name, obstacle in found.solvers.items() if not obstacle] == ["ssa", "fsp", "rate_equations"]
+    assert found.solvers["lna"] == "event 'reset' happens at times that are known in advance"
+    found = cme.check(Network(network.species, network.reactions, network.initial, events=(known, by_count)))
+    assert found.solvers["fsp"] == "event 'kill' happens at times that depend on counts or on chance"
+    drawn = Network(network.species, network.reactions, Initial(((0.0,),), draws=(Rule("X", parse("poisson(4)")),)))
+    assert [name for name, obstacle in cme.check(drawn).solvers.items() if not obstacle] == ["ssa"]
+
+
+def test_rate_rules_are_known_or_not():
+    base = cme.parse("0 => X @ k; X -> 0 @ 1; k = 1; X = 5")
+    for formula, able in (("-k", True), ("-k*X", False), ("sin(time)", True)):
+        network = Network(base.species, base.reactions, base.initial, Values({"k": 1.0}), rate_rules=(Rule("k", parse(formula)),))
+        assert (cme.check(network).solvers["fsp"] == "") is able
+
+
+def test_numbers_of_molecules_that_are_none():
+    base = cme.parse("0 => X @ 1; X = 5")
+    from dataclasses import replace
+
+    reaction = replace(base.reactions[0], products=(("X", parse("3/2")),))
+    found = cme.check(Network(base.species, (reaction,), base.initial))
+    assert [each.topic for each in found.findings] == ["stoichiometry"]
+    assert found.conserved is None
+    assert found.states == "not counts"
+    assert [name for name, obstacle in found.solvers.items() if not obstacle] == ["rate_equations"]
+
+
+def test_too_many_species_for_a_grid():
+    found = cme.check(cme.load("repressilator"), max_states=10)
+    assert found.solvers["fokker_planck"] == "6 independent species; it takes one or two"
+
+
+def test_the_command(tmp_path):
+    path = tmp_path / "model.txt"
+    path.write_text("2 A => D @ k*A*A; k = 0.1; A = 10")
+    shown = CliRunner().invoke(app, ["check", str(path)])
+    assert shown.exit_code == 0
+    assert "warning: the law k*A*A" in shown.output
+    found = json.loads(CliRunner().invoke(app, ["check", str(path), "--json"]).output)
+    assert found["findings"][0]["topic"] == "low counts"
+    assert found["n_states"] == 6
+    assert found["solvers"]["fsp"] == ""
+
+
+def test_as_a_frame():
+    frame = cme.check(cme.parse("2 A => D @ k*A*A; k = 0.1; A = 10")).to_frame()
+    assert list(frame.columns) == ["severity", "topic", "element", "message"]
+    assert len(frame) == 1
+
+
+def _document(volume):
+    return f"""<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1"><model id="m">
+    <listOfCompartments><compartment id="C" spatialDimensions="3" size="{volume}" constant="true"/></listOfCompartments>
+    <listOfSpecies><species id="X" compartment="C" initialAmount="8" hasOnlySubstanceUnits="false" boundaryCondition="false"
+     constant="false"/></listOfSpecies>
+    <listOfReactions><reaction id="out" reversible="false" fast="false"><listOfReactants>
+    <speciesReference species="X" stoichiometry="1" constant="true"/></listOfReactants>
+    <kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>C</ci><ci>X</ci></apply></math></kineticLaw>
+    </reaction></listOfReactions></model></sbml>"""
