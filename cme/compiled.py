@@ -151,28 +151,33 @@ class Compiled:
         ModelError
             If the start does not fit the network or holds a fraction of a molecule.
         """
-        if isinstance(initial, Distribution):
-            if initial.species != self.network.species_names:
-                raise ModelError(f"the initial distribution is over {initial.species}, the network over {self.network.species_names}")
-            if initial.widths is not None:
-                raise ModelError("the initial distribution is a density on a grid; give counts or a Distribution over counts")
-            p = initial.p[-1]
-            kept = p > 0
-            return np.ascontiguousarray(initial.states[kept]), p[kept]
-        network = self.network if initial is None else self.network.with_initial(initial)
-        states, p = np.array(network.initial.states, dtype=np.float64), np.array(network.initial.probabilities)
-        if not whole:
-            return states, p
-        for species, column in zip(network.species_names, states.T, strict=True):
-            wrong = column[column != np.round(column)]
-            if wrong.size:
-                raise ModelError(
-                    f"species {species!r} starts at {wrong[0]:g}, not a whole number of molecules; "
-                    "stochastic solvers count molecules, so round it with with_initial() or use rate_equations or lna"
-                )
-        if states.max(initial=0) >= 2**62:
-            raise ModelError(f"the initial state {describe_state(network.species_names, states[0])} does not fit 64-bit counts")
-        return states.astype(np.int64), p
+        return starting_states(self.network, initial, whole=whole)
+
+
+def starting_states(network: Network, initial=None, *, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """The initial states (K, S) of any network and their probabilities (K,), see `Compiled.start`."""
+    if isinstance(initial, Distribution):
+        if initial.species != network.species_names:
+            raise ModelError(f"the initial distribution is over {initial.species}, the network over {network.species_names}")
+        if initial.widths is not None:
+            raise ModelError("the initial distribution is a density on a grid; give counts or a Distribution over counts")
+        p = initial.p[-1]
+        kept = p > 0
+        return np.ascontiguousarray(initial.states[kept]), p[kept]
+    network = network if initial is None else network.with_initial(initial)
+    states, p = np.array(network.initial.states, dtype=np.float64), np.array(network.initial.probabilities)
+    if not whole:
+        return states, p
+    for species, column in zip(network.species_names, states.T, strict=True):
+        wrong = column[column != np.round(column)]
+        if wrong.size:
+            raise ModelError(
+                f"species {species!r} starts at {wrong[0]:g}, not a whole number of molecules; "
+                "stochastic solvers count molecules, so round it with with_initial() or use rate_equations or lna"
+            )
+    if states.max(initial=0) >= 2**62:
+        raise ModelError(f"the initial state {describe_state(network.species_names, states[0])} does not fit 64-bit counts")
+    return states.astype(np.int64), p
 
 
 def _as_falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float, list[tuple[int, float]]] | None:

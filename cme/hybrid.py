@@ -16,6 +16,7 @@ from cme.programs import csr, to_program
 from cme.ratelaw import ZERO, Apply, Expr, Number, Symbol
 
 _SWITCHES = {"<", "<=", ">", ">=", "==", "!=", "floor", "ceil", "rem"}
+_LOGIC = {"and", "or", "xor", "not"}
 _LOCATED = {"cauchy", "laplace"}  # draws whose location may be left out
 _PARAMETERS = {
     "normal": 2, "uniform": 2, "bernoulli": 1, "binomial": 2, "cauchy": 2, "chisquare": 1, "exponential": 1, "gamma": 2, "laplace": 2,
@@ -69,6 +70,14 @@ class Hybrid:
             tuple((name, n) for name, n in changes.items() if n != ZERO and not self.network.is_boundary(name)) for changes in everything
         )
 
+    @cached_property
+    def switch_formulas(self) -> tuple[Expr, ...]:
+        """Whatever jumps in a formula that counts at all times: its comparisons, and roundings."""
+        changes = (n for row in self.change_formulas for _, n in row)
+        flows = (formula for _, formula in self.flow_formulas)
+        triggers = (Apply("not", (self.network.resolve(event.trigger),)) for event in self.network.events)  # marks it as a condition
+        return jumps_in((*self.propensity_formulas, *self.rate_formulas, *flows, *changes, *triggers))
+
     def values(self, states: np.ndarray, times: np.ndarray | float) -> dict[str, np.ndarray]:
         """Everything that has a value, from states (..., S + V) at times (...): coordinates, time and assignment rules, by name."""
         states = np.asarray(states, dtype=np.float64)
@@ -111,7 +120,7 @@ class _Assembler:
             self.add(formula)
         changes = [[(self.index[name], self.add(n)) for name, n in row] for row in model.change_formulas]
         flows = [(self.index[name], self.add(formula)) for name, formula in model.flow_formulas]
-        switches = [self.add(formula) for formula in self.switches()]
+        switches = [self.add(formula) for formula in model.switch_formulas]
         triggers = [self.add(self.network.resolve(event.trigger)) for event in events]
         delays = [self.add(self.network.resolve(event.delay)) for event in events]
         priorities = [-1 if event.priority is None else self.add(self.network.resolve(event.priority)) for event in events]
@@ -184,21 +193,29 @@ class _Assembler:
     def assignments(self, rules: Iterable[Rule]) -> list[tuple[int, int]]:
         return [(self.index[rule.name], self.add(self.network.resolve(rule.formula))) for rule in rules]
 
-    def switches(self) -> list[Expr]:
-        """Whatever jumps in a formula that counts at all times: its comparisons, and roundings."""
-        model, found = self.model, dict[Expr, None]()
-        everywhere = [*model.propensity_formulas, *model.rate_formulas, *(formula for _, formula in model.flow_formulas)]
-        for formula in (*everywhere, *(self.network.resolve(event.trigger) for event in self.network.events)):
-            _collect_switches(formula, found)
-        return list(found)
+
+def jumps_in(formulas: Iterable[Expr]) -> tuple[Expr, ...]:
+    """Whatever jumps in some formulas, conditions among them: their comparisons, and roundings."""
+    found: dict[Expr, None] = {}
+    for formula in formulas:
+        _collect_jumps(formula, found)
+    return tuple(found)
 
 
-def _collect_switches(formula: Expr, found: dict[Expr, None]) -> None:
+def _collect_jumps(formula: Expr, found: dict[Expr, None]) -> None:
     if not isinstance(formula, Apply):
         return
-    for arg in formula.args:
-        _collect_switches(arg, found)
+    for i, arg in enumerate(formula.args):
+        _collect_jumps(arg, found)
+        if formula.op in _LOGIC or (formula.op == "piecewise" and i % 2 and i < len(formula.args) - 1):
+            _collect_truth(arg, found)
     if formula.op == "rem":  # jumps where the whole part of the quotient does
         found[Apply("floor", (Apply("/", formula.args),))] = None
     elif formula.op in _SWITCHES:
         found[formula] = None
+
+
+def _collect_truth(condition: Expr, found: dict[Expr, None]) -> None:
+    """A number that is used as a condition jumps where it leaves zero."""
+    if not isinstance(condition, Number) and not (isinstance(condition, Apply) and condition.op in _LOGIC | _SWITCHES):
+        found[Apply("!=", (condition, ZERO))] = None

@@ -18,7 +18,7 @@ ROWS = [
     {"infix"},
     {"elements"},
     {"wellformed"},
-    {"network", "results", "arguments", "progress", "distances", "quadrature", "derivative"},
+    {"network", "results", "arguments", "progress", "distances", "quadrature", "derivative", "enclosure"},
     {"abilities", "programs"},
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"states"},
@@ -31,7 +31,7 @@ ROWS = [
 ]
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}
 # The arrows that point back, since a network can write itself and a generator lump itself; the sideways ones; what a family shares.
-ALLOWED = {("network", "formats.sbml"), ("generator", "lumping")}
+ALLOWED = {("network", "formats.sbml"), ("network", "formats.text_write"), ("generator", "lumping")}
 SIDEWAYS = {("continuum", "projection.propagate"), ("continuum", "projection.propagator"), ("continuum", "projection.stationary")}
 HEAVY = ["numba", "pandas", "scipy", "libsbml", "matplotlib", "networkx", "rich", "pyarrow"]
 
