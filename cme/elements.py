@@ -1,13 +1,15 @@
 """What a network is made of: species, reactions, rules, events, and where it starts. Immutable, plain Python."""
 
+import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from cme.infix import to_infix
-from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
+from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol, names
 
 Convention = Literal["combinations", "falling"]
 
@@ -120,12 +122,17 @@ class Reaction:
         return total
 
     def __str__(self) -> str:
-        return f"{write_side(self.reactants)} -> {write_side(self.products)}"
+        return f"{write_side(self.reactants)} {'<=>' if self.net_flux else '->'} {write_side(self.products)}"
 
 
 def write_side(side: Side) -> str:
     """One side of a reaction as text, 0 if it is empty."""
     return " + ".join(name if n == 1 else f"{n} {name}" if isinstance(n, int) else f"({to_infix(n)}) {name}" for name, n in side) or "0"
+
+
+def write_label(name: str) -> str:
+    """A name as it stands in reaction text, in quotes if it has other characters than letters, digits and _."""
+    return name if re.fullmatch(r"[^\W\d]\w*", name) else json.dumps(name)
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,22 @@ class Event:
         """Every formula of the event."""
         own = [self.trigger, self.delay, *(each.formula for each in self.assignments)]
         return own if self.priority is None else [*own, self.priority]
+
+    def __str__(self) -> str:
+        """The event as reaction text, without its name."""
+        head = f"at {self._part(self.trigger)}"
+        if self.delay != ZERO:
+            head += f" after {self._part(self.delay)}"
+        if self.priority is not None:
+            head += f", priority = {to_infix(self.priority)}"
+        for word, value in (("persistent", self.persistent), ("t0", self.initially), ("fromTrigger", self.values_from_trigger)):
+            head += "" if value else f", {word} = false"
+        return f"{head}: " + ", ".join(f"{each.name} = {to_infix(each.formula)}" for each in self.assignments)
+
+    @staticmethod
+    def _part(formula: Expr) -> str:
+        """A formula that stands before or after the word `after`, which may be the name of something."""
+        return f"({to_infix(formula)})" if "after" in names(formula) else to_infix(formula)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,15 @@ Nothing is ever handed to Python's own evaluator, and the reader refuses text th
 
 import math
 import re
+from collections.abc import Callable, Mapping
 
 from cme.errors import ModelError
-from cme.ratelaw import MAX_DEPTH, Apply, Expr, Number, Symbol, call, flat
+from cme.ratelaw import MAX_DEPTH, MAX_SIZE, Apply, Expr, Number, Symbol, call, flat
 
 # ----------------------------------------------------------------------------------------------------------- reading
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|<=|>=|==|!=|&&|\|\||[-+*/%^()<>!,]))"
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)|(?P<op>\*\*|<=|>=|==|!=|&&|\|\||[-+*/%^()<>!,]))"
 )
 _BINARY = {
     "||": (1, "or"), "&&": (2, "and"),
@@ -21,27 +22,35 @@ _BINARY = {
 }  # fmt: skip
 
 
-def parse(text: str) -> Expr:
+def parse(text: str, functions: Mapping[str, Callable[[list[Expr]], Expr]] | None = None) -> Expr:
     """Parse a formula in SBML Level 3 infix.
+
+    Parameters
+    ----------
+    text
+        The formula.
+    functions
+        What else may be called, by name: each makes an expression of its arguments.
 
     Raises
     ------
     ModelError
-        If the text is no formula; the message shows the place.
+        If the text is no formula, is nested more than `MAX_DEPTH` levels deep or has more than `MAX_SIZE` terms; the message shows the
+        place.
 
     Examples
     --------
     >>> to_infix(parse("k*X*(X-1)/2"))
     'k*X*(X - 1)/2'
     """
-    return _Parser(text).whole()
+    return _Parser(text, functions or {}).whole()
 
 
 class _Parser:
     """Precedence climbing over a list of (kind, token, position)."""
 
-    def __init__(self, text: str):
-        self.text, self.next, self.nesting = text, 0, 0
+    def __init__(self, text: str, functions: Mapping[str, Callable[[list[Expr]], Expr]]):
+        self.text, self.functions, self.next, self.nesting = text, functions, 0, 0
         self.tokens: list[tuple[str, str, int]] = []
         position, end = 0, len(text.rstrip())
         while position < end:
@@ -51,12 +60,16 @@ class _Parser:
                 raise self.error(f"unexpected {text[position]!r}", position)
             kind = match.lastgroup or "op"
             self.tokens.append((kind, match[kind], match.start(kind)))
+            if len(self.tokens) > 4 * MAX_SIZE:  # before the memory goes
+                raise ModelError(
+                    f"the formula {shorten(text[:200])!r} has more than {MAX_SIZE} terms; name its parts with assignment rules"
+                )
             position = match.end()
         self.tokens.append(("end", "", end))
 
     def error(self, what: str, position: int) -> ModelError:
         near = self.text[max(0, position - 20) : position + 20].strip()
-        return ModelError(f"cannot read the formula {shorten(self.text)!r}: {what} at position {position + 1}, near {near!r}")
+        return ModelError(f"cannot read the formula {shorten(self.text[:200])!r}: {what} at position {position + 1}, near {near!r}")
 
     def whole(self) -> Expr:
         if self.tokens[0][0] == "end":
@@ -71,7 +84,7 @@ class _Parser:
     def expression(self, lowest: int) -> Expr:
         self.nesting += 1
         if self.nesting > MAX_DEPTH:
-            raise ModelError(f"the formula {shorten(self.text)!r} is nested more than {MAX_DEPTH} levels deep")
+            raise ModelError(f"the formula {shorten(self.text[:200])!r} is nested more than {MAX_DEPTH} levels deep")
         left, chain, chained = self.operand(), list[Expr](), ""
         while (entry := _BINARY.get(self.tokens[self.next][1])) and entry[0] >= max(lowest, 1):
             level, op = entry
@@ -92,11 +105,14 @@ class _Parser:
         kind, token, position = self.tokens[self.next]
         self.next += 1
         if kind == "number":
+            if math.isinf(float(token)):
+                raise self.error(f"the number {shorten(token, 20)} is too large", position)
             return Number(float(token))
         if kind == "name":
             if self.tokens[self.next][1] == "(":
                 self.next += 1
-                return call(token, self.arguments(position))
+                arguments = self.arguments(position)
+                return self.functions[token](arguments) if token in self.functions else call(token, arguments)
             return Symbol(token)
         if token == "(":
             tree = self.expression(0)
@@ -161,8 +177,10 @@ def _write(expr: Expr) -> tuple[str, int]:
         return expr.name, 8
     op, level = expr.op, _LEVEL.get(expr.op, 8)
     if level == 8 or (len(expr.args) == 1 and op not in ("neg", "not")):
-        name = {"+": "plus", "*": "times"}.get(op, op)
-        return f"{name}({', '.join(to_infix(arg) for arg in expr.args)})", 8
+        name, args = {"+": "plus", "*": "times"}.get(op, op), expr.args
+        if op == "piecewise" and isinstance(args[-1], Number) and math.isnan(args[-1].value):
+            args = args[:-1]  # the reader puts it back
+        return f"{name}({', '.join(to_infix(arg) for arg in args)})", 8
     if op in ("neg", "not"):
         return ("-" if op == "neg" else "!") + _inside(expr.args[0], 7 if isinstance(expr.args[0], Apply) else 9), 6
     if op == "^":

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from cme import infix, ratelaw, wellformed
-from cme.elements import Event, Initial, MassAction, Reaction, Rule, Species, Values
+from cme.elements import Event, Initial, MassAction, Reaction, Rule, Species, Values, write_label
 from cme.errors import ModelError
 from cme.ratelaw import Expr, Number
 from cme.wellformed import did_you_mean
@@ -212,6 +212,25 @@ class Network:
 
         return sbml.write(self)
 
+    def to_text(self) -> str:
+        """The network as reaction text; `cme.parse` reads it back as an equal network.
+
+        Examples
+        --------
+        >>> import cme
+        >>> network = cme.parse("2 A -> B @ k; A = 10; k = 0.1")
+        >>> print(network.to_text())
+        species A, B
+        2 A -> B @ k
+        k = 0.1
+        A = 10; B = 0
+        >>> cme.parse(network.to_text()) == network
+        True
+        """
+        from cme.formats import text_write
+
+        return text_write.write(self)
+
     # ------------------------------------------------------------------------------------------------ showing
 
     def formula(self, reaction: int) -> str:
@@ -219,10 +238,11 @@ class Network:
         return infix.to_infix(self.reactions[reaction].propensity)
 
     def __repr__(self) -> str:
-        rows = [(reaction.name, str(reaction), self.formula(r)) for r, reaction in enumerate(self.reactions)]
+        kinds = ("propensity", "net rate")
+        rows = [(each.name, str(each), f"{kinds[each.net_flux]} {self.formula(r)}") for r, each in enumerate(self.reactions)]
         wide = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
         lines = [f"Network {self.name!r}: {len(self.species)} species, {len(self.reactions)} reactions"]
-        lines += [f"  {name:<{wide[0]}}  {arrow:<{wide[1]}}  propensity {law}" for name, arrow, law in rows]
+        lines += [f"  {name:<{wide[0]}}  {arrow:<{wide[1]}}  {law}" for name, arrow, law in rows]
         lines += [f"  {line}" for line in self._rule_texts()]
         if values := self._value_texts():
             lines.append("  " + "; ".join(values))
@@ -235,11 +255,8 @@ class Network:
     def _rule_texts(self) -> list[str]:
         lines = [f"{rule.name} := {infix.to_infix(rule.formula)}" for rule in self.rules]
         lines += [f"{rule.name}' = {infix.to_infix(rule.formula)}" for rule in self.rate_rules]
-        for event in self.events:
-            made = ", ".join(f"{each.name} = {infix.to_infix(each.formula)}" for each in event.assignments)
-            later = "" if event.delay == ratelaw.ZERO else f" after {infix.to_infix(event.delay)}"
-            lines.append(f"at {infix.to_infix(event.trigger)}{later}: {made}  ({event.name})")
-        return lines + [f"{draw.name} starts at {infix.to_infix(draw.formula)}" for draw in self.initial.draws]
+        lines += [f"{write_label(event.name)}: {event}" for event in self.events]
+        return lines + [f"{draw.name} ~ {infix.to_infix(draw.formula)}" for draw in self.initial.draws]
 
     def _value_texts(self) -> list[str]:
         return [f"{name} = {infix.format_number(value)}" for name, value in {**self.parameters, **self.compartments}.items()]

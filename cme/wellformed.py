@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cme.network import Network
 
 
+MAX_ORDER = 100  # molecules that mass action may take at once
+
+
 def check(network: "Network") -> None:
     """Raise `ModelError` if a network means nothing."""
     _check_names(network)
@@ -109,7 +112,7 @@ def _check_reaction(reaction: Reaction, species: set[str], rules: set[str], know
         if name not in species:
             raise ModelError(f"reaction {reaction.name!r} uses species {name!r}, which is not declared{did_you_mean(name, species)}")
         if isinstance(n, int | float):
-            if n != int(n) or n < 1:
+            if n != int(n) or not 1 <= n < 2**53:
                 raise ModelError(f"reaction {reaction.name!r} has stoichiometry {n} for {name!r}; it must be a positive whole number")
             continue
         if mass_action and (name, n) in reaction.reactants:
@@ -117,6 +120,11 @@ def _check_reaction(reaction: Reaction, species: set[str], rules: set[str], know
                 f"reaction {reaction.name!r} is mass action, but how many of {name!r} it takes is a formula; give the propensity"
             )
         _check_formula(n, known, f"the stoichiometry of {name!r} in reaction {reaction.name!r}")
+    order = sum(n for _, n in reaction.reactants if isinstance(n, int))
+    if mass_action and order > MAX_ORDER:  # the product of so many factors, and its factorial, fit nowhere
+        raise ModelError(
+            f"reaction {reaction.name!r} is mass action of {order} molecules; more than {MAX_ORDER} can't meet, give the propensity"
+        )
     law = reaction.law.constant if isinstance(reaction.law, MassAction) else reaction.law
     _check_formula(law, known, f"the rate law of reaction {reaction.name!r}")
     if mass_action and (used := ratelaw.names(law) & (species | rules)):

@@ -10,31 +10,48 @@
     M -> 0 @ 0.5;  P -> 0 @ 0.2         # several statements on a line
     2 P <-> D @ kf, kr                  # forward and backward
     0 => M @ a/(1 + (P/K)^2)            # the whole propensity
+    P <=> Q @ kf*P - kr*Q               # a net rate, forward minus backward, which only the rate equations can take
     $S -> P @ 1e-3                      # S is a boundary species: it is never changed
+    M => (2*b) P @ k2*M                 # how many may be a formula, in parentheses
     k1 = 50;  k2 = 4;  M = 100          # a parameter, or the initial count if the name is a species
     total := P + 2*D                    # an assignment rule (observable)
+    k1' = -0.1*k1                       # a rate rule: the derivative of a parameter, volume or species
+    feed: at time >= 25 after 2: M = M + 50, k2 = 0     # an event, carried out 2 later
+    M ~ normal(100, 10)                 # where each path starts is drawn at random
     convention falling                  # 2 P means k*P*(P-1); the default, combinations, means k*P*(P-1)/2
 
-A species that gets no initial count starts at 0.
+A species that gets no initial count starts at 0. The options of an event stand before the colon, with the words and the defaults of
+Antimony: ``at X > 5, priority = 2, persistent = false, t0 = false, fromTrigger = false: X = 0`` (see `cme.Event`). A start that is a
+distribution has a line for each state: ``start 0.25: X = 3, Y = 1``. A single reaction may differ from the convention:
+``2 A -> B @ [falling] k``. A name with other characters than letters, digits and _ stands in quotes: ``"R 1": A -> B @ k``.
 """
 
+import io
+import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 from cme import infix, ratelaw
-from cme.elements import Convention, Initial, MassAction, Reaction, Rule, Species, Values
+from cme.elements import Convention, Event, Initial, MassAction, Reaction, Rule, Side, Species, Values
 from cme.errors import ModelError
+from cme.formats.constants import evaluate_constants
 from cme.network import Network
-from cme.ratelaw import Expr
+from cme.ratelaw import ZERO, Expr
 
-_NAME = r"[A-Za-z_]\w*"
-_ARROW = re.compile(r"<->|->|=>")
-_TERM = re.compile(rf"(?:(\d+)\s*\*?\s*)?(\$?)({_NAME})")
-_LABEL = re.compile(rf"({_NAME})\s*:(?!=)")
-_ASSIGN = re.compile(rf"({_NAME})\s*(:?=)(?![=>])\s*(.*)", re.DOTALL)
-_ITEM = rf"\$?(?!in\b){_NAME}"
-_SPECIES = re.compile(rf"species\s+((?:{_ITEM}[\s,]+)*{_ITEM})(?:\s+in\s+({_NAME}))?")
-_COMPARTMENT = re.compile(rf"compartment\s+({_NAME})\s*=\s*(.*)", re.DOTALL)
+_NAME = r"[^\W\d]\w*"
+_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_ARROW = re.compile(r"<->|<=>|->|=>")
+_TERM = re.compile(rf"(?:(\d+|\(.*\))\s*\*?\s*)?(\$?)({_NAME})", re.DOTALL)
+_LABEL = re.compile(rf"({_NAME}|{_QUOTED})\s*:(?!=)\s*")
+_ASSIGN = re.compile(rf"({_NAME})\s*(:=|'\s*=|=|~)(?![=>])\s*(.*)", re.DOTALL)
+_EVENT = re.compile(r"at\b(?!\s*(?:'\s*)?=[^=])([^:]*):(.*)", re.DOTALL)
+_START = re.compile(r"start\s+([^:=]*):(.*)", re.DOTALL)
+_MODEL = re.compile(rf"model\s+({_QUOTED}|\S+)")
+_COMPARTMENT = re.compile(rf"compartment\s+({_NAME})\s*=(?!=)\s*(.*)", re.DOTALL)
+_CONVENTION = re.compile(r"\s*\[\s*(combinations|falling)\s*\]")
+_FLAGS = {"persistent": "persistent", "t0": "initially", "fromTrigger": "values_from_trigger"}
 
 
 @dataclass
@@ -46,6 +63,10 @@ class _Draft:
     assigned: dict[str, tuple[Expr, str]] = field(default_factory=dict)  # name -> formula and the place it was read
     compartments: dict[str, tuple[Expr, str]] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
+    rate_rules: list[Rule] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    draws: list[Rule] = field(default_factory=list)
+    starts: list[tuple[float, dict[str, float]]] = field(default_factory=list)  # probability and counts
     convention: Convention = "combinations"
     name: str = "network"
 
@@ -56,9 +77,11 @@ def parse(text: str, *, name: str | None = None, source: str = "reaction text") 
     Parameters
     ----------
     text
-        Reactions ``lhs -> rhs @ constant`` (mass action), ``lhs => rhs @ propensity``, ``lhs <-> rhs @ forward, backward``;
-        assignments ``name = value``; rules ``name := formula``; ``species``, ``compartment``, ``convention`` and ``model`` lines.
-        Statements end at a line end or a semicolon; ``#`` starts a comment. Formulas are SBML Level 3 infix.
+        Reactions ``lhs -> rhs @ constant`` (mass action), ``lhs => rhs @ propensity``, ``lhs <-> rhs @ forward, backward``,
+        ``lhs <=> rhs @ net rate``; assignments ``name = value``; rules ``name := formula`` and ``name' = formula``; events
+        ``at trigger after delay: name = formula``; random starts ``name ~ formula``; ``species``, ``compartment``, ``convention``,
+        ``start`` and ``model`` lines. Statements end at a line end or a semicolon; ``#`` starts a comment. Formulas are SBML Level 3
+        infix. See `cme.formats.text` for all of it.
     name
         The name of the network; otherwise that of a ``model NAME`` line.
     source
@@ -79,49 +102,79 @@ def parse(text: str, *, name: str | None = None, source: str = "reaction text") 
       A = 10; B = 0
     """
     draft = _Draft()
-    statements = []
-    for number, line in enumerate(text.splitlines(), 1):
-        for statement in line.split("#", 1)[0].split(";"):
-            if statement.strip():
-                statements.append((statement.strip(), f"{source}, line {number}"))
-    for statement, _ in statements:  # the convention holds for the whole text, wherever it stands
-        if statement.split()[0] == "convention":
-            draft.convention = _convention(statement, _)
-    for statement, place in statements:
+    for statement, line in _statements(text, source):  # the convention holds for the whole text, wherever it stands
+        if statement.split(None, 1)[0] == "convention" and not _ASSIGN.fullmatch(statement):
+            draft.convention = _convention(statement, f"{source}, line {line}")
+    for statement, line in _statements(text, source):
+        place = f"{source}, line {line}"
         try:
             _read(statement, draft, place)
         except ModelError as error:
             raise error if str(error).startswith(source) else ModelError(f"{place}: {error}") from None
-    if not draft.reactions and not draft.species:
+    if not draft.reactions and not draft.species and not draft.rate_rules:
         raise ModelError(f"{source} holds no reaction; write for example 'A + B -> C @ 0.1'")
     return _finish(draft, name, source)
 
 
+def _statements(text: str, source: str) -> Iterator[tuple[str, int]]:
+    """Statements with their lines, one at a time; quotes may hold semicolons and number signs."""
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        begin = 0
+        for mark in re.finditer(rf'{_QUOTED}|[;#"]', line):
+            if mark[0] == '"':
+                raise ModelError(f"{source}, line {number}: a quote is not closed")
+            if mark[0] in (";", "#"):
+                if statement := line[begin : mark.start()].strip():
+                    yield statement, number
+                begin = mark.end()
+            if mark[0] == "#":
+                begin = len(line)
+                break
+        if statement := line[begin:].strip():
+            yield statement, number
+
+
 def _read(statement: str, draft: _Draft, place: str) -> None:
-    word = statement.split()[0]
-    if (arrow := _ARROW.search(statement)) and "@" in statement[arrow.end() :]:
-        _read_reaction(statement, draft)
-    elif arrow and not _ASSIGN.fullmatch(statement):
-        raise ModelError(f"the reaction {statement!r} has no '@': write 'reactants -> products @ rate constant'")
+    label = _LABEL.match(statement)
+    body = statement[label.end() :] if label else statement
+    name = _unquote(label[1]) if label else None
+    word = statement.split(None, 1)[0]
+    if (arrow := _ARROW.search(body)) and "@" in body[arrow.end() :]:
+        _read_reaction(name, body, draft)
+    elif arrow and not _ASSIGN.fullmatch(body):
+        raise ModelError(f"the reaction {_short(statement)} has no '@': write 'reactants -> products @ rate constant'")
+    elif match := _EVENT.fullmatch(body):
+        draft.events.append(_event(name or f"e{len(draft.events) + 1}", match[1], match[2]))
+    elif match := _ASSIGN.fullmatch(statement):
+        _assign(match[1], match[2].replace(" ", "")[0], match[3], draft, place)
     elif word == "convention":
         return
-    elif word == "model" and len(statement.split()) == 2:
-        draft.name = statement.split()[1]
-    elif match := _SPECIES.fullmatch(statement):
-        for item in re.split(r"[\s,]+", match[1].strip(" ,")):
-            _declare(draft, item.lstrip("$"), item.startswith("$"), match[2])
+    elif match := _MODEL.fullmatch(statement):
+        draft.name = _unquote(match[1])
+    elif word == "species":
+        _read_species(statement, draft)
     elif match := _COMPARTMENT.fullmatch(statement):
         draft.compartments[match[1]] = (infix.parse(match[2]), place)
-    elif match := _ASSIGN.fullmatch(statement):
-        variable, sign, formula = match.groups()
-        if variable in draft.assigned or variable in draft.rules:
-            raise ModelError(f"{variable!r} is assigned twice")
-        if sign == ":=":
-            draft.rules[variable] = Rule(variable, infix.parse(formula))
-        else:
-            draft.assigned[variable] = (infix.parse(formula), place)
+    elif match := _START.fullmatch(statement):
+        counts = {each.name: _number(each.formula) for each in _assignments(match[2])}
+        draft.starts.append((_number(infix.parse(match[1])), counts))
     else:
-        raise ModelError(f"cannot read {statement!r}; expected a reaction 'A -> B @ k', an assignment 'k = 1' or a rule 'y := A + B'")
+        raise _unreadable(statement)
+
+
+def _unreadable(statement: str) -> ModelError:
+    return ModelError(f"cannot read {_short(statement)}; expected a reaction 'A -> B @ k', an assignment 'k = 1' or a rule 'y := A + B'")
+
+
+def _short(text: str) -> str:
+    return repr(infix.shorten(text, 200) if len(text) > 200 else text)
+
+
+def _unquote(name: str) -> str:
+    try:
+        return json.loads(name) if name.startswith('"') else name
+    except ValueError:
+        raise ModelError(f'cannot read the name {_short(name)}; in quotes, write \\" for a quote and \\\\ for a backslash') from None
 
 
 def _convention(statement: str, place: str) -> Convention:
@@ -130,100 +183,215 @@ def _convention(statement: str, place: str) -> Convention:
             return "combinations"
         case ["convention", "falling"]:
             return "falling"
-    raise ModelError(f"{place}: cannot read {statement!r}; write 'convention combinations' (k x(x-1)/2) or 'convention falling' (k x(x-1))")
+    raise ModelError(
+        f"{place}: cannot read {_short(statement)}; write 'convention combinations' (k x(x-1)/2) or 'convention falling' (k x(x-1))"
+    )
 
 
-def _read_reaction(statement: str, draft: _Draft) -> None:
-    label = _LABEL.match(statement)
-    body = statement[label.end() :] if label else statement
+# -------------------------------------------------------------------------------------------------------- reactions
+
+
+def _read_reaction(label: str | None, body: str, draft: _Draft) -> None:
     equation, _, laws = body.partition("@")
     arrow = _ARROW.search(equation)
     if arrow is None:
-        raise ModelError(f"the reaction {statement!r} has no arrow before '@'")
+        raise ModelError(f"the reaction {_short(body)} has no arrow before '@'")
     reactants = _read_side(equation[: arrow.start()], draft)
     products = _read_side(equation[arrow.end() :], draft)
-    name = label[1] if label else f"r{len(draft.reactions) + 1}"
-    if arrow[0] == "=>":
-        draft.reactions.append(Reaction(name, reactants, products, infix.parse(laws)))
+    name = label if label is not None else f"r{len(draft.reactions) + 1}"
+    if arrow[0] in ("=>", "<=>"):
+        draft.reactions.append(Reaction(name, reactants, products, infix.parse(laws), net_flux=arrow[0] == "<=>"))
         return
+    convention = draft.convention
+    if own := _CONVENTION.match(laws):
+        convention, laws = cast(Convention, own[1]), laws[own.end() :]
     directions = [(name, reactants, products, laws)]
     if arrow[0] == "<->":
-        forward, comma, backward = _split_at_comma(laws)
-        if not comma:
-            raise ModelError(f"the reversible reaction {statement!r} needs two rate constants: '@ forward, backward'")
-        directions = [(f"{name}_forward", reactants, products, forward), (f"{name}_backward", products, reactants, backward)]
+        constants = _split_outside(laws, ",")
+        if len(constants) != 2:
+            raise ModelError(f"the reversible reaction {_short(body)} needs two rate constants: '@ forward, backward'")
+        directions = [(f"{name}_forward", reactants, products, constants[0]), (f"{name}_backward", products, reactants, constants[1])]
     for each, left, right, law in directions:
-        draft.reactions.append(Reaction(each, left, right, MassAction(infix.parse(law), draft.convention)))
+        draft.reactions.append(Reaction(each, left, right, MassAction(infix.parse(law), convention)))
 
 
-def _split_at_comma(text: str) -> tuple[str, str, str]:
-    """Split at the first comma outside parentheses."""
-    depth = 0
-    for i, c in enumerate(text):
-        depth += (c == "(") - (c == ")")
-        if c == "," and depth == 0:
-            return text[:i], ",", text[i + 1 :]
-    return text, "", ""
+def _split_outside(text: str, separator: str) -> list[str]:
+    """Split at a separator outside parentheses."""
+    parts, begin, depth = list[str](), 0, 0
+    for mark in re.finditer(rf"[()]|{separator}", text):
+        if mark[0] in "()":
+            depth += 1 if mark[0] == "(" else -1
+        elif depth == 0:
+            parts.append(text[begin : mark.start()])
+            begin = mark.end()
+    return [*parts, text[begin:]]
 
 
-def _read_side(text: str, draft: _Draft) -> tuple[tuple[str, int], ...]:
+def _read_side(text: str, draft: _Draft) -> Side:
     counts: dict[str, int] = {}
+    formulas: list[tuple[str, Expr]] = []
     if text.strip() in ("", "0"):
         return ()
-    for term in text.split("+"):
+    order = []
+    for term in _split_outside(text, r"\+"):
         match = _TERM.fullmatch(term.strip())
         if match is None:
-            raise ModelError(f"cannot read {term.strip()!r} as a species with an optional whole-number factor, such as 'X' or '2 X'")
+            raise ModelError(
+                f"cannot read {_short(term.strip())} as a species with an optional whole-number factor, such as 'X' or '2 X', "
+                "or a formula in parentheses, '(2*b) X'"
+            )
         factor, dollar, name = match.groups()
         _declare(draft, name, bool(dollar), None)
-        if factor != "0":
+        if factor and factor[0] == "(":
+            order.append((name, len(formulas)))
+            formulas.append((name, infix.parse(factor)))
+            continue
+        if factor and len(factor.lstrip("0")) > 15:
+            raise ModelError(f"{_short(factor)} molecules of {name!r} are too many")
+        if int(factor or 1):
+            if name not in counts:
+                order.append((name, -1))
             counts[name] = counts.get(name, 0) + int(factor or 1)
-    return tuple(counts.items())
+    return tuple((name, counts[name]) if place < 0 else formulas[place] for name, place in order)
+
+
+def _read_species(statement: str, draft: _Draft) -> None:
+    """``species A, $B C in cell``; any of the names may be the word `in` itself."""
+    lists = [each.split() for each in statement.removeprefix("species").strip().strip(",").split(",")]
+    compartment = lists[-1][-1] if len(lists[-1]) > 2 and lists[-1][-2] == "in" else None
+    if compartment is not None:
+        lists[-1] = lists[-1][:-2]
+    for names in lists:
+        for item in names:
+            if not re.fullmatch(rf"\$?{_NAME}", item) or (item == "in" and len(names) > 1):
+                raise _unreadable(statement)
+            _declare(draft, item.lstrip("$"), item.startswith("$"), compartment)
+    if not all(lists) or (compartment is not None and not re.fullmatch(_NAME, compartment)):
+        raise _unreadable(statement)
 
 
 def _declare(draft: _Draft, name: str, boundary: bool, compartment: str | None) -> None:
-    old = draft.species.get(name, Species(name))
-    draft.species[name] = Species(name, compartment or old.compartment, boundary or old.boundary)
+    old = draft.species.get(name)
+    if old is None or (boundary and not old.boundary) or (compartment and not old.compartment):
+        old = old or Species(name)
+        draft.species[name] = Species(name, compartment or old.compartment, boundary or old.boundary)
+
+
+# ------------------------------------------------------------------------------------- assignments, rules and events
+
+
+def _assign(variable: str, sign: str, text: str, draft: _Draft, place: str) -> None:
+    formula = infix.parse(text)
+    if sign == "'":
+        draft.rate_rules.append(Rule(variable, formula))
+        return
+    random = sign == "~" or (sign == "=" and ratelaw.has_draws(formula))
+    if variable in draft.rules or (sign != "~" and variable in draft.assigned):
+        raise ModelError(f"{variable!r} is assigned twice")
+    if random:
+        draft.draws.append(Rule(variable, formula))
+    elif sign == ":":
+        draft.rules[variable] = Rule(variable, formula)
+    else:
+        draft.assigned[variable] = (formula, place)
+
+
+def _assignments(text: str) -> tuple[Rule, ...]:
+    """``X = 50, k = 0``."""
+    made = []
+    for item in _split_outside(text, ",") if text.strip() else []:
+        match = _ASSIGN.fullmatch(item.strip())
+        if match is None or match[2] != "=":
+            raise ModelError(f"cannot read {_short(item.strip())} as an assignment 'name = formula'; commas go between them")
+        made.append(Rule(match[1], infix.parse(match[3])))
+    return tuple(made)
+
+
+def _event(name: str, head: str, made: str) -> Event:
+    when, *options = _split_outside(head, ",")
+    trigger, *delays = _split_outside(when, r"\bafter\b")
+    if len(delays) > 1:
+        raise ModelError(f"the event {name!r} has two delays; write 'at trigger after delay: X = 1'")
+    event = Event(name, infix.parse(trigger), _assignments(made), infix.parse(delays[0]) if delays else ZERO)
+    for option in options:
+        word, _, value = (part.strip() for part in option.partition("="))
+        if word == "priority":
+            event = replace(event, priority=infix.parse(value))
+        elif word in _FLAGS and value in ("true", "false"):
+            event = replace(event, **{_FLAGS[word]: value == "true"})  # type: ignore[arg-type]
+        else:
+            raise ModelError(
+                f"cannot read the option {_short(option.strip())} of the event {name!r}; there are priority = formula, and "
+                f"{', '.join(_FLAGS)} = true or false"
+            )
+    return event
+
+
+def _number(formula: Expr) -> float:
+    if unknown := ratelaw.names(formula) - set(ratelaw.CONSTANTS):
+        raise ModelError(f"the start uses {min(unknown)!r}; write numbers")
+    return float(ratelaw.evaluate(formula, ratelaw.CONSTANTS))
+
+
+# ------------------------------------------------------------------------------------------------------- the network
 
 
 def _finish(draft: _Draft, name: str | None, source: str) -> Network:
     """Evaluate the constants and check that every assignment matters."""
-    formulas = [r.law.constant if isinstance(r.law, MassAction) else r.law for r in draft.reactions]
-    formulas += [rule.formula for rule in draft.rules.values()]
-    constants = {**draft.assigned, **draft.compartments}
-    used = set().union(*(ratelaw.names(f) for f in [*formulas, *(formula for formula, _ in constants.values())]))
-    spelled = {species.lower(): species for species in draft.species}
-    for variable, (_, place) in draft.assigned.items():  # a spare parameter is harmless, a species in the wrong case is a slip
-        meant = spelled.get(variable.lower())
-        if variable not in used and variable not in draft.species and meant:
-            raise ModelError(f"{place}: {variable!r} is assigned but nothing uses it; did you mean the species {meant!r}?")
-    values: dict[str, float] = {}
+    _check_slips(draft)
 
-    def value(variable: str, trail: tuple[str, ...] = ()) -> float:
-        if variable in trail:
-            raise ModelError(f"{constants[variable][1]}: {variable!r} is defined by itself")
-        if variable not in values:
-            formula, place = constants[variable]
-            for needed in sorted(ratelaw.names(formula) - set(ratelaw.CONSTANTS)):
-                if needed in draft.species:
-                    raise ModelError(f"{place}: {variable!r} uses the species {needed!r}; write '{variable} := ...' to follow the species")
-                if needed not in constants:
-                    raise ModelError(f"{place}: {variable!r} uses {needed!r}, which has no value; write '{needed} = ...'")
-            known = {needed: value(needed, (*trail, variable)) for needed in ratelaw.names(formula) if needed in constants}
-            values[variable] = float(ratelaw.evaluate(formula, {**ratelaw.CONSTANTS, **known}))
-        return values[variable]
+    def unknown(variable: str, needed: str) -> str:
+        if needed in draft.species:
+            return f"{variable!r} uses the species {needed!r}; write '{variable} := ...' to follow the species"
+        return f"{variable!r} uses {needed!r}, which has no value; write '{needed} = ...'"
 
-    for variable in constants:
-        value(variable)
+    constants = {each: pair for each, pair in {**draft.assigned, **draft.compartments}.items() if each not in draft.species}
+    values = evaluate_constants(constants, unknown)
+    values |= evaluate_constants({each: pair for each, pair in draft.assigned.items() if each in draft.species}, unknown, values)
+    home = {**draft.species, **values}
+    values |= {draw.name: 0.0 for draw in draft.draws if draw.name not in home}
     try:
         return Network(
             species=tuple(draft.species.values()),
             reactions=tuple(draft.reactions),
-            initial=Initial((tuple(values.get(species, 0.0) for species in draft.species),)),
-            parameters=Values({v: values[v] for v in draft.assigned if v not in draft.species}),
+            initial=_initial(draft, values),
+            parameters=Values({v: values[v] for v in values if v not in draft.species and v not in draft.compartments}),
             compartments=Values({v: values[v] for v in draft.compartments}),
             rules=tuple(draft.rules.values()),
+            rate_rules=tuple(draft.rate_rules),
+            events=tuple(draft.events),
             name=name or draft.name,
         )
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
+
+
+def _check_slips(draft: _Draft) -> None:
+    """A spare parameter is harmless, a species in the wrong case is a slip, unless that species has a count of its own."""
+    formulas = [r.law.constant if isinstance(r.law, MassAction) else r.law for r in draft.reactions]
+    formulas += [n for r in draft.reactions for _, n in (*r.reactants, *r.products) if not isinstance(n, int)]
+    formulas += [rule.formula for rule in (*draft.rules.values(), *draft.rate_rules, *draft.draws)]
+    formulas += [formula for event in draft.events for formula in event.formulas()]
+    formulas += [formula for formula, _ in (*draft.assigned.values(), *draft.compartments.values())]
+    used = {name for formula in set(formulas) for name in ratelaw.names(formula)}
+    used |= {rule.name for rule in (*draft.rate_rules, *draft.draws, *(each for event in draft.events for each in event.assignments))}
+    spelled = {species.lower(): species for species in draft.species if species not in draft.assigned}
+    for variable, (_, place) in draft.assigned.items():
+        meant = spelled.get(variable.lower())
+        if variable not in used and variable not in draft.species and meant and not draft.starts:
+            raise ModelError(f"{place}: {variable!r} is assigned but nothing uses it; did you mean the species {meant!r}?")
+
+
+def _initial(draft: _Draft, values: dict[str, float]) -> Initial:
+    draws = tuple(draft.draws)
+    if not draft.starts:
+        return Initial((tuple(values.get(species, 0.0) for species in draft.species),), draws=draws)
+    for species in draft.species:
+        if species in draft.assigned:
+            raise ModelError(f"species {species!r} has a count, and there are 'start' lines; give its count in them")
+    for _, counts in draft.starts:
+        for name in counts:
+            if name not in draft.species:
+                raise ModelError(f"a 'start' line sets {name!r}, which is no species")
+    states = tuple(tuple(counts.get(species, 0.0) for species in draft.species) for _, counts in draft.starts)
+    return Initial(states, tuple(p for p, _ in draft.starts), draws)
