@@ -24,6 +24,7 @@ CANCELLED = 5
 OVERFLOW = 6
 STALLED = 7
 UNSETTLED = 8
+CROWDED, BAD_DELAY, BAD_DRAW, UNDEFINED_VALUE = 9, 10, 11, 12  # these, and 8 once more, from cme.kernels.events
 
 
 def describe_state(species, state):
@@ -61,3 +62,15 @@ def propensity_error(status, reaction, formula, species, state):
             "the network explodes in finite time: stop earlier or bound its growth"
         )
     raise AssertionError(f"kernel status {status} has no sentence")
+
+
+def event_error(status, name, time):
+    """The `ModelError` for an event that misbehaves at a time (statuses 8 to 12; for 11, the name is what starts at random)."""
+    sentences = {
+        UNSETTLED: f"events set each other off without end at t={time:g}, {name!r} most often; let a trigger turn false for good",
+        CROWDED: f"too many executions of events wait at t={time:g}, when {name!r} triggers once more; shorten its delay",
+        BAD_DELAY: f"the delay of event {name!r} is negative or no number at t={time:g}; it must be >= 0",
+        BAD_DRAW: f"the random start of {name!r} can't be drawn; check the parameters of its distribution",
+        UNDEFINED_VALUE: f"event {name!r} assigns what is not a number at t={time:g}; guard its formulas, for example with piecewise()",
+    }
+    return ModelError(sentences[status])
