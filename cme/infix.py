@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from cme.errors import ModelError
 from cme.ratelaw import MAX_DEPTH, MAX_SIZE, Apply, Expr, Number, Symbol, call, flat
 
+MAX_NAME = 1000  # characters
+
 # ----------------------------------------------------------------------------------------------------------- reading
 
 _TOKEN = re.compile(
@@ -59,6 +61,8 @@ class _Parser:
                 position = len(text) - len(text[position:].lstrip())
                 raise self.error(f"unexpected {text[position]!r}", position)
             kind = match.lastgroup or "op"
+            if kind == "name" and match.end() - match.start() > MAX_NAME:
+                raise self.error(f"a name has more than {MAX_NAME} characters", match.start())
             self.tokens.append((kind, match[kind], match.start(kind)))
             if len(self.tokens) > 4 * MAX_SIZE:  # before the memory goes
                 raise ModelError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cme import ratelaw
 from cme.elements import Event, MassAction, Reaction
 from cme.errors import ModelError
+from cme.infix import MAX_NAME, shorten
 from cme.ratelaw import Expr
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def _check_names(network: "Network") -> None:
     for kind, names in [*kinds, ("rule", network.observables)]:
         for name in names:
             if not name or not (name[0].isalpha() or name[0] == "_") or not all(c.isalnum() or c == "_" for c in name):
-                raise ModelError(f"{kind} {name!r} is no valid name; use letters, digits and _, not starting with a digit")
+                raise ModelError(f"{kind} {shorten(name)!r} is no valid name; use letters, digits and _, not starting with a digit")
+            if len(name) > MAX_NAME:
+                raise ModelError(f"{kind} {shorten(name)!r} has a name of {len(name)} characters; at most {MAX_NAME} are allowed")
             if name in seen:
                 raise ModelError(f"the name {name!r} stands for a {seen[name]} and for a {kind}; rename one")
             seen[name] = kind
@@ -41,7 +44,7 @@ def _check_names(network: "Network") -> None:
         if len(set(names)) < len(names):
             raise ModelError(f"two {kind}s are named {Counter(names).most_common(1)[0][0]!r}; give each its own name")
     for species in network.species:
-        if species.compartment is not None and species.compartment not in network.compartments:
+        if species.compartment is not None and species.compartment not in (*network.compartments, *network.observables):
             raise ModelError(f"species {species.name!r} is in compartment {species.compartment!r}, which does not exist")
     for name, value in network.constants.items():  # a variable may have no value until an event sets it
         if not math.isfinite(value):
@@ -127,7 +130,8 @@ def _check_reaction(reaction: Reaction, species: set[str], rules: set[str], know
         )
     law = reaction.law.constant if isinstance(reaction.law, MassAction) else reaction.law
     _check_formula(law, known, f"the rate law of reaction {reaction.name!r}")
-    if mass_action and (used := ratelaw.names(law) & (species | rules)):
+    used = {name for name in ratelaw.names(law) if name in species or name in rules} if mass_action else set()
+    if used:
         raise ModelError(
             f"the rate constant of reaction {reaction.name!r} uses {', '.join(sorted(used))}; mass action multiplies by its reactants "
             "itself, so give the whole propensity instead (=> in reaction text)"
@@ -153,7 +157,8 @@ def _check_formula(formula: Expr, known: set[str], where: str, draws: bool = Fal
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
+    near = [other for other in known if abs(len(other) - len(name)) <= 3] if len(name) <= 100 else []  # comparing takes long
+    close = difflib.get_close_matches(name, near[:5000], n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}" if known else ""
