@@ -13,8 +13,10 @@ SHELF = cme.catalogue()
 
 
 def test_catalogue():
-    assert list(SHELF.columns) == ["name", "title", "species", "reactions", "file", "source", "licence", "exact"]
-    assert len(SHELF) >= 16
+    assert list(SHELF.columns) == ["name", "title", "field", "species", "reactions", "file", "source", "licence", "exact"]
+    assert len(SHELF) >= 40
+    fields = {"gene expression", "switching", "oscillation", "signalling", "epidemics", "enzymology", "populations", "reactions"}
+    assert set(SHELF.field) == fields
     assert SHELF.name.is_unique
     assert SHELF.map(bool).all().all()
     assert all(re.fullmatch(r"https://doi\.org/10\.\d{4,}/\S+", source) for source in SHELF.source)

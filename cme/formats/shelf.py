@@ -72,8 +72,9 @@ def catalogue() -> "pd.DataFrame":
     Returns
     -------
     DataFrame
-        ``name`` (what `load` takes), ``title``, ``species`` and ``reactions`` (how many), ``file``, ``source`` (the DOI of the paper
-        that the reactions and parameters come from), ``licence`` of the file, ``exact`` (what is known exactly about the model).
+        ``name`` (what `load` takes), ``title``, ``field`` (what it is a model of), ``species`` and ``reactions`` (how many), ``file``,
+        ``source`` (the DOI of the paper that the reactions come from), ``licence`` of the file, ``exact`` (what is known exactly about
+        the model: a closed form, or a number and how it was found).
 
     Examples
     --------
