@@ -8,14 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.integrate import LSODA, solve_ivp
 
+from cme.abilities import features, require
 from cme.arguments import check_choice, check_positive, check_times, record
+from cme.compiled import starting_states
 from cme.continuum.diffusion import Diffusion
+from cme.continuum.hybrid_flow import follow
 from cme.continuum.vector_field import DIVERGED, VectorField, vector_field
-from cme.errors import ConvergenceError, describe_state
+from cme.errors import ConvergenceError, ModelError, describe_state
+from cme.hybrid import Hybrid
 from cme.network import Network
 from cme.results import Distribution, Moments
 
 METHODS = ("LSODA", "BDF", "Radau")
+ATOL, ATOL_BEYOND_CHAINS = 1e-9, 1e-12
 MAX_STEPS = 10_000  # towards a steady state; a decay to rest takes some hundreds, an oscillation never ends
 
 
@@ -26,46 +31,57 @@ def rate_equations(
     initial=None,
     method: str = "LSODA",
     rtol: float = 1e-9,
-    atol: float = 1e-9,
+    atol: float | None = None,
 ) -> Moments:
     r"""Solve the reaction rate equations.
 
     .. math:: d\phi/dt = S^T f(\phi), \qquad \phi(0) = \langle x(0) \rangle
 
-    with the deterministic rates f (k x^2 / 2 where the propensity is k x (x-1) / 2) and the net changes S.
+    with the deterministic rates f (k x^2 / 2 where the propensity is k x (x-1) / 2) and the net changes S; and rate rules, events and
+    whatever else a network may hold but random draws.
 
     Parameters
     ----------
     network
         S species, R reactions.
     times : (T,), in the model's time unit
-        Increasing. The single time inf asks for the steady state that is reached from the start.
+        Increasing. The single time inf asks for the steady state that is reached from the start. What an event sets counts from the
+        very time at which it happens.
     initial
         Amounts (real numbers are allowed), or a distribution, whose mean is taken; None for the network's own start. A `Diffusion`
         needs a position, see `Diffusion.start`.
     method : "LSODA", "BDF" or "Radau"
         The integrator, all of them safe for stiff systems and given the analytic Jacobian. For the steady state only LSODA.
     rtol, atol : float
-        Its relative tolerance, and its absolute tolerance in molecules, per step.
+        Its relative tolerance, and its absolute tolerance in molecules, per step. atol None: 1e-9; with rate rules, events or time, whose
+        quantities may be small, 1e-12.
 
     Returns
     -------
     Moments
-        Means (T, S) without covariance. Observables are evaluated at the mean, which for a nonlinear one is not its mean.
+        Means (T, S) without covariance. Observables are evaluated at the mean, which for a nonlinear one is not its mean. Parameters,
+        compartments and the like that change in time are among the observables.
 
     Raises
     ------
     ModelError
-        If a rate is undefined, or the rates drive an amount below zero (a position out of its domain).
+        If a rate is undefined, or the rates drive an amount below zero (a position out of its domain); if something is drawn at random; if
+        events go wrong; if a steady state is asked for, and rates change in time.
     ConvergenceError
-        If the solution leaves every bound, or (for the steady state) keeps moving.
+        If the solution leaves every bound, jumps without end, or (for the steady state) keeps moving.
 
     Notes
     -----
-    Cost: some hundred evaluations of all rates. The rates are only defined for amounts >= 0; where rounding takes an amount below
-    zero they are evaluated at zero. The tolerances bound the error of a step, not of the solution; it is usually some ten times
-    larger. The steady state is found by integrating until Newton's method, confined to the amounts with the same conserved
-    totals, finds a root next to the solution and stays there; ``info["stable"]`` says if its linearisation is stable.
+    Cost: some hundred evaluations of all rates. The rates are only defined for amounts >= 0; where rounding takes an amount below zero
+    they are evaluated at zero. The tolerances bound the error of a step, not of the solution; it is usually some ten times larger.
+
+    With rate rules, events or time, nothing is asked of the signs of amounts, which may fall below zero as in SBML. Integration stops
+    where a condition in a rate or a trigger changes, which is located to the last bit: one on the time alone (or on parameters that
+    stand still in between) is never missed, however short it holds; one on amounts is looked for on the interpolant of each step. Of
+    executions of equal priority at one time, a fixed stream of random numbers takes one: the same in each run.
+
+    The steady state is found by integrating until Newton's method, confined to the amounts with the same conserved totals, finds a root
+    next to the solution and stays there; ``info["stable"]`` says if its linearisation is stable.
 
     References
     ----------
@@ -82,7 +98,10 @@ def rate_equations(
     started = time.perf_counter()
     times = check_times(times, infinity=True)
     check_choice("method", method, METHODS)
-    rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
+    rtol, atol = check_positive("rtol", rtol), None if atol is None else check_positive("atol", atol)
+    if isinstance(network, Network) and features(network):
+        return _beyond_chains(network, times, initial, method, rtol, ATOL_BEYOND_CHAINS if atol is None else atol, started)
+    atol = ATOL if atol is None else atol
     field = vector_field(network, stationary=bool(np.isinf(times[0])))
     states, p = field.start(initial)
     start = p @ states
@@ -99,6 +118,21 @@ def rate_equations(
     options = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": atol}
     info = record("rate_equations", field.name, started, options, **found)
     return Moments(times, field.names, means, None, info, field.observables(means))
+
+
+def _beyond_chains(network: Network, times: np.ndarray, initial, method: str, rtol: float, atol: float, started: float) -> Moments:
+    """The same for a network with events, rate rules, time, net fluxes, or amounts that are no whole numbers."""
+    require(network, "rate_equations")
+    if np.isinf(times[0]):
+        raise ModelError(f"{network.name!r} comes to rest in no way that can be looked for: {features(network)[0]}; ask for finite times")
+    states, p = starting_states(network, initial, whole=False)
+    course = follow(network, p @ states, times, method=method, rtol=rtol, atol=atol)
+    n = len(network.species)
+    known = Hybrid(network).values(course.states, times)
+    observables = {name: known[name] for name in (*network.observables, *network.variables)}
+    options = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": atol}
+    info = record("rate_equations", network.name, started, options, n_events=course.executed, n_restarts=course.restarts)
+    return Moments(times, network.species_names, course.states[:, :n].copy(), None, info, observables)
 
 
 def integrate(
