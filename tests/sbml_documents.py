@@ -1,14 +1,17 @@
 """Small SBML documents, written from parts, for the tests of SBML."""
 
 import cme
-from cme.ratelaw import evaluate
+from cme.ratelaw import DRAWS, evaluate
 
 
-def law(formula):
-    """MathML of a formula."""
+def law(formula, draws=False):
+    """MathML of a formula; with `draws`, names of distributions are those of the package distrib."""
     import libsbml
 
     text = libsbml.writeMathMLToString(libsbml.parseL3Formula(formula))
+    for name in DRAWS if draws else ():
+        address = f"http://www.sbml.org/sbml/symbols/distrib/{name}"
+        text = text.replace(f"<ci> {name} </ci>", f'<csymbol encoding="text" definitionURL="{address}"> {name} </csymbol>')
     return text[text.index("<math") :]
 
 
@@ -29,6 +32,8 @@ def model(body="", *, species="", parameters=_RATE, reactions="", rules="", func
         ("InitialAssignments", assignments), ("Rules", rules), ("Reactions", reactions),
     ]  # fmt: skip
     inside = "\n".join(f"<listOf{name}>\n{items}\n</listOf{name}>" for name, items in lists if items)
+    if "symbols/distrib" in inside + body:
+        attributes += ' xmlns:distrib="http://www.sbml.org/sbml/level3/version1/distrib/version1" distrib:required="true"'
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="http://www.sbml.org/sbml/{core}" level="{level}" '
         f'version="{ {3: 2, 2: 4}[level] }" {attributes}>\n<model id="m">\n{inside}\n{body}\n</model>\n</sbml>'
@@ -47,12 +52,29 @@ def reaction(formula="k*S", name="R", *, reactants="S", products="", local="", r
     )
 
 
-def rule(variable, formula):
-    return f'<assignmentRule variable="{variable}">{law(formula)}</assignmentRule>'
+def rule(variable, formula, draws=False):
+    return f'<assignmentRule variable="{variable}">{law(formula, draws)}</assignmentRule>'
 
 
-def assignment(symbol, formula):
-    return f'<initialAssignment symbol="{symbol}">{law(formula)}</initialAssignment>'
+def rate_rule(variable, formula):
+    return f'<rateRule variable="{variable}">{law(formula)}</rateRule>'
+
+
+def event(trigger, assignments, *, name="E", delay="", priority="", early="true", initially="true", persistent="true", draws=False):
+    """A list of one event; assignments are written as "x = 1; y = 2"."""
+    made = [each.split("=") for each in assignments.split(";")]
+    listed = "".join(f'<eventAssignment variable="{x.strip()}">{law(formula, draws)}</eventAssignment>' for x, formula in made)
+    later = f"<delay>{law(delay, draws)}</delay>" if delay else ""
+    first = f"<priority>{law(priority)}</priority>" if priority else ""
+    return (
+        f'<listOfEvents><event id="{name}" useValuesFromTriggerTime="{early}">'
+        f'<trigger initialValue="{initially}" persistent="{persistent}">{law(trigger)}</trigger>{first}{later}'
+        f"<listOfEventAssignments>{listed}</listOfEventAssignments></event></listOfEvents>"
+    )
+
+
+def assignment(symbol, formula, draws=False):
+    return f'<initialAssignment symbol="{symbol}">{law(formula, draws)}</initialAssignment>'
 
 
 def parameter(name, value=None):

@@ -12,10 +12,11 @@ from cme.errors import ModelError
 from cme.ratelaw import MAX_DEPTH, Apply, Expr, Number, Symbol
 
 Functions = Callable[[str, tuple[Expr, ...]], Expr]
+AVOGADRO = 6.02214179e23  # as SBML Level 3 fixes it
 
 
-def read(node: Any, scope: Mapping[str, Expr], functions: Functions) -> Expr:
-    """Turn a libsbml tree into an expression.
+def read(node: Any, scope: Mapping[str, Expr], functions: Functions, time: Expr) -> Expr:
+    """Turn a libsbml tree into an expression. What is still open in it are nodes `rateOf`, whose argument is a formula.
 
     Parameters
     ----------
@@ -25,38 +26,78 @@ def read(node: Any, scope: Mapping[str, Expr], functions: Functions) -> Expr:
         What each identifier stands for.
     functions
         Applies a function definition to its arguments.
+    time
+        What the csymbol for the time stands for.
 
     Raises
     ------
     ModelError
         If the formula uses an identifier that is not in scope, a construct without a counterpart, or is nested too deeply.
     """
-    return _read(node, scope, functions, 1)
+    return _Reading(scope, functions, time).read(node, 1)
 
 
-def _read(node: Any, scope: Mapping[str, Expr], functions: Functions, depth: int) -> Expr:
-    if depth > MAX_DEPTH:
-        raise ModelError(f"a formula is nested more than {MAX_DEPTH} levels deep; name its parts with assignment rules")
-    kinds, kind = _kinds(), node.getType()
-    if node.isNumber():
-        return Number(_number(node, kinds))
-    if kind == kinds.NAME:
-        if node.getName() not in scope:
-            raise ModelError(f"{node.getName()!r} is not defined")
-        return scope[node.getName()]
-    if kind in kinds.constants:
-        name = kinds.constants[kind]
-        return Number(ratelaw.CONSTANTS[name]) if name in scope else Symbol(name)
-    if kinds.is_link(node):
-        return _chain(node, scope, functions, depth)
-    count = node.getNumChildren()
-    args = tuple(_read(node.getChild(i), scope, functions, depth + 1) for i in range(count))
-    if kind == kinds.FUNCTION:
-        return functions(node.getName(), args)
-    if kind not in kinds.operators:
-        raise ModelError(f"{kinds.refused.get(kind) or (node.getName() or 'an operator') + '()'} is not supported")
-    name = kinds.operators[kind]
-    if name in ("<", "<=", ">", ">=", "==") and count > 2:  # a < b < c
+class _Reading:
+    """One formula on its way from libsbml's tree to an expression."""
+
+    def __init__(self, scope: Mapping[str, Expr], functions: Functions, time: Expr):
+        self.scope, self.functions, self.time = scope, functions, time
+
+    def read(self, node: Any, depth: int) -> Expr:
+        if depth > MAX_DEPTH:
+            raise ModelError(f"a formula is nested more than {MAX_DEPTH} levels deep; name its parts with assignment rules")
+        kinds, kind = _kinds(), node.getType()
+        if node.isNumber():
+            return Number(_number(node, kinds))
+        if kind == kinds.NAME:
+            if node.getName() not in self.scope:
+                raise ModelError(f"{node.getName()!r} is not defined")
+            return self.scope[node.getName()]
+        if kind == kinds.TIME:
+            return self.time
+        if kind == kinds.AVOGADRO:
+            return Number(AVOGADRO)
+        if kind in kinds.constants:
+            name = kinds.constants[kind]
+            return Number(ratelaw.CONSTANTS[name]) if name in self.scope else Symbol(name)
+        if kinds.is_link(node):
+            return self.chain(node, depth)
+        args = tuple(self.read(node.getChild(i), depth + 1) for i in range(node.getNumChildren()))
+        if kind == kinds.FUNCTION:
+            return self.functions(node.getName(), args)
+        if kind == kinds.RATE_OF:
+            return _rate_of(args)
+        if kind not in kinds.operators:
+            raise ModelError(kinds.refused.get(kind) or f"{node.getName() or 'an operator'}() is not supported")
+        return _apply(kinds.operators[kind], args)
+
+    def chain(self, node: Any, depth: int) -> Expr:
+        """Read a + b - c + ..., which many tools nest to the left, as one node with many arguments."""
+        kinds = _kinds()
+        family = kinds.chains[node.getType()]
+        tail: list[tuple[Any, bool]] = []
+        while kinds.is_link(node) and kinds.chains[node.getType()] == family:
+            minus = node.getType() == kinds.MINUS
+            tail += [(node.getChild(i), minus) for i in range(node.getNumChildren() - 1, 0, -1)]
+            node = node.getChild(0)
+        args = [self.read(node, depth + 1)]
+        for child, minus in reversed(tail):
+            arg = self.read(child, depth + 1)
+            args.append(Apply("neg", (arg,)) if minus else arg)
+        return ratelaw.call(family, args)
+
+
+def _rate_of(args: tuple[Expr, ...]) -> Expr:
+    if len(args) != 1 or isinstance(args[0], Number):
+        raise ModelError("rateOf() takes the name of one thing that has a value")
+    return Apply("rateOf", args)
+
+
+def _apply(name: str, args: tuple[Expr, ...]) -> Expr:
+    chained = name in ("<", "<=", ">", ">=", "==") and len(args) > 2  # a < b < c
+    if (chained or name == "quotient") and any(map(ratelaw.has_draws, args)):  # would be drawn twice
+        raise ModelError(f"{name} of a random number is not supported; set a parameter to the random number, and use that")
+    if chained:
         return ratelaw.call("and", [Apply(name, pair) for pair in pairwise(args)])
     if name == "log" and args[0] == Number(10.0):
         return Apply("log10", args[1:])
@@ -71,22 +112,6 @@ def _number(node: Any, kinds: "_Kinds") -> float:
     return float(node.getInteger()) if node.getType() == kinds.INTEGER else float(node.getReal())
 
 
-def _chain(node: Any, scope: Mapping[str, Expr], functions: Functions, depth: int) -> Expr:
-    """Read a + b - c + ..., which many tools nest to the left, as one node with many arguments."""
-    kinds = _kinds()
-    family = kinds.chains[node.getType()]
-    tail: list[tuple[Any, bool]] = []
-    while kinds.is_link(node) and kinds.chains[node.getType()] == family:
-        minus = node.getType() == kinds.MINUS
-        tail += [(node.getChild(i), minus) for i in range(node.getNumChildren() - 1, 0, -1)]
-        node = node.getChild(0)
-    args = [_read(node, scope, functions, depth + 1)]
-    for child, minus in reversed(tail):
-        arg = _read(child, scope, functions, depth + 1)
-        args.append(Apply("neg", (arg,)) if minus else arg)
-    return ratelaw.call(family, args)
-
-
 class _Kinds:
     """libsbml's node types, looked up once (libsbml is loaded only when SBML is read)."""
 
@@ -95,6 +120,8 @@ class _Kinds:
 
         self.NAME, self.FUNCTION, self.MINUS = libsbml.AST_NAME, libsbml.AST_FUNCTION, libsbml.AST_MINUS
         self.INTEGER, self.REAL_E = libsbml.AST_INTEGER, libsbml.AST_REAL_E
+        self.TIME, self.AVOGADRO = libsbml.AST_NAME_TIME, libsbml.AST_NAME_AVOGADRO
+        self.RATE_OF = libsbml.AST_FUNCTION_RATE_OF
         self.constants = {
             libsbml.AST_CONSTANT_PI: "pi", libsbml.AST_CONSTANT_E: "exponentiale",
             libsbml.AST_CONSTANT_TRUE: "true", libsbml.AST_CONSTANT_FALSE: "false",
@@ -114,12 +141,11 @@ class _Kinds:
             libsbml.AST_RELATIONAL_LT: "<", libsbml.AST_RELATIONAL_LEQ: "<=", libsbml.AST_RELATIONAL_GT: ">",
             libsbml.AST_RELATIONAL_GEQ: ">=", libsbml.AST_RELATIONAL_EQ: "==", libsbml.AST_RELATIONAL_NEQ: "!=",
             **{getattr(libsbml, f"AST_FUNCTION_{name.upper()}"): name for name in functions.split()},
+            **{getattr(libsbml, f"AST_DISTRIB_FUNCTION_{name.upper()}"): name for name in ratelaw.DRAWS},
         }  # fmt: skip
         self.refused = {
-            libsbml.AST_NAME_TIME: "the time in a formula (csymbol 'time')",
-            libsbml.AST_NAME_AVOGADRO: "the csymbol 'avogadro'",
-            libsbml.AST_FUNCTION_DELAY: "delay()",
-            libsbml.AST_FUNCTION_RATE_OF: "rateOf()",
+            libsbml.AST_FUNCTION_DELAY: "delay() is not supported, since the state would need a memory; write the delay with an event or "
+            "a chain of steps"
         }
 
     def is_link(self, node: Any) -> bool:
@@ -156,8 +182,12 @@ def write(expr: Expr, defined: Collection[str]) -> str:
     if isinstance(expr, Symbol):
         if expr.name not in defined and expr.name in _CONSTANT_TAGS:
             return f"<{_CONSTANT_TAGS[expr.name]}/>"
+        if expr.name not in defined and expr.name == ratelaw.TIME:
+            return _csymbol("time", "time")
         return f"<ci>{expr.name}</ci>"
     parts = [write(arg, defined) for arg in expr.args]
+    if expr.op in ratelaw.DRAWS:
+        return f"<apply>{_csymbol(f'distrib/{expr.op}', expr.op)}{''.join(parts)}</apply>"
     if expr.op == "piecewise":
         pieces = [f"<piece>{value}{condition}</piece>" for value, condition in zip(parts[0:-1:2], parts[1:-1:2], strict=True)]
         last = expr.args[-1]
@@ -166,6 +196,10 @@ def write(expr: Expr, defined: Collection[str]) -> str:
     if expr.op == "+" and len(expr.args) == 2 and isinstance(expr.args[1], Apply) and expr.args[1].op == "neg":
         return f"<apply><minus/>{parts[0]}{write(expr.args[1].args[0], defined)}</apply>"
     return f"<apply><{_TAGS.get(expr.op, expr.op)}/>{''.join(parts)}</apply>"
+
+
+def _csymbol(address: str, text: str) -> str:
+    return f'<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/{address}">{text}</csymbol>'
 
 
 def _write_number(value: float) -> str:

@@ -67,6 +67,9 @@ def items(parent: Any, kind: str) -> list[Any]:
     return [get(i) for i in range(getattr(parent, f"getNum{kind.removesuffix('s')}s")())]
 
 
+_PACKAGES = {"distrib", "l3v2extendedmath"}  # required packages that are read
+
+
 def unsupported(document: Any) -> list[tuple[int, str]]:
     """What would change the meaning and is not supported, each with its line."""
     import libsbml
@@ -74,22 +77,19 @@ def unsupported(document: Any) -> list[tuple[int, str]]:
     model, found = document.getModel(), list[tuple[int, str]]()
     for i in range(document.getNumPlugins() if document.getLevel() >= 3 else 0):
         package = document.getPlugin(i).getPackageName()
-        if document.getPackageRequired(package) and package != "l3v2extendedmath":
+        if document.getPackageRequired(package) and package not in _PACKAGES:
             found.append((document.getLine(), f"the model requires the package {package!r}, which is not supported"))
-    for kind in ("Event", "Constraint"):
-        for number, item in enumerate(items(model, kind), 1):
-            found.append((item.getLine(), f"{kind.lower()} {item.getId() or number!r} is not supported"))
+    for number, item in enumerate(items(model, "Constraint"), 1):
+        if item.isSetMath():
+            found.append((item.getLine(), f"constraint {item.getId() or number!r} is not supported; remove it and look at the results"))
     for rule in items(model, "Rule"):
-        if rule.getTypeCode() == libsbml.SBML_RATE_RULE:
-            found.append((rule.getLine(), f"the rate rule for {rule.getVariable()!r} is not supported"))
-        elif rule.getTypeCode() == libsbml.SBML_ALGEBRAIC_RULE:
-            found.append((rule.getLine(), f"the algebraic rule 0 = {libsbml.formulaToL3String(rule.getMath())} is not supported"))
-    for item, what in [(model, "the model"), *((item, f"species {item.getId()!r}") for item in items(model, "Species"))]:
-        if item.isSetConversionFactor():
-            found.append((item.getLine(), f"the conversion factor {item.getConversionFactor()!r} of {what} is not supported"))
+        if rule.isAlgebraic() and rule.isSetMath():
+            what = f"the algebraic rule 0 = {libsbml.formulaToL3String(rule.getMath())} is not supported"
+            found.append((rule.getLine(), f"{what}; solve it for one variable and write an assignment rule"))
     for reaction in items(model, "Reaction"):
         if reaction.getFast():
-            found.append((reaction.getLine(), f"reaction {reaction.getId()!r} is fast (an equilibrium), which is not supported"))
+            what = f"reaction {reaction.getId()!r} is fast (an equilibrium), which is not supported"
+            found.append((reaction.getLine(), f"{what}; give it a large rate, or write its equilibrium as rules"))
     return found
 
 

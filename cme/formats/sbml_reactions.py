@@ -1,0 +1,169 @@
+"""Reactions of SBML: local parameters, how many molecules, conversion factors, kinetic laws; and reversible ones in two."""
+
+import math
+from collections import ChainMap
+from dataclasses import replace
+from typing import Any
+
+from cme import ratelaw
+from cme.elements import MassAction, Reaction, Side
+from cme.formats.reversible import Splitter
+from cme.formats.sbml_model import Model
+from cme.formats.sbml_open import annotation, items
+from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
+
+
+def read_reactions(model: Model, moving: set[str]) -> dict[str, Reaction]:
+    """Every reaction under its SBML identifier, with the net law as it stands; `moving` is what rules, events or a start set."""
+    return {item.getId(): _Reading(model, item, moving).reaction() for item in model.reactions}
+
+
+class _Reading:
+    """One reaction of a model."""
+
+    def __init__(self, model: Model, element: Any, moving: set[str]):
+        self.model, self.element, self.moving = model, element, moving
+        self.name = element.getId()
+        self.where = f"reaction {self.name!r}"
+
+    def reaction(self) -> Reaction:
+        model, law = self.model, self.element.getKineticLaw()
+        taken, made = self.side("Reactant"), self.side("Product")
+        reactants = _merged(
+            [(name, n) for name, n in taken if not _is_negative(n)] + [(name, _minus(n)) for name, n in made if _is_negative(n)]
+        )
+        products = _merged(
+            [(name, n) for name, n in made if not _is_negative(n)] + [(name, _minus(n)) for name, n in taken if _is_negative(n)]
+        )
+        if law is None or not law.isSetMath():
+            what = "has no kinetic law" if law is None else "has a kinetic law without a formula"
+            model.refuse(self.element, f"{self.where} {what}, so that its rate is not known; give it one")
+            return Reaction(self.name, reactants, products, ZERO)
+        scope = ChainMap(self.local_parameters(law), model.scope)
+        formula = model.formula(law, f"the kinetic law of {self.where}", scope)
+        ours = annotation(self.element, "reaction") or {}
+        found = Reaction(ours.get("name", self.name), reactants, products, formula, net_flux="netFlux" in ours)
+        return _as_mass_action(found, ours["massAction"]) if "massAction" in ours else found
+
+    def local_parameters(self, law: Any) -> dict[str, Expr]:
+        """They become parameters of the network, and hide what has the same name outside."""
+        scope: dict[str, Expr] = {}
+        for parameter in items(law, "LocalParameter" if self.model.level >= 3 else "Parameter"):
+            each, value = parameter.getId(), parameter.getValue()
+            name = self.model.unused(f"{self.name}_{each}")
+            scope[each] = Symbol(name)
+            if not parameter.isSetValue():
+                self.model.refuse(parameter, f"the local parameter {each!r} of {self.where} has no value")
+            self.model.local_values[name] = value
+        return scope
+
+    def side(self, kind: str) -> list[tuple[str, int | Expr]]:
+        """The species of one side that the reaction changes, and by how much."""
+        model, found = self.model, list[tuple[str, int | Expr]]()
+        for reference in items(self.element, kind):
+            name = reference.getSpecies()
+            if name not in model.species:
+                model.refuse(reference, f"{self.where} uses species {name!r}, which does not exist")
+                continue
+            free = model.species[name].getBoundaryCondition()
+            if not free and (model.species[name].getConstant() or name in model.rules or name in model.flows):
+                fixed = "constant" if model.species[name].getConstant() else "set by a rule"
+                model.refuse(reference, f"{self.where} changes species {name!r}, which is {fixed} and no boundary species")
+            n = self.number(reference)
+            if n != 0 and name not in model.rules:  # a species that a rule sets is no state: there is nothing to change
+                found.append((name, n))
+        return found
+
+    def number(self, reference: Any) -> int | Expr:
+        """How many molecules, as a whole number where it is one."""
+        model, name, each = self.model, reference.getSpecies(), reference.getId()
+        if reference.isSetStoichiometryMath() and reference.getStoichiometryMath().isSetMath():
+            where = f"the stoichiometry of {name!r} in {self.where}"
+            return self.converted(name, model.formula(reference.getStoichiometryMath(), where))
+        inlined = annotation(reference, "formula") is not None
+        if inlined and each in model.rules:
+            return model.rules[each]
+        if reference.isSetId() and each in self.moving:
+            return self.converted(name, Symbol(each))
+        value = reference.getStoichiometry() / reference.getDenominator()
+        if math.isnan(value):
+            if model.is_held(name):
+                return 1  # no matter: the reaction does not change it
+            model.refuse(
+                reference, f"{self.where}: the stoichiometry of {name!r} is not given; give it, or a rule or an initial assignment"
+            )
+            return 1
+        return self.converted(name, Number(value))
+
+    def converted(self, name: str, n: Expr) -> int | Expr:
+        """Times the conversion factor, which turns the extent of the reaction into the unit of the species."""
+        factor = self.model.species[name].getConversionFactor() or self.model.sbml.getConversionFactor()
+        if factor and not self.model.is_held(name):
+            return Symbol(factor) if n == ONE else ratelaw.call("*", (n, Symbol(factor)))
+        return int(n.value) if isinstance(n, Number) and n.value.is_integer() and n.value >= 0 else n
+
+
+def _is_negative(n: int | Expr) -> bool:
+    return isinstance(n, Number) and n.value < 0
+
+
+def _minus(n: int | Expr) -> int | Expr:
+    assert isinstance(n, Number)
+    return int(-n.value) if n.value.is_integer() else Number(-n.value)
+
+
+def _merged(side: list[tuple[str, int | Expr]]) -> Side:
+    """Whole numbers of the same species added up, where the species stands first."""
+    total: dict[str, int] = {}
+    for name, n in side:
+        if isinstance(n, int):
+            total[name] = total.get(name, 0) + n
+    merged = list[tuple[str, int | Expr]]()
+    for name, n in side:
+        if not isinstance(n, int):
+            merged.append((name, n))
+        elif name in total:
+            merged.append((name, total.pop(name)))
+    return tuple(merged)
+
+
+def _as_mass_action(reaction: Reaction, convention: str) -> Reaction:
+    """Read a law that `write` made from mass action back as mass action; any other law stays as written."""
+    assert not isinstance(reaction.law, MassAction)
+    if convention not in ("combinations", "falling"):
+        return reaction
+    counts = [n for _, n in reaction.reactants if isinstance(n, int)]
+    order = sum(counts)
+    law: Expr = reaction.law
+    permutations = math.prod(map(math.factorial, counts))
+    if convention == "combinations" and permutations > 1 and isinstance(law, Apply) and law.op == "/":
+        law = law.args[0]
+    if order and isinstance(law, Apply) and law.op == "*" and len(law.args) > order:
+        constants = law.args[: len(law.args) - order]
+        law = constants[0] if len(constants) == 1 else Apply("*", constants)
+    found = Reaction(reaction.name, reaction.reactants, reaction.products, MassAction(law, convention))  # type: ignore[arg-type]
+    return found if found.propensity == reaction.law else reaction
+
+
+def directed(model: Model, reactions: dict[str, Reaction], splitter: Splitter) -> list[Reaction]:
+    """Split reversible reactions where the law is a difference of two terms that can't be negative; else the law is a net flux."""
+    found = list[Reaction]()
+    names = {each.name for each in reactions.values()}
+    for item in model.reactions:
+        reaction = reactions[item.getId()]
+        parts: tuple[Expr, Expr] | None = (reaction.propensity, ZERO)
+        if item.getReversible() and not isinstance(reaction.law, MassAction) and not reaction.net_flux:
+            parts = splitter.split(reaction.law)
+        if parts is None:
+            found.append(replace(reaction, net_flux=True))
+        elif parts[1] == ZERO:
+            found.append(reaction)
+        elif parts[0] == ZERO:
+            found.append(Reaction(reaction.name, reaction.products, reaction.reactants, parts[1]))
+        else:
+            name = f"{reaction.name}_back"
+            while name in names:
+                name += "_"
+            names.add(name)
+            found += [replace(reaction, law=parts[0]), Reaction(name, reaction.products, reaction.reactants, parts[1])]
+    return found
