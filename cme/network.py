@@ -130,7 +130,8 @@ class Network:
     @cached_property
     def _known_values(self) -> dict[str, Expr]:
         """What every name that is not a species stands for: numbers, and rules in which only species are left."""
-        values: dict[str, Expr] = {name: Number(value) for name, value in ratelaw.CONSTANTS.items() if name not in self.species_names}
+        moving = {*self.species_names, *self.variables}  # which hide constants of the same name
+        values: dict[str, Expr] = {name: Number(value) for name, value in ratelaw.CONSTANTS.items() if name not in moving}
         values |= {name: Number(value) for name, value in self.constants.items()}
         rules = {rule.name: rule.formula for rule in self.rules}
         for name in wellformed.rule_order(self):
