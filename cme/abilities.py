@@ -63,6 +63,9 @@ def features(network: Network) -> tuple[Feature, ...]:
             if not network.is_boundary(name) and not (isinstance(number, Number) and number.value.is_integer()):
                 what = f"what reaction {reaction.name!r} changes {name!r} by, {shorten(to_infix(number))},"
                 found.append(Feature(Kind.STOICHIOMETRY, what))
+    for rule in network.rules:
+        if network.moves_with_time(rule.formula):
+            found.append(Feature(Kind.TIME, f"the rule for {rule.name!r}"))
     for rule in network.rate_rules:
         found.append(Feature(Kind.CLOCK if rule.name in moving else Kind.RATE_RULE, f"{rule.name!r}, set by a rate rule,"))
     for event in network.events:
@@ -74,8 +77,11 @@ def features(network: Network) -> tuple[Feature, ...]:
 
 
 def require(network: Network, solver: str) -> None:
-    """Raise `ModelError` if a solver can't take a network; it names what is in the way, and the solvers that can."""
-    obstacles = [feature for feature in features(network) if feature.kind not in TAKES[solver]]
+    """Raise `ModelError` if a solver can't take a network; it names what is in the way, and the solvers that can.
+
+    Whatever is not in the table, like a state space, takes only Markov chains on counts with constant rates.
+    """
+    obstacles = [feature for feature in features(network) if feature.kind not in TAKES.get(solver, set())]
     if not obstacles:
         return
     kinds = {feature.kind for feature in features(network)}
