@@ -131,8 +131,12 @@ def test_verhulst():  # A.17
 
 
 def test_moran():  # A.19
-    law = cme.fsp(cme.load("moran"), [400.0], tol=1e-10)
-    assert pmf(law, "A")[[0, 20]] == pytest.approx([1 - (1 - 1.5**-2) / (1 - 1.5**-20), (1 - 1.5**-2) / (1 - 1.5**-20)], abs=1e-10)
+    network = cme.load("moran")
+    fixed = (1 - 1.5**-2) / (1 - 1.5**-20)
+    assert pmf(cme.fsp(network, [400.0], tol=1e-10), "A")[[0, 20]] == pytest.approx([1 - fixed, fixed], abs=1e-10)
+    neutral = sum((20 - 2) / (20 - j) if j <= 2 else 2 / j for j in range(1, 20))
+    decided = mean_time_until(network.with_parameters(r=1), lambda states: states.prod(axis=1) == 0)
+    assert decided == pytest.approx(neutral, rel=1e-12)
 
 
 def test_coalescent():  # A.9 (ii) with k lines as state k - 1
@@ -261,6 +265,16 @@ def test_repressilator_proteins():
 
 
 def test_vilar_oscillator():
+    def repressor(a):
+        return 5 * (0.01 + 49.99 * a / (a + 100)) / 0.5 / 0.2
+
+    def surplus(a):  # of activator: made, less what dies bound and what dies free
+        return 50 * (50 + 450 * a / (a + 50)) / 10 - 2 * a * repressor(a) - a
+
+    a = brentq(surplus, 1e-3, 1e3, xtol=1e-15)
+    r, on_a, on_r = repressor(a), a / (a + 50), a / (a + 100)
+    proteins = {"A": a, "R": r, "C": 2 * a * r, "MA": (50 + 450 * on_a) / 10, "MR": 0.2 * r / 5}
+    check_at_rest(cme.load("vilar_oscillator"), {**proteins, "DA": 1 - on_a, "DAp": on_a, "DR": 1 - on_r, "DRp": on_r})
     paths = cme.ssa(cme.load("vilar_oscillator"), [1.0, 5.0], n_paths=20, seed=1)
     assert np.all(paths["DA"] + paths["DAp"] == 1)
     assert np.all(paths["DR"] + paths["DRp"] == 1)
