@@ -13,11 +13,11 @@ from cme.kernels.events import OK, begin, new_agenda, next_planned, settle
 from cme.kernels.flow import velocity
 from cme.kernels.random import JUMPS, open_stream
 from cme.network import Network
-from cme.ratelaw import TIME, names
+from cme.ratelaw import TIME, Apply, Expr, names
 
 INTEGRATORS: dict[str, Any] = {"LSODA": LSODA, "BDF": BDF, "Radau": Radau}
 KEY = np.zeros(2, dtype=np.uint64)  # of the stream that decides between executions of equal priority: always the same
-ULPS = 4 * np.finfo(np.float64).eps  # a delay is a sum; it is due at an output time from which it differs by rounding alone
+NEAR = 1e-11  # times that differ by less, relatively, are the same: sums of times are rounded, and so are integrated ramps
 CROWD = 1000  # so many jumps within a
 MOMENT = 1e-9  # of the time asked for are too many
 RETRIES = 30
@@ -102,18 +102,24 @@ class _Run:
     def _smooth_piece(self) -> None:
         """Go on to the next jump, or to the last time asked for."""
         self._count_restart()
-        end = float(self.times[-1])
-        due = next_planned(self.agenda)
-        stop = min(due, end)
-        state = self.y[: self.n]
-        change = self.timed.first_change(self._standing(), self.now, stop, self.timed.look(state, self.now))
-        until = stop
-        if change is not None:  # stop at the last number before it, where the right-hand side has not yet jumped
-            stop, until = change, float(np.nextafter(change, -np.inf))
-        if self._integrate(until, stop):
-            return
-        self.y[self.n] = stop
-        self._carry_out(settle)
+        stop = min(next_planned(self.agenda), float(self.times[-1]))
+        now = self.timed.look(self.y[: self.n], self.now)
+        change = self.timed.first_change(self._standing(), self.now, stop, now)
+        if change is None:
+            until, limit = stop, stop - NEAR * stop
+        else:  # end at the last number before it, where the right-hand side has not yet jumped
+            until, limit = float(np.nextafter(change, -np.inf)), self._limit(self.timed, now, self.y[: self.n], change, stop)
+            stop = change
+        if not self._integrate(until, stop, limit):
+            self._sample(self._standing(), limit)
+            self.y[self.n] = stop
+            self._carry_out(settle)
+
+    def _limit(self, watch: Watch, old: np.ndarray, state: np.ndarray, change: float, due: float) -> float:
+        """Up to which output time does what holds before a change count? To that of the change itself if there nothing has changed yet."""
+        new = watch.look(state, change)
+        at_once = any(_holds_on_the_edge(*each) for each in zip(watch.formulas, old, new, strict=True))
+        return change - NEAR * change if at_once or due - change <= NEAR * due else change + NEAR * change
 
     def _standing(self) -> Curve:
         state = self.y[: self.n].copy()
@@ -126,17 +132,8 @@ class _Run:
         if status != OK:
             culprit = int(self.agenda.culprit[0]) if status != 8 else int(np.argmax(self.agenda.executed))
             raise event_error(status, self.model.network.events[culprit].name, self.now)
-        self._round_to_outputs()
         self._sample(self._standing(), np.nextafter(self.now, np.inf))
         return not np.array_equal(before, self.y[: self.n], equal_nan=True)
-
-    def _round_to_outputs(self) -> None:
-        """Delayed executions that miss an output time by rounding are due at it."""
-        waiting = self.agenda.when[: self.agenda.waiting[0]]
-        for i, due in enumerate(waiting):
-            k = int(np.argmin(np.abs(self.times - due)))
-            if 0 < abs(self.times[k] - due) <= ULPS * abs(due) and self.times[k] > self.now:
-                waiting[i] = self.times[k]
 
     def _sample(self, curve: Curve, before: float) -> None:
         """Keep the states at the times asked for that lie before the given one and have not been kept."""
@@ -157,15 +154,15 @@ class _Run:
 
     # ----------------------------------------------------------------------------------------------------- integration
 
-    def _integrate(self, until: float, stop: float) -> bool:
+    def _integrate(self, until: float, stop: float, limit: float) -> bool:
         """Integrate to the time `until`; True if a condition changed before, and something jumped or bends there."""
         active = self.moving[np.isfinite(self.y[self.moving])]  # what has no value has none until an event sets it
         tries, longest = 0, np.inf
         while self.now < until:
             try:
                 if not len(active) or until - self.now <= 1e-14 * until:  # nothing moves, or less than an integrator can do
-                    return self._accept(self._straight_on(active), until, stop)
-                return self._steps(active, until, stop, longest)
+                    return self._accept(self._straight_on(active), until, stop, limit)
+                return self._steps(active, until, stop, limit, longest)
             except _Undefined as problem:  # perhaps a trial that went too far
                 tries, longest = tries + 1, min(longest, until - self.now) / 10
                 if tries > RETRIES or self.now == problem.time:
@@ -177,7 +174,7 @@ class _Run:
         slope[active] = self._right_hand_side(here, start[active], active)
         return lambda times: start + np.subtract(times, here)[:, None] * slope
 
-    def _steps(self, active: np.ndarray, until: float, stop: float, longest: float) -> bool:
+    def _steps(self, active: np.ndarray, until: float, stop: float, limit: float, longest: float) -> bool:
         start = self.y[: self.n].copy()
 
         def derivative(time, moving):
@@ -199,7 +196,7 @@ class _Run:
                     states[:, active] = piece(times).T
                     return states
 
-                if self._accept(curve, solver.t, stop):
+                if self._accept(curve, solver.t, stop, limit):
                     return True
         return False
 
@@ -212,19 +209,35 @@ class _Run:
             raise _Undefined(time, self.trial[: self.n].copy(), int(active[np.flatnonzero(~np.isfinite(found))[0]]))
         return found
 
-    def _accept(self, curve: Curve, until: float, stop: float) -> bool:
-        """Go along a curve to the time `until`. True if something jumped or bends on the way; the state is then that after it."""
+    def _accept(self, curve: Curve, until: float, stop: float, limit: float) -> bool:
+        """Go along a curve to the time `until`. True if something jumped or bends on the way; the state is then that after it.
+
+        At `stop` something is known to happen; output times from `limit` on are those after it.
+        """
         while True:
             old = self.watched.look(self.y[: self.n], self.now)
             change = self.watched.first_change(curve, self.now, until, old)
-            self._sample(curve, min(stop, np.nextafter(until, np.inf)) if change is None else change)
-            reached = until if change is None else change
-            self.y[: self.n], self.y[self.n] = curve(np.array([reached]))[0], reached
             if change is None:
+                self._sample(curve, limit if until >= limit else np.nextafter(until, np.inf))
+                self._move(curve, until)
                 return False
-            bent = bool(np.any((self.watched.look(self.y[: self.n], change) != old) & self.bends))
+            change = self._together(curve, change, until)
+            state = curve(np.array([change]))[0]
+            self._sample(curve, min(limit, self._limit(self.watched, old, state, change, stop)))
+            self._move(curve, change)
+            bent = bool(np.any((self.watched.look(state, change) != old) & self.bends))
             if self._carry_out(settle) or bent or next_planned(self.agenda) < stop or change == stop:
                 return True
+
+    def _move(self, curve: Curve, time: float) -> None:
+        self.y[: self.n], self.y[self.n] = curve(np.array([time]))[0], time
+
+    def _together(self, curve: Curve, change: float, until: float) -> float:
+        """The time of a change, or a little later if by then more has changed, which for all that is known happens at once."""
+        later = min(change + NEAR * change, until)
+        first, both = (self.watched.look(curve(np.array([time]))[0], time) for time in (change, later))
+        before = self.watched.look(self.y[: self.n], self.now)
+        return later if np.any(both != first) and np.all((both == first) | (first == before)) else change
 
     # ---------------------------------------------------------------------------------------------------------- words
 
@@ -247,6 +260,14 @@ class _Run:
                 value = float(model.evaluate([formula], problem.state, problem.time)[0])
                 return ModelError(f"the rate rule {shorten(to_infix(formula))} for {name!r} gives {value} {where}; {way_out}")
         return ModelError(f"the rates that change {name!r} overflow {where}; {way_out}")
+
+
+def _holds_on_the_edge(switch: Expr, old: float, new: float) -> bool:
+    """Does a switch that changes have its new value already where both sides are equal, like >= that turns true?"""
+    assert isinstance(switch, Apply)
+    if switch.op in ("floor", "ceil"):
+        return (new > old) == (switch.op == "floor") and new != old
+    return new != old and bool(new) == (switch.op in ("<=", ">=", "=="))
 
 
 class _Undefined(Exception):
