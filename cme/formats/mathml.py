@@ -99,6 +99,8 @@ def _apply(name: str, args: tuple[Expr, ...]) -> Expr:
         raise ModelError(f"{name} of a random number is not supported; set a parameter to the random number, and use that")
     if chained:
         return ratelaw.call("and", [Apply(name, pair) for pair in pairwise(args)])
+    if name == "minus" and args in ((Number(math.inf),), (Number(-math.inf),)):
+        return Number(-args[0].value)
     if name == "log" and args[0] == Number(10.0):
         return Apply("log10", args[1:])
     if name == "root" and args[0] == Number(2.0):
@@ -109,7 +111,10 @@ def _apply(name: str, args: tuple[Expr, ...]) -> Expr:
 def _number(node: Any, kinds: "_Kinds") -> float:
     if node.getType() == kinds.REAL_E:  # libsbml multiplies by a power of ten, which costs the last digit
         return float(f"{node.getMantissa()!r}e{node.getExponent()}")
-    return float(node.getInteger()) if node.getType() == kinds.INTEGER else float(node.getReal())
+    if node.getType() == kinds.INTEGER:
+        return float(node.getInteger())
+    value = float(node.getReal())
+    return math.nan if math.isnan(value) else value  # one nan, which equals itself
 
 
 class _Kinds:

@@ -61,8 +61,13 @@ class Start:
         self.random: set[str] = set()  # what is drawn, or depends on it
         self.draws: list[Rule] = []
         opened: set[str] = set()
-        for target in initial:
+        for target in [*self.in_file_order(), *initial]:
             self.settle(target, opened)
+
+    def in_file_order(self) -> list[str]:
+        """What initial assignments set, so that random values are drawn in their order where none depends on another."""
+        symbols = [item.getSymbol() for item in items(self.model.sbml, "InitialAssignment")]
+        return [symbol for symbol in symbols if symbol in self.initial]
 
     def settle(self, target: str, opened: set[str]) -> None:
         stack = [target]

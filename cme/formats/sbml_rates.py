@@ -1,5 +1,7 @@
 """How fast things in an SBML model change: `rateOf`, and concentrations in a volume that moves."""
 
+from functools import cached_property
+
 from cme.derivative import differentiate
 from cme.elements import Reaction
 from cme.errors import ModelError
@@ -14,15 +16,19 @@ class Rates:
     """
 
     def __init__(self, model: Model, reactions: dict[str, Reaction]):
-        self.model = model
-        self.laws = {each: reaction.propensity for each, reaction in reactions.items()}
-        self.changes: dict[str, list[tuple[Expr, str]]] = {}
-        for each, reaction in reactions.items():
-            for name, n in reaction.changes().items():
-                if not model.is_held(name):
-                    self.changes.setdefault(name, []).append((n, each))
+        self.model, self.reactions = model, reactions
         self.known: dict[str, Expr] = {}
         self.open: set[str] = set()  # what is being worked out, to see circles
+
+    @cached_property
+    def changes(self) -> dict[str, list[tuple[Expr, str]]]:
+        """What changes each species by how much; made only where a rate is asked for."""
+        found: dict[str, list[tuple[Expr, str]]] = {}
+        for each, reaction in self.reactions.items():
+            for name, n in reaction.changes().items():
+                if not self.model.is_held(name):
+                    found.setdefault(name, []).append((n, each))
+        return found
 
     def expand(self, formula: Expr) -> Expr:
         """Replace every `rateOf` by the rate."""
@@ -80,10 +86,12 @@ class Rates:
             return self.of(self.expand(model.rules[name]))
         if name in model.flows:
             return self.count_flow(name)
-        if name in self.laws:
-            return self.of(self.expand(self.laws[name]))
-        parts = [product_of((simplify(n), simplify(self.expand(self.laws[reaction])))) for n, reaction in self.changes.get(name, [])]
-        return sum_of(parts)
+        if name in self.reactions:
+            return self.of(self.law(name))
+        return sum_of(product_of((simplify(n), simplify(self.law(reaction)))) for n, reaction in self.changes.get(name, []))
+
+    def law(self, reaction: str) -> Expr:
+        return self.expand(self.reactions[reaction].propensity)
 
     def count_flow(self, name: str) -> Expr:
         """The rate rule of what the network holds: for a concentration in a volume V, d(count)/dt = rate V + count/V dV/dt."""

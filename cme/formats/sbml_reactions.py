@@ -25,16 +25,13 @@ class _Reading:
         self.model, self.element, self.moving = model, element, moving
         self.name = element.getId()
         self.where = f"reaction {self.name!r}"
+        self.taken, self.made = list[tuple[str, int | Expr]](), list[tuple[str, int | Expr]]()
 
     def reaction(self) -> Reaction:
         model, law = self.model, self.element.getKineticLaw()
-        taken, made = self.side("Reactant"), self.side("Product")
-        reactants = _merged(
-            [(name, n) for name, n in taken if not _is_negative(n)] + [(name, _minus(n)) for name, n in made if _is_negative(n)]
-        )
-        products = _merged(
-            [(name, n) for name, n in made if not _is_negative(n)] + [(name, _minus(n)) for name, n in taken if _is_negative(n)]
-        )
+        self.read_side("Reactant", self.taken, self.made)
+        self.read_side("Product", self.made, self.taken)
+        reactants, products = _merged(self.taken), _merged(self.made)
         if law is None or not law.isSetMath():
             what = "has no kinetic law" if law is None else "has a kinetic law without a formula"
             model.refuse(self.element, f"{self.where} {what}, so that its rate is not known; give it one")
@@ -57,9 +54,9 @@ class _Reading:
             self.model.local_values[name] = value
         return scope
 
-    def side(self, kind: str) -> list[tuple[str, int | Expr]]:
-        """The species of one side that the reaction changes, and by how much."""
-        model, found = self.model, list[tuple[str, int | Expr]]()
+    def read_side(self, kind: str, here: list[tuple[str, int | Expr]], there: list[tuple[str, int | Expr]]) -> None:
+        """The species of one side that the reaction changes, and by how much; a negative number belongs to the other side."""
+        model = self.model
         for reference in items(self.element, kind):
             name = reference.getSpecies()
             if name not in model.species:
@@ -70,9 +67,12 @@ class _Reading:
                 fixed = "constant" if model.species[name].getConstant() else "set by a rule"
                 model.refuse(reference, f"{self.where} changes species {name!r}, which is {fixed} and no boundary species")
             n = self.number(reference)
-            if n != 0 and name not in model.rules:  # a species that a rule sets is no state: there is nothing to change
-                found.append((name, n))
-        return found
+            if n == 0 or name in model.rules:  # a species that a rule sets is no state: there is nothing to change
+                continue
+            if isinstance(n, Number) and n.value < 0 and annotation(reference, "formula") is None:
+                there.append((name, int(-n.value) if n.value.is_integer() else Number(-n.value)))
+            else:
+                here.append((name, n))
 
     def number(self, reference: Any) -> int | Expr:
         """How many molecules, as a whole number where it is one."""
@@ -80,11 +80,9 @@ class _Reading:
         if reference.isSetStoichiometryMath() and reference.getStoichiometryMath().isSetMath():
             where = f"the stoichiometry of {name!r} in {self.where}"
             return self.converted(name, model.formula(reference.getStoichiometryMath(), where))
-        inlined = annotation(reference, "formula") is not None
-        if inlined and each in model.rules:
-            return model.rules[each]
-        if reference.isSetId() and each in self.moving:
-            return self.converted(name, Symbol(each))
+        if each and each in self.moving:
+            inlined = each in model.rules and annotation(reference, "formula") is not None
+            return model.rules[each] if inlined else self.converted(name, Symbol(each))
         value = reference.getStoichiometry() / reference.getDenominator()
         if math.isnan(value):
             if model.is_held(name):
@@ -101,15 +99,6 @@ class _Reading:
         if factor and not self.model.is_held(name):
             return Symbol(factor) if n == ONE else ratelaw.call("*", (n, Symbol(factor)))
         return int(n.value) if isinstance(n, Number) and n.value.is_integer() and n.value >= 0 else n
-
-
-def _is_negative(n: int | Expr) -> bool:
-    return isinstance(n, Number) and n.value < 0
-
-
-def _minus(n: int | Expr) -> int | Expr:
-    assert isinstance(n, Number)
-    return int(-n.value) if n.value.is_integer() else Number(-n.value)
 
 
 def _merged(side: list[tuple[str, int | Expr]]) -> Side:
