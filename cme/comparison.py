@@ -71,7 +71,8 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
       most sd/sqrt(M) (Efron-Stein). Hellinger: the chi-square law of 8 M H^2 between a law and its sample (an estimate). Mean, sd and
       Fano: second and fourth moments of the sample, normal for many paths, too narrow where counts that matter were hardly ever
       seen (if all paths agree, the next count is taken to have just been missed). Mass outside: Clopper-Pearson (exact).
-    - Grid: an estimate, the change of the metric between this grid or time step and one twice as wide.
+    - Grid: an estimate. For moments, and for paths, the change of the metric between this grid or time step and one twice as wide; for
+      the distances of a density that between the two grids' laws, since both may lie equally far from the reference (KL: to first order).
 
     KL is infinite where the method has no mass and the reference has some: always for a sample that misses a possible count. No floor
     is put under it. Only if the reference holds less in such cells, together, than the truncation, integration and grid errors of
@@ -162,16 +163,12 @@ def _span(result: Result, species: str, t: int) -> tuple[float, float]:
     if isinstance(result, Moments):
         mean, sd = (0.0 if each is None else each[t, result.species_index(species)] for each in (result.mean(), result.sd()))
         return mean - 12 * sd, mean + 12 * sd
-    values = result[species][:, t] if isinstance(result, Trajectories) else _values(result, species)
+    values = result[species][:, t] if isinstance(result, Trajectories) else result.values(species, t)
     low, high = float(values.min()), float(values.max())
     if result.coarse is None:
         return low, high
     ends = _span(result.coarse, species, result.coarse.time_index(result.times[t]))
     return min(low, ends[0]), max(high, ends[1])
-
-
-def _values(result: Distribution, name: str) -> np.ndarray:
-    return result.observables[name] if name in result.observables else result.states[:, result.species_index(name)]
 
 
 @dataclass(frozen=True)
@@ -233,7 +230,7 @@ def _law_of_paths(result: Trajectories, name: str, t: int, edges: np.ndarray | N
 
 
 def _law_of_states(result: Distribution, name: str, t: int, edges: np.ndarray | None) -> _Law:
-    values, p = _values(result, name), result.p[t]
+    values, p = result.values(name, t), result.p[t]
     span, lost, integration = (float(values.min()), float(values.max())), float(result.lost[t]), float(result.integration_error[t])
     if edges is None and not _has_cells(result, values):
         mean = float(p @ values)
@@ -324,7 +321,7 @@ def _sampling_error(law: _Law, metric: str) -> _Error:
             "sd": lambda: np.zeros_like(off) if sd == 0 else (off**2 - sd**2) / (2 * sd),
             "fano": lambda: (off**2 - sd**2) / mean - sd**2 * off / mean**2,
         }[metric]()
-        half = float(distances.Z * np.sqrt(np.mean(influence**2) / law.n_paths)) if law.n_paths > 1 else np.nan
+        half = float(distances.quantile(law.n_paths) * np.std(influence, ddof=1) / np.sqrt(law.n_paths)) if law.n_paths > 1 else np.nan
     return _Error(half, half)
 
 
@@ -340,7 +337,7 @@ def _distance_rows(exact: _Law, law: _Law) -> Iterator[tuple]:
         errors = [_distance_sampling_error(metric, exact, law)]
         errors += [_missing_mass_error(metric, exact, law, exact.lost, law.lost)]
         errors += [_missing_mass_error(metric, exact, law, exact.integration, law.integration)]
-        errors += [_distance_grid_error(distance, exact, law)]
+        errors += [_distance_grid_error(metric, distance, exact, law)]
         row = _row(metric, value, errors, least=0.0, most=np.inf if metric in ("kl", "wasserstein_1") else 1.0)
         if metric == "total_variation":
             tv_lo = row[2]
@@ -376,13 +373,38 @@ _DISTANCES: dict[str, Callable[[_Law, _Law], float]] = {
 }
 
 
-def _distance_grid_error(distance: Callable[[_Law, _Law], float], exact: _Law, law: _Law) -> _Error:
+def _distance_grid_error(metric: str, distance: Callable[[_Law, _Law], float], exact: _Law, law: _Law) -> _Error:
+    """What the grid or the step does to a distance.
+
+    The difference of two grids may leave a distance as it is and yet move it on the next grid. For a density the whole difference
+    counts, by the triangle inequality; for KL the first order in it. The paths at twice the step are compared as they are.
+    """
     change = 0.0
-    if exact.twin:
-        change += abs(distance(exact.twin[0], law) - distance(exact.twin[1], law))
-    if law.twin:
-        change += abs(distance(exact, law.twin[0]) - distance(exact, law.twin[1]))
+    for this, other in ((exact, law), (law, exact)):
+        if this.twin is None:
+            continue
+        fine, coarse = this.twin
+        if this.samples is not None or metric == "mass_outside":
+            pairs = [(each, other) if this is exact else (other, each) for each in (fine, coarse)]
+            change += abs(distance(*pairs[0]) - distance(*pairs[1]))
+        elif metric == "kl":
+            change += _grid_error_of_kl(this, other, this is exact)
+        else:
+            change += distance(fine, coarse)
     return _Error(change, change)
+
+
+def _grid_error_of_kl(this: _Law, other: _Law, is_exact: bool) -> float:
+    """How far KL moves if the masses of one side move by as much as they do between the two grids."""
+    assert this.twin is not None
+    fine, coarse = (each.p for each in this.twin)
+    size = min(len(fine), len(coarse), len(other.p))
+    moved = np.abs(fine[:size] - coarse[:size])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = other.p[:size] / this.p[:size]
+        slope = np.abs(np.log(ratio)) if is_exact else np.abs(ratio - 1)
+    slope[~np.isfinite(slope)] = 0.0  # where one of the two is empty there is nothing to first order
+    return float(moved @ slope)
 
 
 def _missing_mass_error(metric: str, exact: _Law, law: _Law, of_exact: float, of_law: float) -> _Error:

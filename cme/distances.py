@@ -125,6 +125,13 @@ def _aligned(p, q) -> tuple[np.ndarray, np.ndarray]:
 Z = 1.96  # half a 95 % interval of a standard normal variable
 
 
+def quantile(paths: int) -> float:
+    """Half a 95 % interval of the mean of so many paths, in standard errors (Student's t)."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(paths - 1, 0.975))
+
+
 def sampled_total_variation(guesses: tuple[np.ndarray, ...], paths: int) -> tuple[float, float]:
     """Bound the bias of TV by sum sqrt(q(1-q)/M)/2, and its fluctuation by McDiarmid's inequality P(> t) <= 2 exp(-2 M t^2)."""
     bias = max(float(np.sqrt(q * np.maximum(1 - q, 0)).sum()) for q in guesses) / (2 * np.sqrt(paths))

@@ -1,5 +1,7 @@
 """compare: metrics against closed forms, intervals against what they promise to hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,13 +157,37 @@ def test_entries_below_zero_are_counted_as_integration_error():
     assert np.isfinite(found.loc[["hellinger", "kl"], "value"]).all()
 
 
-def test_grid_error_is_the_change_from_a_grid_twice_as_wide():
+def test_grid_error_is_what_a_grid_twice_as_wide_changes():
     exact, fine = counts(poisson(2.0, 60)), shifted_gamma(2.0, 0.3)
     found, coarse = (rows(cme.compare(exact, CLE=each), "CLE") for each in (fine, fine.coarse))
-    finite = [metric for metric in METRICS if np.isfinite(found.value[metric])]
-    np.testing.assert_allclose(found.grid[finite], np.abs(found.value[finite] - coarse.value[finite]))
+    change = np.abs(found.value - coarse.value)
+    moments = ["mean", "sd", "fano", "mass_outside"]
+    np.testing.assert_allclose(found.grid[moments], change[moments])
     assert (coarse.grid == 0).all()
-    assert found.grid["total_variation"] > 0
+    p, q = (each.marginal("X", 0).p for each in (fine, fine.coarse))
+    assert found.grid["total_variation"] == pytest.approx(distances.total_variation(p, q))
+    assert found.grid["hellinger"] == pytest.approx(distances.hellinger(p, q))
+    assert found.grid["wasserstein_1"] == pytest.approx(distances.wasserstein(p, q))
+    assert found.grid["kl"] > 0.9 * change["kl"]
+
+
+def test_a_grid_error_sideways_is_seen():
+    """Two grids at the same distance from the reference, and the limit at another."""
+    n = np.arange(60)
+    exact, limit = poisson(5.0, 60), poisson(5.2, 60)
+    sideways = 1e-4 * np.sin(n) * (n < 12)
+    sideways -= sideways.sum() * exact
+    laws = []
+    for scale in (1.0, 4.0):
+        p = limit + scale * sideways
+        zero = np.zeros(1)
+        widths = np.ones(1)
+        laws.append(Distribution(NOW, ("X",), n[:, None].astype(float), p[None], zero, zero, {}, widths=widths))
+    fine = replace(laws[0], coarse=laws[1], info={"solver": "fokker_planck"})
+    found = rows(cme.compare(counts(exact), FP=fine), "FP")
+    truth = rows(cme.compare(counts(exact), FP=counts(limit)), "FP").value
+    for metric in ("total_variation", "hellinger", "kl", "wasserstein_1"):
+        assert found.lo[metric] <= truth[metric] <= found.hi[metric]
 
 
 def test_step_error_compares_the_same_paths():

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
+from scipy.sparse.csgraph import breadth_first_order, connected_components, reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
 from cme.arguments import check_count, check_positive, record
@@ -116,6 +116,7 @@ def stationary(
             lost = max(lost, info["escaping"])  # a law that holds states with a one-way exit is none
             if lost <= tol:
                 break
+    _check_dead_ends(network, space, info["members"], info["dead_ends"])
     kept = pi > 0
     record_ = record(
         "stationary",
@@ -162,36 +163,60 @@ def _solve(generator: Generator) -> tuple[np.ndarray, dict]:
     """The law on a set that is closed by dropping the jumps that leave it."""
     matrix = generator.sparse("the stationary law").copy()
     matrix.setdiag(matrix.diagonal() + generator.leak)
-    members = _closed_class(matrix, generator)
+    members, dead_ends = _closed_class(matrix, generator)
     pi = np.zeros(len(generator))
     block = sp.csc_array(matrix[members][:, members])
     one_way = -np.asarray(block.sum(axis=0)).ravel()  # rates to kept states from which no way leads back
     block.setdiag(block.diagonal() + one_way)
     pi[members], method, correction = stationary_vector(block)
     escaping = float(pi[members][one_way > 1e-12 * generator.largest_rate].sum())
-    return pi, {"method": method, "correction": correction, "leak": generator.leak, "escaping": escaping}
+    found = {"method": method, "correction": correction, "leak": generator.leak, "escaping": escaping}
+    return pi, found | {"members": members, "dead_ends": dead_ends}
 
 
-def _closed_class(matrix: sp.csc_array, generator: Generator) -> np.ndarray:
-    """The states of the one closed communicating class; `ModelError` if there are several."""
+def _closed_class(matrix: sp.csc_array, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The states of the one closed communicating class, and a state of each other class that only leads out of the set.
+
+    `ModelError` if there are several closed classes.
+    """
     n_classes, label = connected_components(matrix.T, directed=True, connection="strong")
     if n_classes == 1:
-        return np.arange(len(generator))
+        return np.arange(len(generator)), np.zeros(0, dtype=np.int64)
     links = matrix.tocoo()
     ends = np.ones(n_classes, dtype=bool)  # no jump leads to another class in the set
     ends[label[links.col[(label[links.row] != label[links.col]) & (links.data > 0)]]] = False
     leaks = np.zeros(n_classes, dtype=bool)
     leaks[label[generator.leak > 0]] = True
     size = np.bincount(label)
-    # At the rim of a truncated set there are small dead ends from which the way back leads through states that are not kept.
-    closed = np.flatnonzero(ends & (~leaks | (size > 0.05 * len(generator))))
+    # At the rim of a truncated set there are dead ends from which the way back leads through states that are not kept.
+    closed, open_ = np.flatnonzero(ends & ~leaks), np.flatnonzero(ends & leaks)
     if len(closed) > 1:
-        examples = [describe_state(generator.names, generator.states[np.argmax(label == c)]) for c in closed[:2]]
-        raise ModelError(
-            f"the stationary law is not unique: {len(closed)} closed classes of states can be reached, for example that of {examples[0]} "
-            f"and that of {examples[1]}; which is entered depends on chance and start: use fsp at a late time instead"
-        )
-    return np.flatnonzero(label == (closed[0] if len(closed) else np.argmax(size)))
+        raise _not_unique(generator.names, *(generator.states[np.argmax(label == c)] for c in closed[:2]))
+    large = open_[size[open_] > 0.05 * len(generator)]
+    chosen = closed[0] if len(closed) else large[np.argmax(size[large])] if len(large) else np.argmax(size)
+    _, first = np.unique(label, return_index=True)
+    return np.flatnonzero(label == chosen), first[open_[open_ != chosen]]
+
+
+def _check_dead_ends(network: Network, space: StateSpace, members: np.ndarray, dead_ends: np.ndarray) -> None:
+    """From every class that only leads out of the set there must be a way back to the law that was found."""
+    home, budget = space.states[members[0]], max(4 * len(space), 20 * FIRST_SIZE)
+    lost_ones = space.states[dead_ends]
+    while len(lost_ones):
+        larger = space.grow(space.index(lost_ones), size=2 * len(space))
+        jumps = Generator.from_network(network, larger).sparse("the stationary law")
+        back = breadth_first_order(jumps, int(larger.index(home)[0]), return_predecessors=False)  # against the jumps
+        lost_ones = lost_ones[~np.isin(larger.index(lost_ones), back)]
+        if len(lost_ones) and (len(larger) == len(space) or len(larger) > budget):
+            raise _not_unique(network.species_names, home, lost_ones[0])
+        space = larger
+
+
+def _not_unique(names: tuple[str, ...], one: np.ndarray, other: np.ndarray) -> ModelError:
+    return ModelError(
+        f"the stationary law is not unique: {describe_state(names, one)} and {describe_state(names, other)} can both be reached, and "
+        "no way was found from the second to the first; where it ends depends on chance and start: use fsp at a late time instead"
+    )
 
 
 def stationary_vector(matrix: sp.csc_array) -> tuple[np.ndarray, str, float]:
