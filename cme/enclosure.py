@@ -41,7 +41,7 @@ def enclose(formula: Expr, values: Mapping[str, Bounds]) -> Bounds:
     --------
     >>> from cme.infix import parse
     >>> lower, upper = enclose(parse("X^2 - 3"), {"X": (-1.0, 2.0)})
-    >>> float(lower), float(upper)
+    >>> float(lower), round(float(upper), 9)
     (-3.0, 1.0)
     """
     with np.errstate(all="ignore"):

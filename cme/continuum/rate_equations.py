@@ -13,7 +13,7 @@ from cme.arguments import check_choice, check_positive, check_times, record
 from cme.compiled import starting_states
 from cme.continuum.diffusion import Diffusion
 from cme.continuum.hybrid_flow import follow
-from cme.continuum.vector_field import DIVERGED, VectorField, vector_field
+from cme.continuum.vector_field import DIVERGED, VectorField, refuse_negative, vector_field
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.hybrid import Hybrid
 from cme.network import Network
@@ -32,6 +32,7 @@ def rate_equations(
     method: str = "LSODA",
     rtol: float = 1e-9,
     atol: float | None = None,
+    below_zero: str | None = None,
 ) -> Moments:
     r"""Solve the reaction rate equations.
 
@@ -55,6 +56,9 @@ def rate_equations(
     rtol, atol : float
         Its relative tolerance, and its absolute tolerance in molecules, per step. atol None: 1e-9; with rate rules, events or time, whose
         quantities may be small, 1e-12.
+    below_zero : "refuse", "allow" or None
+        Whether amounts may fall below zero. SBML allows it, and takes laws as they are written there; for a Markov chain on counts it shows
+        that a law takes what is not there. None: refused for a chain with constant rates, allowed for all else.
 
     Returns
     -------
@@ -75,9 +79,9 @@ def rate_equations(
     Cost: some hundred evaluations of all rates. The rates are only defined for amounts >= 0; where rounding takes an amount below zero
     they are evaluated at zero. The tolerances bound the error of a step, not of the solution; it is usually some ten times larger.
 
-    With rate rules, events or time, nothing is asked of the signs of amounts, which may fall below zero as in SBML. Integration stops
-    where a condition in a rate or a trigger changes, which is located to the last bit: one on the time alone (or on parameters that
-    stand still in between) is never missed, however short it holds; one on amounts is looked for on the interpolant of each step. Of
+    With rate rules, events or time, or where amounts may fall below zero, laws are evaluated as they are there. Integration stops where
+    a condition in a rate or a trigger changes, which is located to the last bit: one on the time alone (or on parameters that stand
+    still in between) is never missed, however short it holds; one on amounts is looked for on the interpolant of each step. Of
     executions of equal priority at one time, a fixed stream of random numbers takes one: the same in each run.
 
     The steady state is found by integrating until Newton's method, confined to the amounts with the same conserved totals, finds a root
@@ -99,40 +103,47 @@ def rate_equations(
     times = check_times(times, infinity=True)
     check_choice("method", method, METHODS)
     rtol, atol = check_positive("rtol", rtol), None if atol is None else check_positive("atol", atol)
-    if isinstance(network, Network) and features(network):
-        return _beyond_chains(network, times, initial, method, rtol, ATOL_BEYOND_CHAINS if atol is None else atol, started)
-    atol = ATOL if atol is None else atol
-    field = vector_field(network, stationary=bool(np.isinf(times[0])))
+    options: dict[str, Any] = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": ATOL if atol is None else atol}
+    at_rest = bool(np.isinf(times[0]))
+    if below_zero is not None:
+        check_choice("below_zero", below_zero, ("refuse", "allow"))
+        if at_rest or isinstance(network, Diffusion):
+            raise ValueError("below_zero has no effect on a steady state, or on a Diffusion, which has limits; leave it out")
+    if isinstance(network, Network) and (features(network) or below_zero == "allow"):
+        options |= {"atol": ATOL_BEYOND_CHAINS if atol is None else atol, "below_zero": below_zero or "allow"}
+        return _beyond_chains(network, times, initial, options, started)
+    field = vector_field(network, stationary=at_rest)
     states, p = field.start(initial)
     start = p @ states
     found: dict[str, Any] = {}
-    if np.isinf(times[0]):
+    tolerances = {"rtol": rtol, "atol": options["atol"]}
+    if at_rest:
         if method != "LSODA":
             raise ValueError(f"method {method!r} has no effect on the steady state, which is found with LSODA; leave it out")
-        steady = steady_state(field, start, rtol=rtol, atol=atol)
+        steady = steady_state(field, start, **tolerances)
         means = steady.state[None, :]
         found = {"stable": steady.stable, "slowest_rate": steady.slowest_rate, "settled_after": steady.settled_after}
     else:
-        means = integrate("rate_equations", field.velocity, field.jacobian, start, times, field.names, method=method, rtol=rtol, atol=atol)
-    field.check_bounds("rate_equations", times, means, atol)
-    options = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": atol}
+        means = integrate("rate_equations", field.velocity, field.jacobian, start, times, field.names, method=method, **tolerances)
+    field.check_bounds("rate_equations", times, means, options["atol"])
     info = record("rate_equations", field.name, started, options, **found)
     return Moments(times, field.names, means, None, info, field.observables(means))
 
 
-def _beyond_chains(network: Network, times: np.ndarray, initial, method: str, rtol: float, atol: float, started: float) -> Moments:
+def _beyond_chains(network: Network, times: np.ndarray, initial, options: dict[str, Any], started: float) -> Moments:
     """The same for a network with events, rate rules, time, net fluxes, or amounts that are no whole numbers."""
     require(network, "rate_equations")
     if np.isinf(times[0]):
         raise ModelError(f"{network.name!r} comes to rest in no way that can be looked for: {features(network)[0]}; ask for finite times")
     states, p = starting_states(network, initial, whole=False)
-    course = follow(network, p @ states, times, method=method, rtol=rtol, atol=atol)
-    n = len(network.species)
+    course = follow(network, p @ states, times, **{name: options[name] for name in ("method", "rtol", "atol")})
+    amounts = course.states[:, : len(network.species)].copy()
+    if options["below_zero"] == "refuse":
+        refuse_negative("rate_equations", network.species_names, times, amounts, options["atol"])
     known = Hybrid(network).values(course.states, times)
     observables = {name: known[name] for name in (*network.observables, *network.variables)}
-    options = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": atol}
     info = record("rate_equations", network.name, started, options, n_events=course.executed, n_restarts=course.restarts)
-    return Moments(times, network.species_names, course.states[:, :n].copy(), None, info, observables)
+    return Moments(times, network.species_names, amounts, None, info, observables)
 
 
 def integrate(

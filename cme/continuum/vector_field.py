@@ -112,16 +112,21 @@ class NetworkField:
         return np.abs(self.rates(state)) @ np.abs(self.change)
 
     def check_bounds(self, solver: str, times: np.ndarray, means: np.ndarray, atol: float) -> None:
-        allowed = -1e3 * atol - 1e-6 * np.abs(means).max(initial=0.0)
-        if means.min(initial=0.0) < allowed:
-            t, s = np.unravel_index(np.argmin(means), means.shape)
-            raise ModelError(
-                f"{solver} drives {self.names[s]!r} to {means[t, s]:.3g} by t={times[t]:g}; "
-                "a rate must vanish where a species that it consumes is used up"
-            )
+        refuse_negative(solver, self.names, times, means, atol)
 
     def observables(self, means: np.ndarray) -> dict[str, np.ndarray]:
         return {name: np.array(self.model.observable(name, means)) for name in self.model.network.observables}
+
+
+def refuse_negative(solver: str, names: tuple[str, ...], times: np.ndarray, means: np.ndarray, atol: float) -> None:
+    """Refuse amounts (T, S) that fall below zero by more than rounding."""
+    allowed = -1e3 * atol - 1e-6 * np.abs(means).max(initial=0.0)
+    if means.min(initial=0.0) < allowed:
+        t, s = np.unravel_index(np.argmin(means), means.shape)
+        raise ModelError(
+            f"{solver} drives {names[s]!r} to {means[t, s]:.3g} by t={times[t]:g}; "
+            "a rate must vanish where a species that it consumes is used up"
+        )
 
 
 class DriftField:

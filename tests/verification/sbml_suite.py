@@ -14,7 +14,7 @@ def semantic(path, times, columns, kinds):
     """The columns of a deterministic case, (T, C), by the rate equations."""
     try:
         network = cme.load(path)
-        result = cme.rate_equations(network, times)
+        result = cme.rate_equations(network, times, below_zero="allow")  # as SBML has it
     except cme.ModelError as error:
         raise Unsupported(str(error)) from error
     return np.column_stack([_column(path, network, result, name, kind) for name, kind in zip(columns, kinds, strict=True)])
