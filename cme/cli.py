@@ -1,4 +1,4 @@
-"""The command ``cme``: models, info, check, ssa, fsp, stationary, compare.
+"""The command ``cme``: models, info, check, convert, ssa, fsp, stationary, compare.
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 the command line is wrong, 130 interrupted. Files are written
 whole or not at all. Solvers, pandas and the rest are imported inside the commands, so that ``cme --help`` answers at once.
@@ -123,6 +123,24 @@ def check(model: Model, json: Json = False, set_: Sets = None, initial: Initials
             _print_json(found.to_dict())
         else:
             print(found)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A shelf model, or a file: SBML, reaction text, BioNetGen .net, Antimony.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .xml or .sbml, .txt (reaction text), .ant (Antimony).")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT if it exists.")] = False, quiet: Quiet = False,
+    set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Convert a model to another format."""
+    with _errors():
+        from cme.formats.export import WRITERS, check_target, export
+
+        if target.suffix.lower() not in WRITERS:
+            _usage(f"{str(target)!r} names no format that can be written; the suffixes are {', '.join(WRITERS)}")
+        check_target(target, overwrite=force)
+        export(_network(source, set_, initial), target, overwrite=force)
+        _note(f"wrote {target}", quiet)
 
 
 @app.command()
@@ -359,7 +377,7 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted; no file was written", file=sys.stderr)
         raise typer.Exit(130) from None
-    except (ValueError, RuntimeError, OSError, MemoryError, KeyError) as error:
+    except (ValueError, RuntimeError, OSError, MemoryError, KeyError, ImportError) as error:
         if isinstance(error, typer.Exit):
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import os
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from cme.network import Network
 if TYPE_CHECKING:
     import pandas as pd
 
-_SBML = (".xml", ".sbml")
+_SBML, _NET, _ANTIMONY = (".xml", ".sbml"), (".net",), (".ant", ".antimony")
 
 
 def load(source: str | os.PathLike) -> Network:
@@ -23,10 +24,12 @@ def load(source: str | os.PathLike) -> Network:
     Parameters
     ----------
     source
-        A path: ``.xml`` and ``.sbml`` files, and files that start with ``<``, are SBML; any other file is reaction text.
+        A path: ``.xml`` and ``.sbml`` files, and files that start with ``<``, are SBML; ``.net`` files are what BioNetGen writes
+        (`cme.formats.bionetgen`); ``.ant`` and ``.antimony`` files are Antimony, which needs the extra
+        ``pip install 'cme-networks[antimony]'``; any other file is reaction text (`cme.formats.text`).
         Or the name of a shelf model, such as ``"schlogl"`` (see `catalogue`). A string with a dot or a folder separator is always a
         path, any other string is a shelf name first and a file second, and a `pathlib.Path` is always a path. A string that starts
-        with ``<`` is SBML itself, such as `Network.to_sbml` gives.
+        with ``<`` is SBML itself, such as `Network.to_sbml` gives, and one of several lines, or with a semicolon, is Antimony itself.
 
     Returns
     -------
@@ -39,6 +42,8 @@ def load(source: str | os.PathLike) -> Network:
         If the name is not on the shelf, the file can't be read as a network, or the network means nothing.
     FileNotFoundError, IsADirectoryError
         If there is no such file.
+    ImportError
+        If the source is Antimony, and the library that reads it is not installed.
 
     Examples
     --------
@@ -53,8 +58,10 @@ def load(source: str | os.PathLike) -> Network:
     if isinstance(source, str):
         if source.lstrip().startswith("<"):
             return _read_sbml(source)
-        if "\n" in source or "@" in source:
+        if "@" in source:
             raise ModelError("load() takes a path or the name of a shelf model; this looks like reaction text: use parse()")
+        if "\n" in source or ";" in source:
+            return _read_antimony(source) if not re.search(r"(?m)^\s*begin ", source) else _read_net(source)
         if not _looks_like_path(source):
             entry = next((row for row in _index() if row["name"] == source), None)
             if entry is not None:
@@ -99,12 +106,16 @@ def _read(path: Path) -> Network:
     data = path.read_bytes()
     if path.suffix.lower() in _SBML or data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return _read_sbml(path)
-    from cme.formats import text
-
     try:
         words = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is no text file (byte {error.start + 1} is not UTF-8); give SBML or reaction text") from None
+    if path.suffix.lower() in _NET:
+        return _read_net(words, path)
+    if path.suffix.lower() in _ANTIMONY:
+        return _read_antimony(words, path)
+    from cme.formats import text
+
     network = text.parse(words, source=str(path))
     return replace(network, name=path.stem) if network.name == "network" else network
 
@@ -113,6 +124,21 @@ def _read_sbml(source: str | Path) -> Network:
     from cme.formats import sbml
 
     return sbml.read(source)
+
+
+def _read_net(words: str, path: Path | None = None) -> Network:
+    from cme.formats import bionetgen
+
+    return bionetgen.read(words) if path is None else bionetgen.read(words, name=path.stem, source=str(path))
+
+
+def _read_antimony(words: str, path: Path | None = None) -> Network:
+    from cme.formats import antimony
+
+    if path is None:
+        return antimony.read(words)
+    network = antimony.read(words, source=str(path), folder=path.parent)
+    return replace(network, name=path.stem) if network.name == "__main" else network  # the library's name for no name
 
 
 def _near(name: str) -> str:

@@ -1,0 +1,100 @@
+"""Antimony text, through the `antimony` library (an extra), which turns it into SBML and back."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from cme.errors import ModelError
+from cme.formats import antimony_worker
+from cme.infix import shorten
+from cme.network import Network
+
+
+def read(text: str, *, source: str = "Antimony text", folder: str | os.PathLike | None = None) -> Network:
+    """Read a network from Antimony text.
+
+    Parameters
+    ----------
+    text
+        The model; of several, the last that no other uses, as the antimony library has it.
+    source
+        What error messages call the text.
+    folder
+        Where the files are that the text imports.
+
+    Raises
+    ------
+    ModelError
+        With antimony's line, if the text can't be read; as `cme.load` does for SBML, if the network means nothing.
+    ImportError
+        If the antimony library is not installed.
+
+    Notes
+    -----
+    The library runs in a process of its own, for at most a minute and in at most 4 GiB.
+
+    References
+    ----------
+    Smith, Bergmann, Chandran & Sauro, Antimony: a modular model definition language, Bioinformatics 25, 2452 (2009),
+    doi:10.1093/bioinformatics/btp401
+    """
+    from cme.formats import sbml
+
+    document = _ask("sbml", text, source, folder)
+    try:
+        return sbml.read(document)
+    except ModelError as error:
+        raise ModelError(f"{source}: {re.sub(r'^SBML text(, line [0-9]+)?: ', '', str(error))}") from None  # its lines are not the user's
+
+
+def write(network: Network) -> str:
+    """Write a network as Antimony text.
+
+    Raises
+    ------
+    ModelError
+        As `Network.to_sbml` does.
+    ImportError
+        If the antimony library is not installed.
+
+    Notes
+    -----
+    Propensities are written as formulas; that a law is mass action has no place in Antimony.
+    """
+    return _ask("antimony", network.to_sbml(), repr(network.name), None)
+
+
+def _ask(to: str, text: str, source: str, folder: str | os.PathLike | None) -> str:
+    if find_spec("antimony") is None:
+        raise ImportError("Antimony files need the antimony library, which is not installed; pip install 'cme-networks[antimony]'")
+    if "\0" in text:
+        raise ModelError(f"{source} is no text: it holds a null character")
+    request = json.dumps({"to": to, "text": text, "folder": None if folder is None else str(Path(folder).resolve())})
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", antimony_worker.__file__],  # -P: this folder holds another antimony
+            input=request, capture_output=True, text=True, encoding="utf-8", timeout=antimony_worker.SECONDS, check=False,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{source}: the antimony library did not finish within {antimony_worker.SECONDS} s; shorten the model") from None
+    try:
+        answer = json.loads(done.stdout[done.stdout.index("{") :])
+    except ValueError:
+        raise ModelError(f"{source}: the antimony library broke down on this text (exit code {done.returncode}); is it Antimony?") from None
+    if "error" in answer:
+        raise ModelError(_sentence(answer["error"], source))
+    return answer["text"]
+
+
+def _sentence(error: str, source: str) -> str:
+    """Antimony's message with the source and the line in front."""
+    error = " ".join(error.split())
+    match = re.match(r"Error in model string, line (\d+):\s*(.*)", error)
+    where, what = (f"{source}, line {match[1]}", match[2]) if match else (source, error)
+    return f"{where}: antimony says: {shorten(what, 300)}"
