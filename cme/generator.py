@@ -14,7 +14,11 @@ import scipy.sparse as sp
 from scipy.linalg import eigvals, eigvalsh
 from scipy.sparse.linalg import LinearOperator, eigs
 
+from cme.abilities import require
 from cme.arguments import count_arguments
+from cme.clockwork import Clockwork, Piece
+from cme.errors import ModelError
+from cme.moving_rates import MovingRates, spaces_in_time
 from cme.network import Network
 from cme.quadrature import centres_of, check_edges, kernel_rates
 from cme.states import StateSpace
@@ -73,7 +77,8 @@ class Generator:
         array([[-1.,  2.],
                [ 1., -2.]])
         """
-        space = StateSpace.reachable(network) if space is None else space
+        require(network, "Generator")
+        space = StateSpace.reachable(network) if space is None else space.under(network)
         pointer, row, rate, leak = space.transitions()
         matrix = sp.csc_array((rate, row, pointer), shape=(len(space), len(space)))
         matrix.sum_duplicates()  # two reactions may lead from one state to the same other
@@ -354,6 +359,56 @@ class TimeDependentGenerator:
     """
 
     at: Callable[[float], Generator]
+
+    @classmethod
+    def from_network(cls, network: Network, until: float, space: StateSpace | None = None) -> "TimeDependentGenerator":
+        """The generator of a network whose propensities move with time.
+
+        Parameters
+        ----------
+        network
+            Propensities may use the time, and variables whose course does not depend on counts. Timed events may set such variables.
+        until
+            The rates are known from time 0 to here.
+        space
+            The states to keep; by default all that the rates lead to.
+
+        Raises
+        ------
+        ModelError
+            If an event changes counts (`fsp` takes it), or what is set depends on counts or chance.
+
+        Examples
+        --------
+        >>> import cme
+        >>> g = cme.TimeDependentGenerator.from_network(cme.parse("A => B @ A*time; A = 1"), until=2.0)
+        >>> g.at(1.5).matrix.toarray()
+        array([[-1.5,  0. ],
+               [ 1.5,  0. ]])
+        """
+        require(network, "fsp")
+        for event in network.events:
+            for name in {each.name for each in event.assignments} & set(network.species_names):
+                raise ModelError(f"event {event.name!r} changes the count of {name!r}, which no generator does; use fsp")
+        pieces = Clockwork(network, until).pieces
+        if not pieces:
+            raise ValueError(f"until={until:g} must be above 0")
+        spaces = spaces_in_time(network, pieces, space)
+        parts = [cls.in_piece(network, piece, own) for piece, own in zip(pieces, spaces, strict=True)]
+        starts = np.array([piece.start for piece in pieces])
+
+        def at(time: float) -> Generator:
+            if not 0 <= time <= until:
+                raise ValueError(f"the rates are known from time 0 to {until:g}, not at {time:g}")
+            return parts[np.searchsorted(starts, time, side="right") - 1].at(time)
+
+        return cls(_remember(at))
+
+    @classmethod
+    def in_piece(cls, network: Network, piece: Piece, space: StateSpace) -> "TimeDependentGenerator":
+        """The generator in one piece of time, between events and switches of the rates."""
+        rates = MovingRates(network, piece, space)
+        return cls(_remember(lambda time: Generator(*rates.at(time), space.states, network.species_names)))
 
     @property
     def states(self) -> np.ndarray:

@@ -36,6 +36,7 @@ class _Result:
     species: tuple[str, ...]
     info: Mapping[str, Any]
     observables: Mapping[str, np.ndarray]
+    variables: Mapping[str, np.ndarray] = {}
     cells: np.ndarray | None = None
 
     def species_index(self, name: str) -> int:
@@ -43,7 +44,7 @@ class _Result:
         try:
             return self.species.index(name)
         except ValueError:
-            known = ", ".join([*self.species, *self.observables])
+            known = ", ".join([*self.species, *self.observables, *self.variables])
             raise KeyError(f"no species or observable {name!r}; there are {known}") from None
 
     def time_index(self, time: float) -> int:
@@ -228,6 +229,10 @@ class Distribution(_Result):
     cells : (S,) or None
         For positions on a line (any sign, no counts): widths of the cells on which their laws are compared, usually `widths`. None for
         amounts, which go on integer cells.
+    observables
+        Values of rules in each state, (N,), or (T, N) where they move with time.
+    variables
+        What moves with time, whatever the counts are, (T,).
     """
 
     times: np.ndarray
@@ -242,19 +247,31 @@ class Distribution(_Result):
     coarse: "Distribution | None" = None
     nodes_on_edge: bool = False
     cells: np.ndarray | None = None
+    variables: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def error_bound(self) -> np.ndarray:
         """A bound on the 1-norm error over all states, (T,): what was lost, plus what the integrator may have added."""
         return self.lost + self.integration_error
 
-    def _values(self, name: str) -> np.ndarray:
-        return self.observables[name] if name in self.observables else self.states[:, self.species_index(name)]
+    def values(self, name: str, time_index: int) -> np.ndarray:
+        """What a species, observable or variable is in each state at one time, (N,)."""
+        if name in self.variables:
+            return np.full(len(self.states), self.variables[name][time_index])
+        if name in self.observables:
+            values = self.observables[name]
+            return values[time_index] if values.ndim == 2 else values
+        return self.states[:, self.species_index(name)]
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The marginal of a species or observable on the counts 0, 1, ..., (T, K); of a position, on its values from low to high."""
+        """The marginal of a species or observable on the counts 0, 1, ..., (T, K); of a position, on its values from low to high.
+
+        A variable that moves with time, whatever the counts are, is given as it is, (T,).
+        """
+        if name in self.variables:
+            return self.variables[name]
         if self.cells is not None and name in self.species:
-            _, slot = np.unique(self._values(name), return_inverse=True)
+            _, slot = np.unique(self.values(name, 0), return_inverse=True)
             return np.array([np.bincount(slot, weights=p) for p in self.p])
         marginals = [self.marginal(name, t).p for t in range(len(self.times))]
         out = np.zeros((len(marginals), max(len(p) for p in marginals)))
@@ -291,7 +308,7 @@ class Distribution(_Result):
 
     def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None) -> Marginal:
         """The law of a species or observable at one time, on integer cells; that of a position on its own, or given, cells."""
-        values, p = self._values(name), self.p[time_index]
+        values, p = self.values(name, time_index), self.p[time_index]
         mean = float(p @ values)
         sd = float(np.sqrt(p @ (values - mean) ** 2))
         if edges is None and self.cells is not None and name in self.species:
@@ -310,7 +327,7 @@ class Distribution(_Result):
         return values, float(values[np.argmax(self.p[time_index])])
 
     def _on_cells(self, name: str, time_index: int, edges: np.ndarray) -> np.ndarray:
-        values, p = self._values(name), self.p[time_index]
+        values, p = self.values(name, time_index), self.p[time_index]
         if self.widths is None or name not in self.species:
             return count_points(values, edges, p)
         if self.cells is not None:  # a walk's law is zero on the sites of the other parity: they are no cells of it

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from cme import errors
+from cme.abilities import require
 from cme.compiled import Compiled
 from cme.graphs import conservation_laws
 from cme.kernels import reach
@@ -84,6 +85,7 @@ class StateSpace:
     @classmethod
     def around(cls, network: Network, *, size: int, initial=None, bounds: Mapping[str, int] | None = None) -> "StateSpace":
         """The initial states and, layer by layer, those they lead to, until there are at least `size` (or no more)."""
+        require(network, "StateSpace")
         compiled = Compiled(network)
         states, _ = compiled.start(initial)
         upper = np.full(len(network.species), UNBOUNDED)
@@ -95,6 +97,12 @@ class StateSpace:
             raise ValueError("an initial state lies outside the bounds")
         space = cls._build(np.unique(states, axis=0), compiled, upper, _key(network, states))
         return space.grow(np.arange(len(space)), size=size)
+
+    @classmethod
+    def holding(cls, network: Network, states: np.ndarray) -> "StateSpace":
+        """Exactly the given states (K, S), all different, in their order."""
+        upper = np.full(len(network.species), UNBOUNDED)
+        return cls._build(np.ascontiguousarray(states, dtype=np.int64), Compiled(network), upper, _key(network, states))
 
     @classmethod
     def _build(cls, states: np.ndarray, compiled: Compiled, upper: np.ndarray, key: np.ndarray) -> "StateSpace":
@@ -130,6 +138,14 @@ class StateSpace:
     def keep(self, kept: np.ndarray) -> "StateSpace":
         """The space with only the states where `kept` (N,) is true."""
         return self._build(self.states[kept], self.compiled, self.upper, self.key)
+
+    def under(self, network: Network) -> "StateSpace":
+        """The same states for another network over the same species."""
+        if network is self.compiled.network:
+            return self
+        if network.species_names != self.compiled.network.species_names:
+            raise ValueError(f"the state space is over {self.compiled.network.species_names}, the network over {network.species_names}")
+        return self._build(self.states, Compiled(network), self.upper, _key(network, self.states))
 
     def index(self, states: np.ndarray) -> np.ndarray:
         """The position of each of the given states (K, S), -1 where it is not kept."""

@@ -1,25 +1,27 @@
 """Finite state projection: the master equation on a set of states that grows until what leaves it is less than `tol`."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from cme import ratelaw
+from cme.abilities import features, require
 from cme.arguments import check_count, check_positive, check_times, record
+from cme.clockwork import Clockwork, Piece
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError
 from cme.generator import Generator, TimeDependentGenerator
+from cme.moving_rates import moves, standing_network
 from cme.network import Network
 from cme.progress import progress as progress_bar
-from cme.projection.propagate import Integrator, Step
-from cme.projection.propagator import evolve
+from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
+from cme.projection.propagate import Integrator
+from cme.projection.propagator import Magnus, evolve
 from cme.results import Distribution
 from cme.states import StateSpace
 
-FIRST_SIZE = 1000  # states to begin with, where so many can be reached
-GROWTH, FAST_GROWTH = 1.3, 1.8  # the least factor by which a set grows that leaks too much, and one that leaks far too much
-# How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice: what it loses looks like a leak).
-LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
 CHEAP = 1e-11  # the integrator's digits cost little: it gets no more than this, even if the tolerance would allow it
 
 
@@ -99,42 +101,146 @@ def fsp(
             raise ValueError("a generator has its states already; leave out space and max_states")
         return _on_given_states(network, times, tol, initial, started, progress)
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
-    compiled = Compiled(network)
-    states, weights = compiled.start(initial)
+    require(network, "fsp")
+    states, weights = _counts(network).start(initial)
     lost_before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
     if lost_before > 0.5 * tol and space is None:
         raise ConvergenceError(
             f"the initial distribution has already lost {lost_before:.1e}; give it with a smaller tol, or raise tol={tol:g}"
         )
-    fixed = space is not None
-    if space is None:
-        space = StateSpace.around(network, initial=initial, size=FIRST_SIZE)
-    elif space.compiled.network.species_names != network.species_names:
+    if space is not None and space.compiled.network.species_names != network.species_names:
         raise ValueError(f"the state space is over {space.compiled.network.species_names}, the network over {network.species_names}")
-    where = space.index(states)
-    if np.any(where < 0):
+    if space is not None and np.any(space.index(states) < 0):
         raise ValueError("the given state space does not hold the initial state")
-    p = np.zeros(len(space))
-    np.add.at(p, where, weights)
-    run = _Run(network, space, tol, float(times[-1]), max_states, fixed)
+    run = _Run(network, times, tol, max_states, space)
     with progress_bar("fsp", float(times[-1]), progress) as bar:
-        for now in run.march(p, times):
-            bar.to(now, f"{len(run.space)} states")
-    found, p_out = run.gather(times)
+        for now in run.through_time(states, weights):
+            bar.to(now, f"{run.states_in_use} states")
+    found, p_out = gather(run.outputs)
+    errors = np.array([output.error for output in run.outputs])
     lost = np.maximum(0.0, weights.sum() - p_out.sum(axis=1)) + lost_before  # round-off may leave a sum above one by 1e-16
     info = record(
         "fsp",
         network.name,
         started,
-        {"tol": tol, "max_states": max_states, "space": "given" if fixed else "adaptive"},
-        method=run.method,
+        {"tol": tol, "max_states": max_states, "space": "given" if space is not None else "adaptive"},
+        method=", ".join(run.methods),
+        integration_error="an estimate" if Magnus.method in run.methods else "a bound",
         states=len(found),
-        states_in_use=len(run.space),
+        states_in_use=run.states_in_use,
         expansions=run.expansions,
         dropped=run.dropped,
+        **run.in_time(),
     )
-    observables = {name: compiled.observable(name, found) for name in network.observables}
-    return Distribution(times, network.species_names, found, p_out, lost, 2 * run.errors, info, observables)
+    observables, variables = run.observables(found), run.variables()
+    return Distribution(times, network.species_names, found, p_out, lost, 2 * errors, info, observables, variables=variables)
+
+
+def _counts(network: Network) -> Compiled:
+    """The species alone, to say where they start."""
+    return Compiled(replace(network, reactions=(), rules=(), rate_rules=(), events=()))
+
+
+class _Run:
+    """One march after the other: through each piece of time between timed events and switches of the rates, and the events."""
+
+    def __init__(self, network: Network, times: np.ndarray, tol: float, max_states: int, space: StateSpace | None):
+        self.network, self.times, self.tol, self.max_states, self.given = network, times, tol, max_states, space
+        self.horizon = float(times[-1])
+        self.clockwork = Clockwork(network, self.horizon)
+        self.outputs: list[Output] = []
+        self.methods: list[str] = []
+        self.error, self.dropped, self.expansions, self.states_in_use = 0.0, 0.0, 0, 0
+
+    def through_time(self, states: np.ndarray, p: np.ndarray) -> Iterator[float]:
+        """Advance to the last time, keeping the outputs; yields the time reached."""
+        states, p = self.clockwork.push(self.clockwork.first, states, p)
+        space = self.given
+        for piece in self.clockwork.pieces:
+            standing = standing_network(self.network, piece)
+            if space is not None and states is space.states:
+                space = space.under(standing)
+            elif self.given is not None:
+                space = self.given.under(standing)
+                p = _placed(space, states, p)
+            else:
+                space = StateSpace.holding(standing, states)
+            moving = moves(self.network, piece)
+            size = MOVING_FIRST_SIZE if moving else FIRST_SIZE
+            start = space if self.given is not None else space.grow(np.arange(len(space)), size=size)
+            run = self._march(start, standing, piece, moving)
+            inside = np.flatnonzero((self.times >= piece.start) & (self.times < piece.end))
+            duration = piece.end - piece.start
+            ages = np.minimum(self.times[inside] - piece.start, duration)
+            for now in run.run(np.append(p, np.zeros(len(start) - len(p))), np.unique(np.append(ages, duration))):
+                self.states_in_use = len(run.space)
+                yield piece.start + now
+            self.outputs += [self._later(run.outputs[age]) for age in ages]
+            last = self._later(run.outputs[duration])
+            self._book(run)
+            space = run.space
+            states, p = self.clockwork.push(piece.instant, last.states, last.p)
+        if len(self.outputs) < len(self.times):
+            if self.given is not None:
+                states, p = self.given.states, _placed(self.given, states, p)
+            self.outputs.append(Output(states, p, self.error))
+
+    def _march(self, space: StateSpace, standing: Network, piece: Piece, moving: bool) -> March:
+        """The march through one piece, with its share of the tolerance."""
+        duration = piece.end - piece.start
+        tol = self.tol * (0.1 / len(self.clockwork.pieces) + 0.9 * duration / self.horizon)
+
+        def certified(space: StateSpace) -> Stepper:
+            return Integrator(Generator.from_network(standing, space), duration, min(INTEGRATION * tol / 2, CHEAP))
+
+        def estimated(space: StateSpace) -> Stepper:
+            generator = TimeDependentGenerator.in_piece(self.network, piece, space)
+            return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2)
+
+        return March(space, estimated if moving else certified, tol, duration, self.max_states, self.given is not None)
+
+    def _later(self, output: Output) -> Output:
+        """An output of a march, with the error made before it."""
+        return Output(output.states, output.p, self.error + output.error)
+
+    def _book(self, run: March) -> None:
+        self.error += run.error
+        self.dropped += run.dropped
+        self.expansions += run.expansions
+        self.methods += [run.method] if run.method not in self.methods else []
+
+    # ------------------------------------------------------------------------------------------------ what is known
+
+    def in_time(self) -> dict[str, int]:
+        """How often something happened in time."""
+        if not features(self.network):
+            return {}
+        return {"pieces": len(self.clockwork.pieces), "executed_events": self.clockwork.executions}
+
+    def variables(self) -> dict[str, np.ndarray]:
+        """The variables whose course does not depend on counts, (T,)."""
+        known = self.clockwork.at(self.times)
+        return {name: known[name] for name in self.clockwork.names}
+
+    def observables(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """The rules in every state, (N,); those that move with time at every time, (T, N)."""
+        values = {name: states[:, s].astype(np.float64) for s, name in enumerate(self.network.species_names)}
+        clocks = {name: row[:, None] for name, row in self.clockwork.at(self.times).items()}
+        found = {}
+        for rule in self.network.rules:
+            formula = self.network.resolve(rule.formula)
+            in_time = not ratelaw.names(formula).isdisjoint(clocks)
+            shape = (len(self.times), len(states)) if in_time else (len(states),)
+            found[rule.name] = np.broadcast_to(ratelaw.evaluate(formula, clocks | values), shape)
+        return found
+
+
+def _placed(space: StateSpace, states: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """A law on the states of a space; what lies on others is left out, and counts as lost."""
+    where = space.index(states)
+    placed = np.zeros(len(space))
+    np.add.at(placed, where[where >= 0], p[where >= 0])
+    return placed
 
 
 def _on_given_states(
@@ -153,120 +259,3 @@ def _on_given_states(
     return Distribution(
         times, first.names, first.states, run.p, run.lost, 2 * run.integration_error, info, widths=first.widths, cells=first.widths
     )
-
-
-@dataclass
-class _Output:
-    states: np.ndarray
-    p: np.ndarray
-    error: float
-
-
-class _Run:
-    """The march in time: propagate a step, look at what leaked, grow or drop, go on."""
-
-    def __init__(self, network: Network, space: StateSpace, tol: float, horizon: float, max_states: int, fixed: bool):
-        self.network, self.space, self.tol, self.horizon = network, space, tol, horizon
-        self.max_states, self.fixed = max_states, fixed
-        self.outputs: dict[float, _Output] = {}
-        self.error, self.dropped, self.expansions = 0.0, 0.0, 0
-        self.method = "none"
-        self._check_size()
-        self.integrator = self._integrator()
-
-    def _integrator(self) -> Integrator:
-        generator = Generator.from_network(self.network, self.space)
-        return Integrator(generator, self.horizon, min(INTEGRATION * self.tol / 2, CHEAP))
-
-    def march(self, p: np.ndarray, times: np.ndarray):
-        """Advance to the last time, keeping the outputs; yields the time reached."""
-        total, now, longest, failures = float(p.sum()), 0.0, np.inf, 0
-        if times[0] == 0:
-            self.outputs[0.0] = _Output(self.space.states, p.copy(), 0.0)
-        while now < times[-1]:
-            step = self.integrator.step(p, now, times, longest)
-            leaked = total - self.dropped - float(step.p.sum())
-            if not self.fixed and leaked > self._allowed(step.end):
-                # A law that travels needs a set that follows it: after two growths, a shorter step instead of a third.
-                p = self._grow(p, step, leaked)
-                failures += 1
-                if failures % 2 == 0:
-                    longest = (step.end - step.start) / 3
-                continue
-            longest, failures = 2 * longest, 0
-            self.error += step.error
-            for t, row in zip(times[(times > step.start) & (times <= step.end)], step.outputs, strict=True):
-                self.outputs[float(t)] = _Output(self.space.states, row, self.error)
-            now, p = step.end, step.p
-            self.method = self.integrator.method
-            if not self.fixed and now < times[-1]:
-                p = self._drop(p, now, step.end - step.start)
-            yield now
-        if self.error > INTEGRATION * self.tol and not self.fixed:
-            raise ConvergenceError(f"the integrator's error is only bounded by {self.error:.1e}; loosen tol={self.tol:g}")
-
-    def _allowed(self, now: float) -> float:
-        """What may have leaked by now: a tenth is there at once, the rest comes with time."""
-        return LEAK * self.tol * (0.1 + 0.9 * now / self.horizon)
-
-    def _grow(self, p: np.ndarray, step: Step, leaked: float) -> np.ndarray:
-        """Enlarge the set beyond the states through which probability leaked; returns p on the larger set."""
-        factor = GROWTH if leaked < 100 * self._allowed(step.end) else FAST_GROWTH
-        flux = self.integrator.generator.leak * np.max(step.within(), axis=0) * (step.end - step.start)
-        if flux.sum() <= 0.1 * (p.sum() - step.p.sum()):  # the probability passed between the times that were looked at
-            flux = self.integrator.generator.leak
-        p = self._expand(p, flux, int(factor * len(p)) + 1)
-        self._check_size(lost=float(1 - step.p.sum()))
-        self.expansions += 1
-        self.integrator = self._integrator()
-        return p
-
-    def _expand(self, p: np.ndarray, flux: np.ndarray, size: int) -> np.ndarray:
-        """Add states beyond those with nearly all of the flux, up to `size` in all; returns p on the larger set."""
-        order = np.argsort(flux)
-        sources = order[np.cumsum(flux[order]) > 0.01 * flux.sum()]  # harmless boundary states need no company
-        self.space = self.space.grow(sources, size=size)
-        return np.concatenate([p, np.zeros(len(self.space) - len(p))])
-
-    def _drop(self, p: np.ndarray, now: float, duration: float) -> np.ndarray:
-        """Drop the least probable states when that makes the set much smaller; their mass is booked.
-
-        A law that travels needs room ahead: where the smaller set would leak at once, it gets new states there.
-        """
-        if len(p) < 4 * FIRST_SIZE:
-            return p
-        budget = DROP * self.tol * (0.1 + 0.9 * now / self.horizon) - self.dropped
-        order = np.argsort(p)
-        n_negligible = int(np.searchsorted(np.cumsum(p[order]), 0.5 * budget))
-        if n_negligible < 0.4 * len(p):
-            return p
-        kept = np.ones(len(p), dtype=bool)
-        kept[order[:n_negligible]] = False
-        self.dropped += float(p[~kept].sum())
-        self.space = self.space.keep(kept)
-        self.integrator = self._integrator()
-        smaller, flux = p[kept], self.integrator.generator.leak * p[kept] * duration
-        if flux.sum() > 0.01 * self.tol:
-            smaller = self._expand(smaller, flux, int(0.6 * len(p)))
-            self.integrator = self._integrator()
-        return smaller
-
-    def _check_size(self, lost: float = 0.0) -> None:
-        if len(self.space) > self.max_states:
-            raise ConvergenceError(
-                f"fsp needs {len(self.space)} states and more (lost so far {lost:.1e}, tol={self.tol:g}); "
-                f"raise max_states (now {self.max_states}), loosen tol, or use ssa"
-            )
-
-    def gather(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All outputs on one set of states: N states and p (T, N)."""
-        rows = [self.outputs[float(t)] for t in times]
-        self.errors = np.array([row.error for row in rows])
-        if all(row.states is rows[0].states for row in rows):
-            return rows[0].states, np.array([row.p for row in rows])
-        everything = np.unique(np.concatenate([row.states for row in rows]), axis=0)
-        index = StateSpace._build(everything, self.space.compiled, self.space.upper, np.arange(everything.shape[1]))
-        p = np.zeros((len(rows), len(everything)))
-        for out, row in zip(p, rows, strict=True):
-            out[index.index(row.states)] = row.p
-        return everything, p

@@ -110,6 +110,11 @@ class Integrator:
         self.rows = None if isinstance(generator.matrix, LinearOperator) else generator.matrix.tocsr()
         self.method = "rational Krylov" if self.rows is not None and self._prefer_krylov() else "uniformisation"
 
+    @property
+    def leak(self) -> np.ndarray:
+        """The rate out of the states, (N,)."""
+        return self.generator.leak
+
     def _prefer_krylov(self) -> bool:
         """Compare the products of uniformisation with about log(t) sparse factorisations.
 
@@ -168,7 +173,7 @@ class Integrator:
 
     def _uniformise(self, p: np.ndarray, now: float, end: float, times: np.ndarray) -> Step:
         wanted = np.append(times[(times > now) & (times < end)], end)
-        weights = _poisson_weights(self.q * (wanted - now), 0.1 * self.tol * min((end - now) / self.horizon, 1.0))
+        weights = poisson_weights(self.q * (wanted - now), 0.1 * self.tol * min((end - now) / self.horizon, 1.0))
         out = np.zeros((len(wanted), len(p)))
         if (rows := self.rows) is None:  # matrix-free
             current = p
@@ -233,7 +238,7 @@ def _blas_threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _poisson_weights(means: np.ndarray, tail: float) -> np.ndarray:
+def poisson_weights(means: np.ndarray, tail: float) -> np.ndarray:
     """Poisson probabilities (J, K) for each mean, cut where at most `tail` is left out of the largest mean."""
     largest = float(means[-1])
     k = np.arange(int(largest + 12 * np.sqrt(largest) + 60))

@@ -1,0 +1,186 @@
+"""`MovingRates`: the propensities of a network on fixed states while they move with time, as a sparse matrix with a fixed pattern."""
+
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from cme import errors, ratelaw
+from cme.clockwork import Piece
+from cme.network import Network
+from cme.ratelaw import ONE, ZERO, Apply, Expr, Number
+from cme.states import StateSpace
+
+SAMPLES = np.linspace(0.02, 0.98, 17)  # where in a piece of time a propensity is looked at to see which states it leads to
+
+
+def standing_network(network: Network, piece: Piece) -> Network:
+    """A network with constant rates that reaches every state which this one reaches in a piece of time.
+
+    Where no propensity moves in the piece, it is the network itself as it is then: the master equation is the same.
+    """
+    reactions = []
+    for reaction in network.reactions:
+        law = network.resolve(reaction.propensity)
+        if not ratelaw.names(law).isdisjoint(piece.values):
+            law = piece.freeze(law)
+            reaction = replace(reaction, law=_envelope(law, piece) if piece.moves(law) else law)
+        reactions.append(reaction)
+    if network.is_plain:
+        return network
+    return replace(network, reactions=tuple(reactions), rate_rules=(), events=())
+
+
+def spaces_in_time(network: Network, pieces: list[Piece], space: StateSpace | None) -> list[StateSpace]:
+    """One set of states for all pieces of time: the given one, or all that the rates of any of them lead to."""
+    standing = [standing_network(network, piece) for piece in pieces]
+    if space is None:
+        space = StateSpace.reachable(standing[0])
+        for other in standing[1:]:
+            larger = StateSpace.holding(other, space.states)
+            space = larger.grow(np.arange(len(larger)))
+    return [space.under(other) for other in standing]
+
+
+def moves(network: Network, piece: Piece) -> bool:
+    """Does a propensity move inside a piece of time?"""
+    return any(piece.moves(piece.freeze(network.resolve(reaction.propensity))) for reaction in network.reactions)
+
+
+def _envelope(law: Expr, piece: Piece) -> Expr:
+    """A law without time that is above zero wherever this one is at one of a few times."""
+    times = piece.start + SAMPLES * (piece.end - piece.start)
+    known = piece.at(times)
+    factor, rest = _split(law, piece)
+    if rest is not None:
+        largest = float(np.max(np.abs(np.broadcast_to(ratelaw.evaluate(factor, known), times.shape))))
+        return ratelaw.simplify(Apply("*", (Number(largest), rest)))
+    shots = [{name: Number(float(value[k])) for name, value in known.items()} for k in range(len(times))]
+    return Apply("max", tuple(ratelaw.simplify(ratelaw.substitute(law, shot)) for shot in shots))
+
+
+def _split(law: Expr, piece: Piece) -> tuple[Expr, Expr | None]:
+    """A law as f(t) g(x): f and g; g is None where it is no such product."""
+    known = set(piece.values)
+    symbols = ratelaw.names(law)
+    if symbols <= known:
+        return law, ONE
+    if symbols.isdisjoint(known):
+        return ONE, law
+    if isinstance(law, Apply) and law.op in ("*", "/", "neg"):
+        factors, rests = [], []
+        for arg in law.args:
+            factor, rest = _split(arg, piece)
+            if rest is None:
+                return law, None
+            factors.append(factor)
+            rests.append(rest)
+        state = Apply(law.op, tuple(rests)) if law.op != "neg" else rests[0]
+        return ratelaw.simplify(Apply(law.op, tuple(factors))), ratelaw.simplify(state)
+    return law, None
+
+
+class MovingRates:
+    """A(t) = sum over c of w_c(t) A_c on the states of a space: a propensity f(t) g(x) is one term, any other one term per state."""
+
+    def __init__(self, network: Network, piece: Piece, space: StateSpace):
+        self.network, self.piece, self.states = network, piece, space.states
+        n_states = len(space)
+        self._factors: list[tuple[int, Expr, np.ndarray]] = []  # reaction, f, g in each state
+        self._general: list[tuple[int, Expr, np.ndarray]] = []  # reaction, law, may it fire?
+        columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # of each term: from, to (-1: out), weight
+        everywhere = np.arange(n_states)
+        values = {name: self.states[:, s] for s, name in enumerate(network.species_names)}
+        general: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        for r, change in enumerate(network.stoichiometry):
+            law = piece.freeze(network.resolve(network.reactions[r].propensity))
+            target = self.states + change
+            allowed = np.all(target >= 0, axis=1)
+            to = space.index(target)
+            factor, rest = _split(law, piece)
+            if law == ZERO or not change.any():
+                continue
+            if rest is None:
+                self._general.append((r, law, allowed))
+                general.append((everywhere, to, np.ones(n_states)))
+                continue
+            weight = np.broadcast_to(ratelaw.evaluate(rest, values), (n_states,)).astype(np.float64)
+            wrong = ~np.isfinite(weight)
+            if wrong.any():
+                raise self._error(errors.UNDEFINED_PROPENSITY, r, int(np.argmax(wrong)), piece.start)
+            if np.any(weight[~allowed]):
+                raise self._error(errors.NEGATIVE_COUNT, r, int(np.argmax(~allowed & (weight != 0))), piece.start)
+            self._factors.append((r, factor, weight))
+            columns.append((everywhere, to, weight))
+        self._assemble(columns, general, n_states)
+
+    def _assemble(self, columns: list, general: list, n_states: int) -> None:
+        """Terms as columns of two sparse matrices, which give the entries of A and the leak as products with w(t)."""
+        n_terms = len(columns) + n_states * len(general)
+        empty = np.empty(0, dtype=np.int64)
+        source = np.concatenate([empty, *(c[0] for c in (*columns, *general))])
+        to = np.concatenate([empty, *(c[1] for c in (*columns, *general))])
+        weight = np.concatenate([np.empty(0), *(c[2] for c in (*columns, *general))])
+        term = np.concatenate(
+            [empty, *(np.full(n_states, i) for i in range(len(columns))), np.arange(n_states * len(general)) + len(columns)]
+        )
+        kept = weight != 0
+        source, to, weight, term = source[kept], to[kept], weight[kept], term[kept]
+        inside = to >= 0
+        here = np.arange(n_states)
+        places, slot = np.unique(
+            np.concatenate([source[inside] * n_states + to[inside], source * n_states + source, here * n_states + here]),
+            return_inverse=True,
+        )
+        n_inside = int(inside.sum())
+        pointer = np.searchsorted(places // n_states, np.arange(n_states + 1))
+        self._pattern = sp.csc_array((np.zeros(len(places)), places % n_states, pointer), shape=(n_states, n_states))
+        entries = np.concatenate([weight[inside], -weight])
+        slots = slot[: n_inside + len(source)]
+        self._entries = sp.csr_array((entries, (slots, np.concatenate([term[inside], term]))), shape=(len(places), n_terms))
+        self._leak = sp.csr_array((weight[~inside], (source[~inside], term[~inside])), shape=(n_states, n_terms))
+
+    def at(self, time: float) -> tuple[sp.csc_array, np.ndarray]:
+        """A and the leak (N,) at a time.
+
+        Raises
+        ------
+        ModelError
+            If a propensity is negative or undefined then, or would drive a count below zero.
+        """
+        known = {name: float(value) for name, value in self.piece.at(time).items()}
+        terms = []
+        for r, factor, weight in self._factors:
+            f = float(ratelaw.evaluate(factor, known))
+            if not np.isfinite(f):
+                raise self._error(errors.UNDEFINED_PROPENSITY, r, 0, time)
+            if (f < 0 and weight.max(initial=0.0) > 0) or (f > 0 and weight.min(initial=0.0) < 0):
+                raise self._error(errors.NEGATIVE_PROPENSITY, r, int(np.argmin(f * weight)), time)
+            terms.append(np.array([f]))
+        for r, law, allowed in self._general:
+            values = {name: self.states[:, s] for s, name in enumerate(self.network.species_names)}
+            a = np.broadcast_to(ratelaw.evaluate(law, {**values, **known}), (len(self.states),))
+            for wrong, status in (
+                (~np.isfinite(a), errors.UNDEFINED_PROPENSITY),
+                (a < 0, errors.NEGATIVE_PROPENSITY),
+                (~allowed & (a > 0), errors.NEGATIVE_COUNT),
+            ):
+                if wrong.any():
+                    raise self._error(status, r, int(np.argmax(wrong)), time)
+            terms.append(a)
+        w = np.concatenate(terms) if terms else np.empty(0)
+        return with_entries(self._pattern, self._entries @ w), self._leak @ w
+
+    def _error(self, status: int, r: int, n: int, time: float) -> errors.ModelError:
+        names, state = self.network.species_names, self.states[n]
+        if ratelaw.TIME not in names:
+            names, state = (*names, ratelaw.TIME), np.append(state.astype(np.float64), time)
+        return errors.propensity_error(status, self.network.reactions[r].name, self.network.formula(r), names, state)
+
+
+def with_entries(pattern: sp.csc_array, entries: np.ndarray) -> sp.csc_array:
+    """A matrix with the places of another; the constructor would check them anew each time."""
+    matrix = copy(pattern)
+    matrix.data = entries
+    return matrix
