@@ -15,7 +15,7 @@ Functions = Callable[[str, tuple[Expr, ...]], Expr]
 AVOGADRO = 6.02214179e23  # as SBML Level 3 fixes it
 
 
-def read(node: Any, scope: Mapping[str, Expr], functions: Functions, time: Expr) -> Expr:
+def read(node: Any, scope: Mapping[str, Expr], functions: Functions, time: Expr, hidden: Collection[str] = ()) -> Expr:
     """Turn a libsbml tree into an expression. What is still open in it are nodes `rateOf`, whose argument is a formula.
 
     Parameters
@@ -28,20 +28,22 @@ def read(node: Any, scope: Mapping[str, Expr], functions: Functions, time: Expr)
         Applies a function definition to its arguments.
     time
         What the csymbol for the time stands for.
+    hidden
+        Names of constants, such as pi, that the model uses for something else; the constants are then read as numbers.
 
     Raises
     ------
     ModelError
         If the formula uses an identifier that is not in scope, a construct without a counterpart, or is nested too deeply.
     """
-    return _Reading(scope, functions, time).read(node, 1)
+    return _Reading(scope, functions, time, hidden).read(node, 1)
 
 
 class _Reading:
     """One formula on its way from libsbml's tree to an expression."""
 
-    def __init__(self, scope: Mapping[str, Expr], functions: Functions, time: Expr):
-        self.scope, self.functions, self.time = scope, functions, time
+    def __init__(self, scope: Mapping[str, Expr], functions: Functions, time: Expr, hidden: Collection[str]):
+        self.scope, self.functions, self.time, self.hidden = scope, functions, time, hidden
 
     def read(self, node: Any, depth: int) -> Expr:
         if depth > MAX_DEPTH:
@@ -59,7 +61,7 @@ class _Reading:
             return Number(AVOGADRO)
         if kind in kinds.constants:
             name = kinds.constants[kind]
-            return Number(ratelaw.CONSTANTS[name]) if name in self.scope else Symbol(name)
+            return Number(ratelaw.CONSTANTS[name]) if name in self.hidden else Symbol(name)
         if kinds.is_link(node):
             return self.chain(node, depth)
         args = tuple(self.read(node.getChild(i), depth + 1) for i in range(node.getNumChildren()))

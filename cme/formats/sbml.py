@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cme import ratelaw
@@ -24,7 +25,7 @@ from cme.formats.sbml_initial import Start, read_initial, start_targets
 from cme.formats.sbml_model import Model, read_rules
 from cme.formats.sbml_open import annotation, items, open_document
 from cme.formats.sbml_rates import Rates
-from cme.formats.sbml_reactions import directed, read_reactions
+from cme.formats.sbml_reactions import directed, read_laws, read_reactions
 from cme.formats.sbml_write import write as write
 from cme.network import Network
 from cme.ratelaw import ONE, Expr, Number
@@ -76,9 +77,12 @@ class _Reader:
         self.model = model
         read_rules(model)
         moving = event_targets(model) | {*model.rules, *model.flows}
-        self.reactions = read_reactions(model, moving | start_targets(model))
+        laws = read_laws(model)
         self.events, self.memory = read_events(model, moving)
         self.initial = read_initial(model)
+        named = _names([*laws.values(), *model.rules.values(), *model.flows.values(), *self.initial.values(), *_formulas(self.events)])
+        self.moving_references = (moving | start_targets(model) | named) & set(model.references)
+        self.reactions = read_reactions(model, laws, self.moving_references)
         self.flows: dict[str, Expr] = {}
         self.expand_rates()
         self.used = self.used_names()
@@ -103,7 +107,7 @@ class _Reader:
         self.check_start(values)
         model.raise_problems()
         states = [each for each in model.species if each not in model.rules]
-        parameters = (*model.parameters, *model.references, *model.local_values, *self.memory)
+        parameters = (*model.parameters, *self.references(), *model.local_values, *self.memory)
         splitter = Splitter(model.rules, self.judge(values, variable))
         return Network(
             species=tuple(self.make_species(model.species[each]) for each in states),
@@ -122,6 +126,10 @@ class _Reader:
     def is_nowhere(self, compartment: str) -> bool:
         return annotation(self.model.compartments[compartment], "nowhere") is not None
 
+    def references(self) -> list[str]:
+        """Numbers of molecules that a formula sets or uses: they become parameters, the others are just numbers."""
+        return [each for each in self.model.references if each in self.moving_references]
+
     @property
     def inlined(self) -> set[str]:
         """References whose rule stands in their reaction; only documents of ours have them."""
@@ -139,9 +147,9 @@ class _Reader:
 
         rules = {rule.getVariable(): rule for rule in items(model.sbml, "Rule") if not rule.isAlgebraic()}
         starts = {item.getSymbol(): item for item in items(model.sbml, "InitialAssignment")}
-        elements = {item.getId(): item for item in model.reactions}
+        elements = {item.getId(): item for item in (*model.reactions, *model.events)}
         self.initial = {each: expand(starts.get(each), formula) for each, formula in self.initial.items()}
-        self.events = [_mapped(event, lambda formula: expand(model.sbml, formula)) for event in self.events]
+        self.events = [_mapped(event, partial(expand, elements.get(event.name))) for event in self.events]
         for each in model.flows:
             self.flows[each] = self.attempt(rules[each], rates.count_flow, each) or model.flows[each]
         model.rules = {each: expand(rules[each], formula) for each, formula in model.rules.items()}
@@ -168,8 +176,7 @@ class _Reader:
         for reaction in self.reactions.values():
             formulas.append(reaction.law.constant if isinstance(reaction.law, MassAction) else reaction.law)
             formulas += [n for _, n in (*reaction.reactants, *reaction.products) if not isinstance(n, int)]
-        formulas += [formula for event in self.events for formula in event.formulas()]
-        return set().union(*map(ratelaw.names, formulas))
+        return _names([*formulas, *_formulas(self.events)])
 
     def check_values(self) -> None:
         """Refuse what has no value although a formula uses it."""
@@ -205,6 +212,14 @@ class _Reader:
         compartment = species.getCompartment()
         inside = None if self.is_nowhere(compartment) else compartment
         return Species(species.getId(), inside, species.getBoundaryCondition() or species.getConstant())
+
+
+def _formulas(events: list[Event]) -> list[Expr]:
+    return [formula for event in events for formula in event.formulas()]
+
+
+def _names(formulas: list[Expr]) -> set[str]:
+    return set().union(*map(ratelaw.names, formulas))
 
 
 def _mapped(event: Event, change: Callable[[Expr], Expr]) -> Event:

@@ -7,6 +7,7 @@ from cme import ratelaw
 from cme.errors import ModelError
 from cme.formats import mathml
 from cme.formats.sbml_open import items, unsupported
+from cme.formats.sbml_units import differing_units
 from cme.ratelaw import ONE, ZERO, Apply, Expr, Symbol
 
 
@@ -19,7 +20,7 @@ class Model:
     def __init__(self, document: Any, label: str):
         self.document, self.sbml, self.label = document, document.getModel(), label
         self.level = self.sbml.getLevel()
-        self.problems = unsupported(document)
+        self.problems = unsupported(document) + differing_units(self.sbml)
         self.compartments = {item.getId(): item for item in items(self.sbml, "Compartment")}
         self.species = {item.getId(): item for item in items(self.sbml, "Species")}
         self.parameters = {item.getId(): item for item in items(self.sbml, "Parameter")}
@@ -106,7 +107,7 @@ class Model:
     def formula(self, element: Any, where: str, scope: Mapping[str, Expr] | None = None, draws: bool = False) -> Expr:
         """The formula of an element; a problem is noted and gives 0."""
         try:
-            found = mathml.read(element.getMath(), self.scope if scope is None else scope, self.call, self.clock)
+            found = mathml.read(element.getMath(), self.scope if scope is None else scope, self.call, self.clock, self.taken)
         except ModelError as error:
             self.refuse(element, f"{where}: {error}")
         except RecursionError:
@@ -137,7 +138,7 @@ class Model:
             try:
                 if definition.getBody() is None:
                     raise ModelError("it has no formula")
-                self.bodies[name] = arity, mathml.read(definition.getBody(), scope, self.call, self.clock)
+                self.bodies[name] = arity, mathml.read(definition.getBody(), scope, self.call, self.clock, self.taken)
             except ModelError as error:
                 self.refuse(definition, f"function definition {name!r}: {error}")
                 self.bodies[name] = arity, ZERO

@@ -13,9 +13,14 @@ from cme.formats.sbml_open import annotation, items
 from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
 
 
-def read_reactions(model: Model, moving: set[str]) -> dict[str, Reaction]:
-    """Every reaction under its SBML identifier, with the net law as it stands; `moving` is what rules, events or a start set."""
-    return {item.getId(): _Reading(model, item, moving).reaction() for item in model.reactions}
+def read_laws(model: Model) -> dict[str, Expr]:
+    """The net law of every reaction as it stands."""
+    return {item.getId(): _Reading(model, item, set()).law() for item in model.reactions}
+
+
+def read_reactions(model: Model, laws: dict[str, Expr], moving: set[str]) -> dict[str, Reaction]:
+    """Every reaction under its SBML identifier; `moving` are the references that a formula sets or uses."""
+    return {item.getId(): _Reading(model, item, moving).reaction(laws[item.getId()]) for item in model.reactions}
 
 
 class _Reading:
@@ -27,19 +32,21 @@ class _Reading:
         self.where = f"reaction {self.name!r}"
         self.taken, self.made = list[tuple[str, int | Expr]](), list[tuple[str, int | Expr]]()
 
-    def reaction(self) -> Reaction:
-        model, law = self.model, self.element.getKineticLaw()
-        self.read_side("Reactant", self.taken, self.made)
-        self.read_side("Product", self.made, self.taken)
-        reactants, products = _merged(self.taken), _merged(self.made)
+    def law(self) -> Expr:
+        law = self.element.getKineticLaw()
         if law is None or not law.isSetMath():
             what = "has no kinetic law" if law is None else "has a kinetic law without a formula"
-            model.refuse(self.element, f"{self.where} {what}, so that its rate is not known; give it one")
-            return Reaction(self.name, reactants, products, ZERO)
-        scope = ChainMap(self.local_parameters(law), model.scope)
-        formula = model.formula(law, f"the kinetic law of {self.where}", scope)
+            self.model.refuse(self.element, f"{self.where} {what}, so that its rate is not known; give it one")
+            return ZERO
+        scope = ChainMap(self.local_parameters(law), self.model.scope)
+        return self.model.formula(law, f"the kinetic law of {self.where}", scope)
+
+    def reaction(self, law: Expr) -> Reaction:
+        self.read_side("Reactant", self.taken, self.made)
+        self.read_side("Product", self.made, self.taken)
         ours = annotation(self.element, "reaction") or {}
-        found = Reaction(ours.get("name", self.name), reactants, products, formula, net_flux="netFlux" in ours)
+        name = ours.get("name", self.name)
+        found = Reaction(name, _merged(self.taken), _merged(self.made), law, net_flux="netFlux" in ours)
         return _as_mass_action(found, ours["massAction"]) if "massAction" in ours else found
 
     def local_parameters(self, law: Any) -> dict[str, Expr]:
@@ -96,7 +103,9 @@ class _Reading:
     def converted(self, name: str, n: Expr) -> int | Expr:
         """Times the conversion factor, which turns the extent of the reaction into the unit of the species."""
         factor = self.model.species[name].getConversionFactor() or self.model.sbml.getConversionFactor()
-        if factor and not self.model.is_held(name):
+        if factor and factor not in self.model.parameters:
+            self.model.refuse(self.model.species[name], f"the conversion factor {factor!r} of species {name!r} is no parameter")
+        elif factor and not self.model.is_held(name):
             return Symbol(factor) if n == ONE else ratelaw.call("*", (n, Symbol(factor)))
         return int(n.value) if isinstance(n, Number) and n.value.is_integer() and n.value >= 0 else n
 
@@ -134,6 +143,13 @@ def _as_mass_action(reaction: Reaction, convention: str) -> Reaction:
     return found if found.propensity == reaction.law else reaction
 
 
+def _split(splitter: Splitter, law: Expr) -> tuple[Expr, Expr] | None:
+    try:
+        return splitter.split(law)
+    except RecursionError:  # rules within rules, each of them long
+        return None
+
+
 def directed(model: Model, reactions: dict[str, Reaction], splitter: Splitter) -> list[Reaction]:
     """Split reversible reactions where the law is a difference of two terms that can't be negative; else the law is a net flux."""
     found = list[Reaction]()
@@ -142,7 +158,7 @@ def directed(model: Model, reactions: dict[str, Reaction], splitter: Splitter) -
         reaction = reactions[item.getId()]
         parts: tuple[Expr, Expr] | None = (reaction.propensity, ZERO)
         if item.getReversible() and not isinstance(reaction.law, MassAction) and not reaction.net_flux:
-            parts = splitter.split(reaction.law)
+            parts = _split(splitter, reaction.law)
         if parts is None:
             found.append(replace(reaction, net_flux=True))
         elif parts[1] == ZERO:
