@@ -213,6 +213,8 @@ def _collect_jumps(formula: Expr, found: dict[Expr, None]) -> None:
         found[Apply("floor", (Apply("/", formula.args),))] = None
     elif formula.op in _SWITCHES:
         found[formula] = None
+        if formula.op in ("==", "!="):  # two sides that meet only for an instant are seen to have passed each other
+            found[Apply("<", formula.args)] = None
 
 
 def _collect_truth(condition: Expr, found: dict[Expr, None]) -> None:

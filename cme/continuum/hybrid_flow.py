@@ -13,7 +13,7 @@ from cme.kernels.events import OK, begin, new_agenda, next_planned, settle
 from cme.kernels.flow import velocity
 from cme.kernels.random import JUMPS, open_stream
 from cme.network import Network
-from cme.ratelaw import TIME, Apply, Expr, names
+from cme.ratelaw import TIME, Apply, Expr, Number, names
 
 INTEGRATORS: dict[str, Any] = {"LSODA": LSODA, "BDF": BDF, "Radau": Radau}
 KEY = np.zeros(2, dtype=np.uint64)  # of the stream that decides between executions of equal priority: always the same
@@ -118,6 +118,7 @@ class _Run:
     def _limit(self, watch: Watch, old: np.ndarray, state: np.ndarray, change: float, due: float) -> float:
         """Up to which output time does what holds before a change count? To that of the change itself if there nothing has changed yet."""
         new = watch.look(state, change)
+        self._refuse_instants(watch, old, new, state, change)
         at_once = any(_holds_on_the_edge(*each) for each in zip(watch.formulas, old, new, strict=True))
         return change - NEAR * change if at_once or due - change <= NEAR * due else change + NEAR * change
 
@@ -239,6 +240,25 @@ class _Run:
         before = self.watched.look(self.y[: self.n], self.now)
         return later if np.any(both != first) and np.all((both == first) | (first == before)) else change
 
+    def _refuse_instants(self, watch: Watch, old: np.ndarray, new: np.ndarray, state: np.ndarray, time: float) -> None:
+        """Refuse an event whose trigger holds only while two sides are equal that pass each other: no number hits that instant."""
+        values = {formula: (a, b) for formula, a, b in zip(watch.formulas, old, new, strict=True)}
+        for formula, (before, after) in values.items():
+            if not isinstance(formula, Apply) or formula.op not in ("==", "!="):
+                continue
+            passed = values.get(Apply("<", formula.args))
+            if passed is None or passed[0] == passed[1] or before != after or bool(after) == (formula.op == "=="):
+                continue
+            for event in self.model.network.events:
+                trigger = self.model.network.resolve(event.trigger)
+                met = _replaced(trigger, formula, Number(float(formula.op == "==")))
+                there = self.model.evaluate([trigger, met], state, time)
+                if there[1] and not there[0]:
+                    raise ModelError(
+                        f"event {event.name!r} waits for {shorten(to_infix(formula))}, which holds for an instant at t={time:g} and is "
+                        "hit by no number; write >= or <="
+                    )
+
     # ---------------------------------------------------------------------------------------------------------- words
 
     def _described(self) -> str:
@@ -268,6 +288,12 @@ def _holds_on_the_edge(switch: Expr, old: float, new: float) -> bool:
     if switch.op in ("floor", "ceil"):
         return (new > old) == (switch.op == "floor") and new != old
     return new != old and bool(new) == (switch.op in ("<=", ">=", "=="))
+
+
+def _replaced(formula: Expr, part: Expr, by: Expr) -> Expr:
+    if formula == part:
+        return by
+    return Apply(formula.op, tuple(_replaced(arg, part, by) for arg in formula.args)) if isinstance(formula, Apply) else formula
 
 
 class _Undefined(Exception):
