@@ -1,7 +1,7 @@
 """What the catalogue says is exact about each model, held against the closed form or the reference: one test for each model.
 
 This file holds the classics of reactions, populations, epidemics and oscillations; genes, enzymes and signals are in
-test_shelf_genes.py, and what takes long is in tests/verification/test_shelf_slow.py.
+test_shelf_genes.py, rates that change in time in test_shelf_timed.py, and what takes long in tests/verification/test_shelf_slow.py.
 """
 
 import math
@@ -22,7 +22,7 @@ from cme.continuum.vector_field import vector_field
 
 def test_every_model_has_a_test_of_what_is_exact():
     folder = Path(__file__).parent
-    files = [folder / "test_shelf_models.py", folder / "test_shelf_genes.py", folder / "verification" / "test_shelf_slow.py"]
+    files = [*folder.glob("test_shelf_*.py"), folder / "verification" / "test_shelf_slow.py"]
     tested = set(re.findall(r"^def test_(\w+)\(", "\n".join(file.read_text(encoding="utf-8") for file in files), re.MULTILINE))
     assert set(cme.catalogue().name) <= tested
 
