@@ -98,3 +98,66 @@ def test_refusals(text, message):
 def test_the_source_is_named():
     with pytest.raises(cme.ModelError, match=r"model\.txt, line 2: a formula is empty"):
         cme.parse("A -> B @ 1\nB -> A @", source="model.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "A -> B @ 1; at A > 3, prio = 2: A = 0",
+            "line 1: cannot read the option 'prio = 2' of the event 'e1'; there are priority = formula",
+        ),
+        ("A -> B @ 1; at A > 3, t0 = 2: A = 0", "cannot read the option 't0 = 2' of the event 'e1'"),
+        ("A -> B @ 1; at A > 3 after 1 after 2: A = 0", "the event 'e1' has two delays"),
+        ("A -> B @ 1; at A > 3: A := 0", "cannot read 'A := 0' as an assignment 'name = formula'"),
+        ("A -> B @ 1; at A > 3: Q = 0", "event 'e1' sets 'Q', which is not declared"),
+        ("A -> B @ 1; at : A = 0", "cannot read .at : A = 0.; expected a reaction"),
+        ("A -> B @ 1; A' = 3", "reaction 'r1' and a rate rule both change 'A'"),
+        ("A -> B @ 1; Q' = 3", "the rate rule for 'Q' sets 'Q', which is not declared"),
+        ("A -> B @ 1; Q := normal(1, 2)", "the rule for 'Q' draws random numbers"),
+        ("A -> B @ 1; A = 3; A = normal(1, 2)", "'A' is assigned twice"),
+        ("compartment c = normal(1, 2); A -> B @ 1", "'c' draws a random number, which no constant can"),
+        ("A -> (k B @ 1", "cannot read '\\(k B' as a species with an optional whole-number factor"),
+        ("(k) A -> B @ 1; k = 1", "reaction 'r1' is mass action, but how many of 'A' it takes is a formula; give the propensity"),
+        ("A -> 12345678901234567890 B @ 1", "'12345678901234567890' molecules of 'B' are too many"),
+        ("A -> 9007199254740993 B @ 1", "molecules of 'B' are too many"),
+        ("101 A -> B @ 1", "reaction 'r1' is mass action of 101 molecules; more than 100 can't meet, give the propensity"),
+        ("A -> B @ [mean] 1", "cannot read the formula"),
+        ("A -> B @ 1e999", "the number 1e999 is too large"),
+        ('"r: A -> B @ 1', "line 1: a quote is not closed"),
+        (r'"\q": A -> B @ 1', "cannot read the name"),
+        ("A -> B @ 1; species A in", "cannot read 'species A in'; expected a reaction"),
+        ("A -> B @ 1; start 0.5: A = 1; start 0.4: A = 2", "the initial probabilities must be >= 0 and sum to 1; they sum to 0.9"),
+        ("A -> B @ 1; start k: A = 1; k = 1", "the start uses 'k'; write numbers"),
+        ("A -> B @ 1; start 1: Q = 1", "a 'start' line sets 'Q', which is no species"),
+        ("A -> B @ 1; A = 2; start 1: A = 1", "species 'A' has a count, and there are 'start' lines"),
+        ("A -> B @ k; k = k", "line 1: 'k' is defined by itself"),
+    ],
+)
+def test_refusals_of_what_goes_beyond_reactions(text, message):
+    with pytest.raises(cme.ModelError, match=message):
+        cme.parse(text)
+
+
+def test_repr_speaks_reaction_text():
+    n = cme.parse("A <=> B @ A - B; k' = -k; k = 1; go: at time >= 2 after k: A = 3; B ~ poisson(5); y := A + B")
+    assert repr(n).splitlines() == [
+        "Network 'network': 2 species, 1 reactions",
+        "  r1  A <=> B  net rate A - B",
+        "  y := A + B",
+        "  k' = -k",
+        "  go: at time >= 2 after k: A = 3",
+        "  B ~ poisson(5)",
+        "  k = 1",
+        "  A = 0; B = 0",
+    ]
+
+
+def test_a_spare_parameter_that_looks_like_a_species_with_a_count_is_no_slip():
+    assert dict(cme.parse("A -> B @ 1; A = 3; a = 1").parameters) == {"a": 1}
+
+
+def test_constants_may_stand_in_any_order_and_in_a_long_chain():
+    n = 3000
+    text = "\n".join(["A -> B @ k0", *(f"k{i} = k{i + 1} + 1" for i in range(n)), f"k{n} = 0"])
+    assert cme.parse(text).parameters["k0"] == n

@@ -276,16 +276,16 @@ class _File:
         if match is None:
             return None
         factor, kind, rest = match.groups()
-        constants = [self.formula(each, number) for each in re.split(r"[\s,]+", rest.strip("() \t")) if each]
+        words = [each for each in re.split(r"[\s,]+", rest.strip("() \t")) if each]
         wanted = {"Sat": range(2, len(left) + 2), "Hill": range(3, 4), "MM": range(2, 3)}.get(kind, range(0))
         if kind == "MM" and len(left) < 2:
             wanted = range(0)
-        if len(constants) not in wanted or not left:
+        if len(words) not in wanted or not left:
             raise ModelError(
                 f"{self.place(number)}: the rate law {infix.shorten(text)!r} with {len(left)} reactants is not supported; there are "
                 "Sat k K ... (up to a K for each reactant), Hill k K h, and MM k K with a substrate and an enzyme"
             )
-        rate, *others = constants
+        rate, *others = [self.formula(each, number) for each in words]
         parts = [rate] if factor is None else [self.formula(factor, number), rate]
         counts, first = _falling(left), Symbol(left[0])
         if kind == "Sat":

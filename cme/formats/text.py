@@ -46,7 +46,7 @@ _ARROW = re.compile(r"<->|<=>|->|=>")
 _TERM = re.compile(rf"(?:(\d+|\(.*\))\s*\*?\s*)?(\$?)({_NAME})", re.DOTALL)
 _LABEL = re.compile(rf"({_NAME}|{_QUOTED})\s*:(?!=)\s*")
 _ASSIGN = re.compile(rf"({_NAME})\s*(:=|'\s*=|=|~)(?![=>])\s*(.*)", re.DOTALL)
-_EVENT = re.compile(r"at\b(?!\s*(?:'\s*)?=[^=])([^:]*):(.*)", re.DOTALL)
+_EVENT = re.compile(r"at\b([^:]*):(.*)", re.DOTALL)
 _START = re.compile(r"start\s+([^:=]*):(.*)", re.DOTALL)
 _MODEL = re.compile(rf"model\s+({_QUOTED}|\S+)")
 _COMPARTMENT = re.compile(rf"compartment\s+({_NAME})\s*=(?!=)\s*(.*)", re.DOTALL)
@@ -143,10 +143,10 @@ def _read(statement: str, draft: _Draft, place: str) -> None:
         _read_reaction(name, body, draft)
     elif arrow and not _ASSIGN.fullmatch(body):
         raise ModelError(f"the reaction {_short(statement)} has no '@': write 'reactants -> products @ rate constant'")
-    elif match := _EVENT.fullmatch(body):
-        draft.events.append(_event(name or f"e{len(draft.events) + 1}", match[1], match[2]))
     elif match := _ASSIGN.fullmatch(statement):
-        _assign(match[1], match[2].replace(" ", "")[0], match[3], draft, place)
+        _assign(match[1], match[2][0], match[3], draft, place)
+    elif match := _EVENT.fullmatch(body):
+        draft.events.append(_event(f"e{len(draft.events) + 1}" if name is None else name, match[1], match[2]))
     elif word == "convention":
         return
     elif match := _MODEL.fullmatch(statement):
