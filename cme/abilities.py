@@ -18,7 +18,7 @@ class Kind(Enum):
     CLOCK = "changes in time, whatever the counts are"
     RATE_RULE = "changes in time, and on the way depends on counts"
     TIMED_EVENT = "happens at times that are known in advance"
-    EVENT = "happens at times that depend on counts or on chance"
+    EVENT = "happens at times, or remembers values, that depend on counts or on chance"
     DRAW = "is drawn at random"
     NET_FLUX = "is the difference of a forward and a backward rate, and no propensity"
     STOICHIOMETRY = "is no constant whole number"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cme.abilities import require
 from cme.arguments import count_arguments
 from cme.compiled import Compiled
 from cme.generator import Generator, TimeDependentGenerator
@@ -77,6 +78,7 @@ def jump_moments(
             raise ValueError("a generator has its own states; leave out at")
         return (process if isinstance(process, Generator) else process.at(time)).jump_moments(int(k))
     if isinstance(process, Network):
+        require(process, "jump_moments")
         states = Compiled(process).start(None, whole=False)[0] if at is None else np.atleast_2d(np.asarray(at, dtype=np.float64))
         out = Compiled(process).propensities(states)  # (N, R)
         change = process.stoichiometry.astype(np.float64)

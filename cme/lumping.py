@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from cme.abilities import require
 from cme.compiled import Compiled
 from cme.errors import ModelError, describe_state
 from cme.generator import Generator
@@ -108,6 +109,8 @@ def lump(
     """
     if (partition is None) == (keep is None):
         raise ValueError("give the partition, or the names whose values to keep apart, not both")
+    if isinstance(system, Network):
+        require(system, "lump")
     generator = system if isinstance(system, Generator) else Generator.from_network(system, space)
     if keep is None:
         labels = _check_partition(partition, len(generator))

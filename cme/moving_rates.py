@@ -29,7 +29,8 @@ def standing_network(network: Network, piece: Piece) -> Network:
         reactions.append(reaction)
     if network.is_plain:
         return network
-    return replace(network, reactions=tuple(reactions), rate_rules=(), events=())
+    rules = tuple(rule for rule in network.rules if ratelaw.names(network.resolve(rule.formula)).isdisjoint(piece.values))
+    return replace(network, reactions=tuple(reactions), rules=rules, rate_rules=(), events=())
 
 
 def spaces_in_time(network: Network, pieces: list[Piece], space: StateSpace | None) -> list[StateSpace]:

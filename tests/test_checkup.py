@@ -84,7 +84,7 @@ def test_who_can_take_it():
     assert [name for name, obstacle in found.solvers.items() if not obstacle] == ["ssa", "fsp", "rate_equations"]
     assert found.solvers["lna"] == "event 'reset' happens at times that are known in advance"
     found = cme.check(Network(network.species, network.reactions, network.initial, events=(known, by_count)))
-    assert found.solvers["fsp"] == "event 'kill' happens at times that depend on counts or on chance"
+    assert found.solvers["fsp"] == "event 'kill' happens at times, or remembers values, that depend on counts or on chance"
     drawn = Network(network.species, network.reactions, Initial(((0.0,),), draws=(Rule("X", parse("poisson(4)")),)))
     assert [name for name, obstacle in cme.check(drawn).solvers.items() if not obstacle] == ["ssa"]
 

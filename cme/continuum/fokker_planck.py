@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
+from cme.abilities import require
 from cme.arguments import check_choice, check_count, check_positive, check_times, record
 from cme.compiled import Compiled
 from cme.continuum.diffusion import Diffusion
@@ -169,6 +170,7 @@ def fokker_planck(
 def _problem(network: Network | Diffusion, times: np.ndarray, boundary: str, domain, initial) -> tuple["_Problem", np.ndarray]:
     """What is to be solved, and what the caller fixed of the box, (D, 2), nan where nothing."""
     if isinstance(network, Network):
+        require(network, "fokker_planck")
         states, weights = Compiled(network).start(initial, whole=False)
         flow = reduce_network(network, states, natural=boundary == "natural")
         problem = _Problem(flow, times, states[:, list(flow.columns)], weights)

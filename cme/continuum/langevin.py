@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from cme import errors
+from cme.abilities import require
 from cme.arguments import Seed, check_choice, check_count, check_memory, check_positive, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
 from cme.continuum.diffusion import Diffusion
@@ -127,6 +128,7 @@ def langevin(
             raise ValueError("a diffusion's paths all advance together, and its walls reflect; leave out threads and boundary")
         dt = dt if dt is None else check_positive("dt", dt)
         return diffusion_paths(network, times, n_paths, min(n_paths, REPEATED), seed, dt, initial, progress)
+    require(network, "langevin")
     threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
     compiled = Compiled(network)

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import solve_continuous_lyapunov
 
+from cme.abilities import require
 from cme.arguments import check_positive, check_times, record
 from cme.continuum.diffusion import Diffusion
 from cme.continuum.rate_equations import describe_initial, integrate, steady_state
@@ -75,6 +76,8 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     started = time.perf_counter()
     times = check_times(times, infinity=True)
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
+    if isinstance(network, Network):
+        require(network, "lna")
     field = vector_field(network, stationary=bool(np.isinf(times[0])))
     states, p = field.start(initial)
     mean = p @ states

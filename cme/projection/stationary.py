@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import breadth_first_order, connected_components, reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
+from cme.abilities import require
 from cme.arguments import check_count, check_positive, record
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError, ModelError, describe_state
@@ -91,6 +92,7 @@ def stationary(
         if space is not None or max_states is not None or initial is not None:
             raise ValueError("a generator has its states already; leave out initial, space and max_states")
         return _on_given_states(network, started, tol)
+    require(network, "stationary")
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
     compiled = Compiled(network)
     fixed = space is not None
