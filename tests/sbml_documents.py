@@ -1,7 +1,20 @@
 """Small SBML documents, written from parts, for the tests of SBML."""
 
+import os
+from pathlib import Path
+
 import cme
 from cme.ratelaw import DRAWS, evaluate
+
+_SUITE = Path(os.environ.get("CME_SBML_SUITE", Path(__file__).resolve().parents[1].parent / "shared" / "sbml-suite"))
+
+
+def _cases(kind):
+    folder = next((each for each in (_SUITE / "cases" / kind, _SUITE / kind) if each.is_dir()), None)
+    return [] if folder is None else sorted(each for each in folder.iterdir() if each.name.isdigit())
+
+
+SUITE_CASES = [*_cases("stochastic"), *_cases("semantic")]
 
 
 def law(formula, draws=False):

@@ -228,8 +228,7 @@ def test_stochastic_suite_loads_or_says_why(case):
         pytest.skip("this case is not here")
     loaded = [cme.load(path) for path in files]
     for network in loaded:
-        if network.is_plain:
-            check_round_trip(network)
+        check_round_trip(network)
         np.testing.assert_array_equal(network.stoichiometry, loaded[0].stoichiometry)
         assert network.initial == loaded[0].initial
         values = [propensity(network, r) for r in range(len(network.reactions))]

@@ -1,14 +1,18 @@
 """Written SBML: it reads back equal, libsbml finds no fault with it, and what it can't hold is refused."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
-from sbml_documents import check_round_trip, model, reaction
+from hypothesis import strategies as st
+from sbml_documents import SUITE_CASES, check_round_trip, model, reaction
 from strategies import networks
 
 import cme
-from cme.elements import Initial, MassAction, Reaction, Rule, Species, Values
+from cme.elements import Event, Initial, MassAction, Reaction, Rule, Species, Values
+from cme.infix import parse
 from cme.network import Network
-from cme.ratelaw import Symbol
+from cme.ratelaw import Number, Symbol
 
 
 @pytest.mark.parametrize("name", cme.catalogue().name)
@@ -19,6 +23,59 @@ def test_the_shelf_round_trips(name):
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(networks())
 def test_random_networks_round_trip(network):
+    check_round_trip(network)
+
+
+@pytest.mark.skipif(not SUITE_CASES, reason="the SBML Test Suite is not here; name its folder in CME_SBML_SUITE")
+@pytest.mark.parametrize("case", SUITE_CASES, ids=lambda case: f"{case.parent.name}-{case.name}")
+def test_the_suite_round_trips(case):
+    """Every given case, at the lowest and the highest level it comes in."""
+    files = sorted(case.glob("*-sbml-*.xml"))
+    for path in {files[0], files[-1]}:
+        check_round_trip(cme.load(path))
+
+
+_FORMULAS = ["A", "k*A + B/V", "p", "2.5", "time*k", "piecewise(A, time > p, B)", "max(A, k)", "y + 1", "A > 3 && B < p"]
+
+
+def _formulas(*more):
+    return st.sampled_from([*_FORMULAS, *more]).map(parse)
+
+
+_RANDOM = _formulas("normal(p, 1)", "uniform(0, k)*A", "exponential(k, 0, 5)", "poisson(A) + laplace(1)", "gamma(1, normal(2, 3, 1, 9))")
+
+
+@st.composite
+def hybrids(draw):
+    """Networks with rate rules, events, time, random numbers, net fluxes and formulas for numbers of molecules."""
+    yes = st.booleans()
+    number = st.integers(1, 3) | st.sampled_from([Number(0.5), Number(-2.0), Number(3.0), parse("2*k"), parse("p"), parse("y")])
+    sides = st.lists(st.tuples(st.sampled_from("AB"), number), max_size=2, unique_by=lambda pair: pair[0]).map(tuple)
+    reactions = tuple(
+        Reaction(name, draw(sides), draw(sides), draw(_formulas()), draw(yes))
+        for name in draw(st.sampled_from([["r"], ["y", "time"], ["α", "E"]]))
+    )
+    by_rate = draw(st.lists(st.sampled_from(["C", "p", "V"]), unique=True))
+    targets = st.lists(st.tuples(st.sampled_from("ABCpqV"), _RANDOM), unique_by=lambda pair: pair[0], max_size=3)
+    events = tuple(
+        Event(name, draw(_formulas()), tuple(Rule(*pair) for pair in draw(targets)), draw(_RANDOM), draw(st.none() | _RANDOM),
+              draw(yes), draw(yes), draw(yes))
+        for name in draw(st.sampled_from([[], ["E"], ["A", "r"]]))
+    )  # fmt: skip
+    starts = draw(st.sampled_from([[], [("q", "normal(1, 2)")], [("q", "uniform(0, 2)"), ("A", "q + 1")]]))
+    draws = tuple(Rule(name, parse(text)) for name, text in starts)
+    undefined = {each.name for event in events for each in event.assignments} & {"q"} - set(by_rate)
+    return Network(
+        (Species("A", "V"), Species("B"), Species("C", "W", boundary=draw(yes))), reactions, Initial(((3.0, 0.0, 2.5),), draws=draws),
+        Values({"k": 2.0, "p": 1e-7, "q": math.nan if undefined and not draws else 3.0}), Values({"V": 2.0}),
+        (Rule("y", parse(draw(st.sampled_from(["B + 1", "time*p", "k*A"])))), Rule("W", parse("2*V"))),
+        tuple(Rule(name, draw(_formulas())) for name in by_rate), events, "hybrid",
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(hybrids())
+def test_random_hybrids_round_trip(network):
     check_round_trip(network)
 
 
@@ -60,5 +117,9 @@ def test_what_sbml_cannot_hold_is_refused():
     network = cme.parse("A -> B @ 1")
     with pytest.raises(cme.ModelError, match="SBML can't hold an initial distribution over 2 states; choose one state with with_initial"):
         network.with_initial({(0, 1): 0.5, (1, 0): 0.5}).to_sbml()
+    draws = (Rule("A", parse("normal(B, 1)")), Rule("B", parse("normal(1, 1)")))
+    late = Network((Species("A"), Species("B")), (), Initial(((1.0, 1.0),), draws=draws))
+    with pytest.raises(cme.ModelError, match="SBML can't say that the random start of 'A' comes before that of 'B', which it uses"):
+        late.to_sbml()
     with pytest.raises(cme.ModelError, match="the name 'A_α' is no SBML identifier; rename it with ASCII letters, digits and _"):
         cme.parse("A_α -> B @ 1").to_sbml()
