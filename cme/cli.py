@@ -54,7 +54,14 @@ Initials = Annotated[list[str] | None, typer.Option("--initial", metavar="NAME=C
 def main() -> None:
     """Run the command line."""
     gc.set_threshold(50_000, 20, 20)  # loading the libraries makes a million lasting objects: looking for garbage among them costs 0.5 s
-    app()
+    if sys.stdout is None:
+        print("error: standard output is closed", file=sys.stderr)
+        raise SystemExit(1)
+    try:
+        app()
+    except OSError as error:  # the help itself could not be printed
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 # ------------------------------------------------------------------------------------------------------- commands
@@ -377,7 +384,7 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted; no file was written", file=sys.stderr)
         raise typer.Exit(130) from None
-    except (ValueError, RuntimeError, OSError, MemoryError, KeyError, ImportError) as error:
+    except (ValueError, RuntimeError, ArithmeticError, OSError, MemoryError, KeyError, ImportError) as error:
         if isinstance(error, typer.Exit):
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)

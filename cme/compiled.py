@@ -195,13 +195,13 @@ def _as_falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float,
             constant *= part[0]
             factors += part[1]
         return constant, factors
-    if formula.op == "/" and isinstance(formula.args[1], Number):
+    if formula.op == "/" and isinstance(formula.args[1], Number) and formula.args[1].value != 0:
         part = _as_falling_product(formula.args[0], index)
         return None if part is None else (part[0] / formula.args[1].value, part[1])
     if formula.op == "^" and isinstance(formula.args[1], Number) and formula.args[1].value in (2.0, 3.0):
         part = _as_falling_product(formula.args[0], index)
         power = int(formula.args[1].value)
-        return None if part is None else (part[0] ** power, part[1] * power)
+        return None if part is None or abs(part[0]) > 1e100 else (part[0] ** power, part[1] * power)
     if formula.op == "+" and len(formula.args) == 2:
         species, offset = formula.args
         if isinstance(species, Symbol) and isinstance(offset, Number):

@@ -149,7 +149,7 @@ class Network:
 
     # ------------------------------------------------------------------------------------------------ variations
 
-    def with_parameters(self, **values: float) -> "Network":
+    def with_parameters(self, /, **values: float) -> "Network":
         """A new network with some parameters or volumes changed.
 
         Raises
@@ -166,7 +166,9 @@ class Network:
         initial = replace(self.initial, draws=tuple(draw for draw in self.initial.draws if draw.name not in values))
         return replace(self, parameters=Values(parameters), compartments=Values(compartments), initial=initial)
 
-    def with_initial(self, counts: Mapping[str, float] | Sequence[float] | Mapping[tuple[int, ...], float] | None = None, **named: float):
+    def with_initial(
+        self, counts: Mapping[str, float] | Sequence[float] | Mapping[tuple[int, ...], float] | None = None, /, **named: float
+    ) -> "Network":
         """A new network that starts elsewhere.
 
         Parameters

@@ -295,3 +295,54 @@ def test_an_interrupt_ends_with_130_and_no_files(tmp_path):
     assert out == ""
     assert err.strip().splitlines()[-1] == "interrupted; no file was written"
     assert not Path(out_dir).exists()
+
+
+# ------------------------------------------------------------------------------------------- what used to be a traceback
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("X => 0 @ k*X/z\nk=1\nz=0\nX=5\n", "is not a finite number in state {X: 5}"),
+        ("X => 0 @ (1e200*X)^2\nX=5\n", "is not a finite number in state {X: 5}"),
+        ("200 X -> Y @ 1\nX=400\n", "is mass action of 200 molecules"),
+    ],
+)
+def test_arithmetic_that_overflows_is_told_in_one_line(run, tmp_path, text, message):
+    path = tmp_path / "model.txt"
+    path.write_text(text)
+    code, out, err = run("fsp", path)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_parameter_may_be_called_self(run, tmp_path):
+    path = tmp_path / "model.txt"
+    path.write_text("X -> 0 @ self\nself = 1\nX = 40\n")
+    code, out, _ = run("fsp", path, "--set", "self=2", "--times", "1")
+    assert code == 0
+    assert float(column(out, "fsp", "mean")) == pytest.approx(40 * np.exp(-2), rel=1e-5)
+
+
+def test_species_named_like_the_columns_keep_their_own(run, tmp_path):
+    path = tmp_path / "model.txt"
+    path.write_text("0 -> p @ 1\np -> time @ 1\ntime -> 0 @ 2\n")
+    out = tmp_path / "out"
+    assert run("fsp", path, "--times", "1", "--out", out, "--quiet")[0] == 0
+    frame = pd.read_csv(out / "fsp.csv")
+    assert list(frame.columns) == ["time_", "p", "time", "p_"]
+    assert frame.p_.sum() == pytest.approx(1, abs=1e-6)
+    assert (frame.p_ * frame.p).sum() == pytest.approx(1 - np.exp(-1), abs=1e-5)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", ["models", "--help"])
+def test_a_full_disk_is_told_in_one_line(words):
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, "-c", "from cme.cli import main; main()", words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert found.returncode == 1
+    assert "No space left on device" in found.stderr.splitlines()[0]
+    assert "Traceback" not in found.stderr

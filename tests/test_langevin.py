@@ -289,6 +289,9 @@ def test_refusals():
     refuse("0 -> X @ 1", MemoryError, r"1000000000 paths x 100 times x 1 species take 745 GiB", n_paths=10**9, times=range(100))
     refuse("X => 2 X @ X^2; X = 5", cme.ConvergenceError, "no step could be chosen from the rate equations: .*; or give dt", dt=None)
     refuse("0 => X @ 1 + 1e-3*factorial(X)", cme.ModelError, "no step could be chosen .* has no derivative here.*; or give dt", dt=None)
+    stiff = r"langevin needs 500000 steps of 2\.0e-05 for a path, because of the fastest relaxation; raise max_steps \(now 50000\)"
+    refuse("X -> Y @ 1000; X = 9", cme.ConvergenceError, stiff, times=(10.0,), dt=None)
+    refuse("X -> Y @ 1000; X = 9", ValueError, "give dt or max_steps, not both", max_steps=10)
     swimmer = engine.new_swimmer(1, 1, 1, 1)
     error = _complaint(Compiled(cme.parse("0 -> X @ 1")), engine.UNSETTLED, swimmer, "reflect", 0.5)  # no network is known that does this
     assert str(error) == "a path could not be brought back from {X: 0} with dt=0.5 and boundary='reflect'; give a smaller dt"

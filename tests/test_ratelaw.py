@@ -49,7 +49,8 @@ _ATOMS = st.sampled_from(["x", "y", "z", "2", "0.5", "1e-3", "3", "pi", "7.25e2"
 def _compound(inner):
     infix = st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "^", "**"]), inner).map(" ".join)
     compare = st.tuples(inner, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), inner).map(lambda t: f"({' '.join(t)})")
-    logic = st.tuples(compare, st.sampled_from(["&&", "||"]), compare).map(lambda t: f"({t[0]} {t[1]} !{t[2]})")
+    joint = st.sampled_from(["&&", "||"])  # of one level in SBML: a || b && c is (a || b) && c
+    logic = st.tuples(compare, joint, compare, joint, compare).map(lambda t: f"({t[0]} {t[1]} !{t[2]} {t[3]} {t[4]})")
     function = st.tuples(st.sampled_from("exp ln log10 sqrt abs floor ceil sin cos tan atan tanh arcsinh sec csch".split()), inner)
     return st.one_of(
         infix,
@@ -78,7 +79,7 @@ def test_twin_libsbml_reads_the_same_formula(text):
     from cme.formats import mathml
 
     node = libsbml.parseL3Formula(text.replace("**", "^"))
-    theirs = mathml.read(node, {name: Symbol(name) for name in "xyz"}, lambda name, args: pytest.fail(name))
+    theirs = mathml.read(node, {name: Symbol(name) for name in "xyz"}, lambda name, args: pytest.fail(name), Symbol("time"))
     np.testing.assert_allclose(evaluate(parse(text), HERE), evaluate(theirs, HERE), rtol=1e-13)
 
 
@@ -91,7 +92,7 @@ def test_mathml_reads_back_as_the_same_tree(text):
 
     tree = parse(text)
     node = libsbml.readMathMLFromString(f'<math xmlns="http://www.w3.org/1998/Math/MathML">{mathml.write(tree, set("xyz"))}</math>')
-    assert mathml.read(node, {name: Symbol(name) for name in "xyz"}, lambda name, args: pytest.fail(name)) == tree
+    assert mathml.read(node, {name: Symbol(name) for name in "xyz"}, lambda name, args: pytest.fail(name), Symbol("time")) == tree
 
 
 @settings(deadline=None, derandomize=True)

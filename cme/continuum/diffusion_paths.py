@@ -10,6 +10,7 @@ import numpy as np
 
 from cme.arguments import Seed, check_memory, check_seed, record
 from cme.continuum.diffusion import Diffusion
+from cme.continuum.euler_steps import GIVEN, pairs_of_steps
 from cme.continuum.rate_equations import describe_initial
 from cme.continuum.rough_paths import rough_paths
 from cme.errors import ConvergenceError, describe_state
@@ -31,6 +32,7 @@ def diffusion_paths(
     n_coarse: int,
     seed: Seed,
     dt: float | None,
+    max_steps: int | None,
     initial,
     progress: bool | None,
 ) -> Trajectories:
@@ -39,8 +41,8 @@ def diffusion_paths(
     key, recorded_seed = check_seed(seed)
     starts, p = diffusion.start(initial)
     _refuse_infinite_walls(diffusion)
-    dt, dt_from = (dt, "given") if dt is not None else _choose_step(diffusion, starts, p, float(times[-1]))
-    pairs = np.ceil(np.diff(times, prepend=0.0) / (2 * dt)).astype(np.int64)
+    dt, dt_from = (dt, GIVEN) if dt is not None else _choose_step(diffusion, starts, p, float(times[-1]))
+    pairs = pairs_of_steps(times, dt, dt_from, max_steps)
     size = len(diffusion.names)
     check_memory(f"{n_paths} paths x {len(times)} times x {size} coordinates", (n_paths + n_coarse) * len(times) * size * 8)
     fine, coarse = np.zeros((n_paths, len(times), size)), np.zeros((n_coarse, len(times), size))

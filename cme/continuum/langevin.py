@@ -10,6 +10,7 @@ from cme.arguments import Seed, check_choice, check_count, check_memory, check_p
 from cme.compiled import Compiled
 from cme.continuum.diffusion import Diffusion
 from cme.continuum.diffusion_paths import diffusion_paths
+from cme.continuum.euler_steps import GIVEN, pairs_of_steps
 from cme.continuum.rate_equations import describe_initial, integrate
 from cme.continuum.vector_field import NetworkField
 from cme.errors import ConvergenceError, ModelError, describe_state
@@ -29,6 +30,7 @@ def langevin(
     n_paths: int = 1000,
     seed: Seed = None,
     dt: float | None = None,
+    max_steps: int | None = None,
     boundary: str = "reflect",
     initial=None,
     threads: int | None = None,
@@ -52,6 +54,8 @@ def langevin(
         As in `ssa`. Path i is a function of (seed, i) alone, and independent of the path i of `ssa` with the same seed.
     dt
         The longest time step; each interval between sampling times is divided evenly. None chooses one from the model (see Notes).
+    max_steps
+        Give up where a path would need more steps than this of the length that is chosen without `dt` (by default 50 000).
     boundary : "reflect", "absorb" or "natural"
         What happens at zero, see Notes.
     initial
@@ -74,7 +78,8 @@ def langevin(
         If a propensity is undefined, or negative at whole counts ("reflect", "absorb"); or if "natural" is asked of a network with more
         than one independent species.
     ConvergenceError
-        If a path runs away, because the step is too long or the equation has no solution there.
+        If more than `max_steps` are needed; or if a path runs away, because the step is too long or the equation has no solution
+        there.
     MemoryError
         If the counts do not fit this machine.
 
@@ -122,12 +127,15 @@ def langevin(
     """
     started = time.perf_counter()
     times, n_paths = check_times(times), check_count("n_paths", n_paths)
+    if dt is not None and max_steps is not None:
+        raise ValueError("give dt or max_steps, not both: the length of the steps decides their number")
+    max_steps = None if max_steps is None else check_count("max_steps", max_steps)
     rule = BOUNDARIES[check_choice("boundary", boundary, tuple(BOUNDARIES))]
     if isinstance(network, Diffusion):
         if threads is not None or rule != engine.REFLECT:
             raise ValueError("a diffusion's paths all advance together, and its walls reflect; leave out threads and boundary")
         dt = dt if dt is None else check_positive("dt", dt)
-        return diffusion_paths(network, times, n_paths, min(n_paths, REPEATED), seed, dt, initial, progress)
+        return diffusion_paths(network, times, n_paths, min(n_paths, REPEATED), seed, dt, max_steps, initial, progress)
     require(network, "langevin")
     threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
@@ -136,8 +144,8 @@ def langevin(
     starts, p = compiled.start(initial, whole=False)
     starts, cumulative = np.ascontiguousarray(starts, dtype=np.float64), np.cumsum(p)
     line, multiple = _one_line(network) if rule == engine.NATURAL else (np.zeros(0), np.zeros(0))
-    dt, dt_from = (check_positive("dt", dt), "given") if dt is not None else _choose_step(network, p @ starts / p.sum(), times[-1])
-    pairs = np.ceil(np.diff(times, prepend=0.0) / (2 * dt)).astype(np.int64)
+    dt, dt_from = (check_positive("dt", dt), GIVEN) if dt is not None else _choose_step(network, p @ starts / p.sum(), times[-1])
+    pairs = pairs_of_steps(times, dt, dt_from, max_steps)
 
     n_species, n_coarse = starts.shape[1], min(n_paths, REPEATED)
     need = (n_paths + n_coarse) * len(times) * n_species * 8
