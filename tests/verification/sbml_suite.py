@@ -47,3 +47,18 @@ def _compartment_of(path, name):
     import libsbml
 
     return libsbml.readSBMLFromFile(path).getModel().getSpecies(name).getCompartment()
+
+
+def exact(path, times, variables):
+    """Mean and standard deviation of a stochastic case, (T, V) each, by the master equation."""
+    try:
+        law = cme.fsp(cme.load(path), times, tol=1e-10)
+    except cme.ModelError as error:
+        raise Unsupported(str(error)) from error
+    mean, sd = np.empty((len(times), len(variables))), np.empty((len(times), len(variables)))
+    for t, p in enumerate(law.p):
+        for v, name in enumerate(variables):
+            values = law.values(name, t)
+            mean[t, v] = p @ values
+            sd[t, v] = np.sqrt(p @ (values - mean[t, v]) ** 2)
+    return mean, sd
