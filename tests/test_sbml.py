@@ -214,6 +214,7 @@ def test_numbers_are_read_to_the_last_digit():
     text = model(reactions=reaction("k")).replace("<ci> k </ci>", cn)
     assert cn in text
     assert propensity(cme.load(text)) == 3.7e-5
+    assert propensity(cme.load(text.replace("3.7<sep/>-5", "1e-300<sep/>-5"))) == 1e-305
 
 
 # ------------------------------------------------------------------------------------------------ real documents

@@ -95,7 +95,15 @@ def test_all_problems_are_told_at_once():
             "line 7: not valid SBML .* Element 'bogus' is not part of the definition",
         ),
         (model().replace('size="4"', 'size="big"').encode(), "not valid SBML"),
-        (model().replace('level="3"', 'level="7"').encode(), "not valid SBML"),
+        (model().replace('level="3"', 'level="7"').encode(), "line 2: not valid SBML: level '7', version '2' and namespace '.*' do not"),
+        (
+            model().replace(' version="2"', ' version=""').encode(),
+            "line 2: not valid SBML: level '3', version '' and namespace '.*' do not",
+        ),
+        (
+            model().replace("version2/core", "version2").encode(),
+            "do not belong together; use for example level '3', version '2' and 'http:",
+        ),
     ],
 )
 def test_broken_files_give_one_line(tmp_path, content, message):

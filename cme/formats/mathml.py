@@ -111,8 +111,10 @@ def _apply(name: str, args: tuple[Expr, ...]) -> Expr:
 
 
 def _number(node: Any, kinds: "_Kinds") -> float:
-    if node.getType() == kinds.REAL_E:  # libsbml multiplies by a power of ten, which costs the last digit
-        return float(f"{node.getMantissa()!r}e{node.getExponent()}")
+    if node.getType() == kinds.REAL_E and math.isfinite(node.getMantissa()):
+        # libsbml multiplies by a power of ten, which costs the last digit
+        mantissa, _, shift = repr(node.getMantissa()).partition("e")
+        return float(f"{mantissa}e{node.getExponent() + int(shift or 0)}")
     if node.getType() == kinds.INTEGER:
         return float(node.getInteger())
     value = float(node.getReal())

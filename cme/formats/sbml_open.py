@@ -36,8 +36,29 @@ def open_document(source: str | os.PathLike) -> tuple[Any, str]:
     return document, label
 
 
+_SBML = "http://www.sbml.org/sbml/level"
+_NAMESPACES = {
+    ("1", "1"): "1", ("1", "2"): "1", ("2", "1"): "2", ("2", "2"): "2/version2", ("2", "3"): "2/version3", ("2", "4"): "2/version4",
+    ("2", "5"): "2/version5", ("3", "1"): "3/version1/core", ("3", "2"): "3/version2/core",
+}  # fmt: skip
+
+
+def _check_root(tag: str, attributes: dict[str, str], where: str) -> None:
+    """Refuse a level, version and namespace that do not belong together: libsbml would end the process."""
+    prefix, _, name = tag.rpartition(":")
+    if name != "sbml":
+        return
+    version = attributes.get("level", ""), attributes.get("version", "")
+    namespace = attributes.get(f"xmlns:{prefix}" if prefix else "xmlns", "")
+    if version not in _NAMESPACES or namespace != _SBML + _NAMESPACES[version]:
+        raise ModelError(
+            f"{where}: not valid SBML: level {version[0]!r}, version {version[1]!r} and namespace {namespace!r} do not belong together; "
+            f"use for example level '3', version '2' and {_SBML + _NAMESPACES['3', '2']!r}"
+        )
+
+
 def _check_xml(data: bytes, label: str) -> None:
-    """Refuse broken XML, and nesting so deep that libsbml, which recurses without a limit, would crash."""
+    """Refuse broken XML, and what makes libsbml end the process: deep nesting, levels that do not exist."""
     from xml.parsers import expat
 
     if not data.strip():
@@ -47,6 +68,8 @@ def _check_xml(data: bytes, label: str) -> None:
     def start(tag, attributes):
         nonlocal depth
         depth += 1
+        if depth == 1:
+            _check_root(tag, attributes, f"{label}, line {parser.CurrentLineNumber}")
         if depth > 5 * MAX_DEPTH:
             raise ModelError(f"{label}, line {parser.CurrentLineNumber}: elements are nested more than {5 * MAX_DEPTH} levels deep")
 

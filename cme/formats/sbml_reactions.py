@@ -58,7 +58,7 @@ class _Reading:
             scope[each] = Symbol(name)
             if not parameter.isSetValue():
                 self.model.refuse(parameter, f"the local parameter {each!r} of {self.where} has no value")
-            self.model.local_values[name] = value
+            self.model.local_values[name] = math.nan if math.isnan(value) else value
         return scope
 
     def read_side(self, kind: str, here: list[tuple[str, int | Expr]], there: list[tuple[str, int | Expr]]) -> None:
