@@ -63,13 +63,13 @@ def _check_xml(data: bytes, label: str) -> None:
 
     if not data.strip():
         raise ModelError(f"{label} is empty")
-    parser, depth = expat.ParserCreate(), 0
+    parser, depth, root = expat.ParserCreate(), 0, list[tuple[str, dict[str, str], str]]()
 
     def start(tag, attributes):
         nonlocal depth
         depth += 1
         if depth == 1:
-            _check_root(tag, attributes, f"{label}, line {parser.CurrentLineNumber}")
+            root.append((tag, attributes, f"{label}, line {parser.CurrentLineNumber}"))
         if depth > 5 * MAX_DEPTH:
             raise ModelError(f"{label}, line {parser.CurrentLineNumber}: elements are nested more than {5 * MAX_DEPTH} levels deep")
 
@@ -82,6 +82,7 @@ def _check_xml(data: bytes, label: str) -> None:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise ModelError(f"{label}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]})") from None
+    _check_root(*root[0])
 
 
 def items(parent: Any, kind: str) -> list[Any]:
