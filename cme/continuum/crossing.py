@@ -11,7 +11,8 @@ from cme.ratelaw import TIME
 
 Curve = Callable[[np.ndarray], np.ndarray]  # times (K,) to states (K, S + V)
 PIECES = 16
-LOOKS = 400  # at most so many pieces are cut up further in one search
+LOOKS = 2000  # at most so many pieces are cut up further in one search
+FINEST = 1e-13  # of the time: what rounding in a formula blurs is cut up no further
 
 
 class Watch:
@@ -24,7 +25,7 @@ class Watch:
     which
         of these those with the numbers given here.
     depth
-        How often a piece that holds no certainty is cut up. None: down to neighbouring numbers, for a curve that is known exactly.
+        How often a piece that holds no certainty is cut up. None: down to the rounding of the time, for a curve that is known exactly.
     """
 
     def __init__(self, model: Hybrid, which: Sequence[int], depth: int | None):
@@ -54,7 +55,7 @@ class Watch:
 
     def _search(self, curve: Curve, start: float, end: float, now: np.ndarray, level: int) -> float | None:
         nodes = np.unique(np.linspace(start, end, PIECES + 1))
-        if len(nodes) == 2 or level == self.depth or self.looks >= LOOKS:
+        if len(nodes) == 2 or end - start <= FINEST * end or level == self.depth or self.looks >= LOOKS:
             return None if _same(self._look(curve, end), now) else self._bisect(curve, start, end, now)
         self.looks += 1
         for k in np.flatnonzero(~self._certain(curve, nodes, now)):

@@ -18,9 +18,10 @@ from cme.ratelaw import TIME, Apply, Expr, Number, names
 INTEGRATORS: dict[str, Any] = {"LSODA": LSODA, "BDF": BDF, "Radau": Radau}
 KEY = np.zeros(2, dtype=np.uint64)  # of the stream that decides between executions of equal priority: always the same
 NEAR = 1e-11  # times that differ by less, relatively, are the same: sums of times are rounded, and so are integrated ramps
-CROWD = 1000  # so many jumps within a
+CROWD = 200  # so many jumps within a
 MOMENT = 1e-9  # of the time asked for are too many
-RETRIES = 30
+RETRIES = 30  # with a tenth of the step, after a derivative that was no number
+STILL = 100  # steps that do not get on
 
 
 class Course(NamedTuple):
@@ -183,11 +184,14 @@ class _Run:
 
         with np.errstate(over="ignore", invalid="ignore"):
             solver = self.integrator(derivative, self.now, start[active], until, max_step=longest, **self.tolerances)
+            still = 0
             while solver.status == "running":
                 trouble = solver.step()
-                if solver.status == "failed":
+                still += solver.t - solver.t_old <= 4 * np.spacing(solver.t) and solver.t < until
+                if solver.status == "failed" or still > STILL:
+                    why = trouble or "time stands still"
                     raise ConvergenceError(
-                        f"rate_equations could not go on after t={solver.t:g} ({trouble}), asked to t={self.times[-1]:g}, from "
+                        f"rate_equations could not go on after t={solver.t:g} ({why}), asked to t={self.times[-1]:g}, from "
                         f"{self._described()}; something may grow without bound there: end before, or loosen rtol and atol"
                     )
                 piece = solver.dense_output()
