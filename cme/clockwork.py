@@ -263,7 +263,7 @@ class Clockwork:
             parts.append(part)
             piece = replace(still, course=_course(part))
             end = self._first_switch(piece, knots[-2], knots[-1])
-            if end < knots[-1] or self._row(piece, np.array([end])).tolist() != self._first_row(still):
+            if end < knots[-1] or self._has_switched(piece, end):
                 break
         solution = OdeSolution(np.array(knots), parts)
         return end, _course(solution)
@@ -301,14 +301,17 @@ class Clockwork:
         known = piece.at(times)
         return np.stack([np.broadcast_to(ratelaw.evaluate(each, known), times.shape) for each in self._switches], axis=-1)
 
-    def _first_row(self, piece: Piece) -> list:
-        return [[float(ratelaw.evaluate(each, piece.values)) for each in self._switches]]
+    def _first_row(self, piece: Piece) -> np.ndarray:
+        return np.array([float(ratelaw.evaluate(each, piece.values)) for each in self._switches])
+
+    def _has_switched(self, piece: Piece, time: float) -> bool:
+        return bool(self._switches) and not np.array_equal(self._row(piece, np.array([time]))[0], self._first_row(piece), equal_nan=True)
 
     def _first_switch(self, piece: Piece, low: float, high: float) -> float:
         """The first time in (low, high] at which something is not as it is at the piece's start; `high` if all stays."""
         if not self._switches:
             return high
-        row = np.array(self._first_row(piece)[0])
+        row = self._first_row(piece)
         edges = np.linspace(low, high, 33)
         for _ in range(16):
             changed = np.flatnonzero(np.any(self._row(piece, edges) != row, axis=1))

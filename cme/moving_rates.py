@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from cme import errors, ratelaw
 from cme.clockwork import Piece
 from cme.network import Network
-from cme.ratelaw import ONE, ZERO, Apply, Expr, Number
+from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
 from cme.states import StateSpace
 
 SAMPLES = np.linspace(0.02, 0.98, 17)  # where in a piece of time a propensity is looked at to see which states it leads to
@@ -20,12 +20,12 @@ def standing_network(network: Network, piece: Piece) -> Network:
 
     Where no propensity moves in the piece, it is the network itself as it is then: the master equation is the same.
     """
-    reactions = []
-    for reaction in network.reactions:
+    reactions, names = [], network.species_names
+    for reaction, change in zip(network.reactions, network.stoichiometry.tolist(), strict=True):
         law = network.resolve(reaction.propensity)
         if not ratelaw.names(law).isdisjoint(piece.values):
             law = piece.freeze(law)
-            reaction = replace(reaction, law=_envelope(law, piece) if piece.moves(law) else law)
+            reaction = replace(reaction, law=_envelope(law, piece, dict(zip(names, change, strict=True))) if piece.moves(law) else law)
         reactions.append(reaction)
     if network.is_plain:
         return network
@@ -49,16 +49,22 @@ def moves(network: Network, piece: Piece) -> bool:
     return any(piece.moves(piece.freeze(network.resolve(reaction.propensity))) for reaction in network.reactions)
 
 
-def _envelope(law: Expr, piece: Piece) -> Expr:
-    """A law without time that is above zero wherever this one is at one of a few times."""
+def _envelope(law: Expr, piece: Piece, change: dict[str, int]) -> Expr:
+    """1 where a law is above zero at one of a few times and there are enough molecules, else 0.
+
+    What is wrong with a law is found where it is used, and told in its own words.
+    """
     times = piece.start + SAMPLES * (piece.end - piece.start)
     known = piece.at(times)
     factor, rest = _split(law, piece)
     if rest is not None:
-        largest = float(np.max(np.abs(np.broadcast_to(ratelaw.evaluate(factor, known), times.shape))))
-        return ratelaw.simplify(Apply("*", (Number(largest), rest)))
-    shots = [{name: Number(float(value[k])) for name, value in known.items()} for k in range(len(times))]
-    return Apply("max", tuple(ratelaw.simplify(ratelaw.substitute(law, shot)) for shot in shots))
+        ever = np.any(np.broadcast_to(ratelaw.evaluate(factor, known), times.shape) != 0)
+        fires = Apply("!=", (rest, ZERO)) if ever else ZERO
+    else:
+        shots = [{name: Number(float(value[k])) for name, value in known.items()} for k in range(len(times))]
+        fires = Apply("or", tuple(Apply("!=", (ratelaw.simplify(ratelaw.substitute(law, shot)), ZERO)) for shot in shots))
+    enough = [Apply(">=", (Symbol(name), Number(float(-n)))) for name, n in change.items() if n < 0]
+    return Apply("and", (fires, *enough))
 
 
 def _split(law: Expr, piece: Piece) -> tuple[Expr, Expr | None]:
