@@ -35,7 +35,10 @@ app = typer.Typer(
 
 METHODS = ("ssa", "langevin", "fokker_planck", "lna", "rate_equations")
 
-Model = Annotated[str, typer.Argument(help="A shelf model (see 'cme models'), an SBML file (.xml), or a file of reaction text.")]
+Model = Annotated[
+    str,
+    typer.Argument(help="A shelf model (see 'cme models'), or a file: SBML (.xml), reaction text (.txt), BioNetGen .net, Antimony (.ant)."),
+]
 Times = Annotated[
     str,
     typer.Option(help="Times in the model's unit: numbers and ranges start:stop:step (stop included), with commas, such as 0,1,5:20:5."),

@@ -131,6 +131,8 @@ def test_the_source_is_named():
         ("A -> B @ 1; start k: A = 1; k = 1", "the start uses 'k'; write numbers"),
         ("A -> B @ 1; start 1: Q = 1", "a 'start' line sets 'Q', which is no species"),
         ("A -> B @ 1; A = 2; start 1: A = 1", "species 'A' has a count, and there are 'start' lines"),
+        ("compartment c = 1; A -> B @ 1; c = 2", "line 1: 'c' is a compartment, which has its volume already"),
+        ("compartment A = 1; A -> B @ 1", "the name 'A' stands for a species and for a compartment"),
         ("A -> B @ k; k = k", "line 1: 'k' is defined by itself"),
     ],
 )

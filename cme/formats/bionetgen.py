@@ -218,14 +218,15 @@ class _File:
         species, counts = list[Species](), list[float]()
         known = {**ratelaw.CONSTANTS, **values}
         for number, text in self.lines("species"):
-            index, _, rest = text.partition(" ") if _INDEX.match(text) else ("", "", text)
-            pattern, *count = rest.split(None, 1)
+            words = text.split(None, 2)
+            index = words.pop(0) if _INDEX.fullmatch(words[0]) else ""
+            pattern, count = words[0] if words else "", " ".join(words[1:])
             if not count or (index and index != str(len(species) + 1)):
                 raise ModelError(
                     f"{self.place(number)}: cannot read {infix.shorten(text)!r}; expected '{len(species) + 1} pattern count', as species "
                     "are counted from 1"
                 )
-            formula = self.formula(count[0], number)
+            formula = self.formula(count, number)
             for unknown in sorted(ratelaw.names(formula) - known.keys()):
                 raise ModelError(f"{self.place(number)}: the count uses {unknown!r}, which is no parameter")
             species.append(Species(f"{prefix}{len(species) + 1}", boundary=bool(re.match(r"(?:@\w+::?)?\$", pattern))))
@@ -259,9 +260,9 @@ class _File:
             left, right = (
                 [species[i - 1].name for each in side.split(",") if (i := self.index(each, number, len(species), 0))] for side in parts[1:3]
             )
-            law: Expr | MassAction | None = self.typed_law(parts[3], left, number) if "(" in parts[3] or " " in parts[3] else None
+            constant = self.laws.get(parts[3])
+            law: Expr | MassAction | None = None if constant is not None else self.typed_law(parts[3], left, number)
             if law is None:
-                constant = self.laws.get(parts[3])
                 if constant is None:
                     constant = self.laws[parts[3]] = self.formula(parts[3], number)
                     if unknown := ratelaw.names(constant) - self.places.keys() - ratelaw.CONSTANTS.keys():

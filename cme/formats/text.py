@@ -119,6 +119,8 @@ def parse(text: str, *, name: str | None = None, source: str = "reaction text") 
 def _statements(text: str, source: str) -> Iterator[tuple[str, int]]:
     """Statements with their lines, one at a time; quotes may hold semicolons and number signs."""
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.isspace():
+            continue
         begin = 0
         for mark in re.finditer(rf'{_QUOTED}|[;#"]', line):
             if mark[0] == '"':
@@ -345,7 +347,9 @@ def _finish(draft: _Draft, name: str | None, source: str) -> Network:
             return f"{variable!r} uses the species {needed!r}; write '{variable} := ...' to follow the species"
         return f"{variable!r} uses {needed!r}, which has no value; write '{needed} = ...'"
 
-    constants = {each: pair for each, pair in {**draft.assigned, **draft.compartments}.items() if each not in draft.species}
+    for each in draft.assigned.keys() & draft.compartments.keys():
+        raise ModelError(f"{draft.assigned[each][1]}: {each!r} is a compartment, which has its volume already; drop one of the two")
+    constants = {each: pair for each, pair in draft.assigned.items() if each not in draft.species} | draft.compartments
     values = evaluate_constants(constants, unknown)
     values |= evaluate_constants({each: pair for each, pair in draft.assigned.items() if each in draft.species}, unknown, values)
     home = {**draft.species, **values}
