@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sbml_documents import model, parameter, rate_rule, reaction, rule, species
+from sbml_documents import event, model, parameter, rate_rule, reaction, rule, species
 
 import cme
 from cme.formats.reversible import Splitter
@@ -123,6 +123,12 @@ def test_what_may_be_negative_stays_a_net_flux():
     with pytest.raises(cme.ModelError, match="use rate_equations"):
         cme.ssa(network, [0.0, 1.0], n_paths=1, seed=1)
     assert cme.rate_equations(network, [0.0, 0.1])["T"][0] == 8
+
+
+@pytest.mark.parametrize(("assignment", "count"), [("k = 3*k", 2), ("k = S*2 + exp(-3)", 2), ("k = k - 1", 1), ("k = p", 1)])
+def test_a_parameter_that_an_event_sets_may_never_be_negative(assignment, count):
+    body = event("time > 1", f"{assignment}; p = p - 1")
+    assert len(cme.load(reversible("k*S - T", body=body, parameters=parameter("k", 2) + parameter("p", 1))).reactions) == count
 
 
 def test_an_irreversible_reaction_is_taken_as_written():

@@ -3,10 +3,16 @@
 What SBML leaves open is fixed as follows.
 
 - Amounts are counts of molecules, whatever unit is declared; kinetic laws are propensities, taken as written.
-- In a formula, a species that SBML reads as a concentration becomes count / volume.
-- A species that an assignment rule sets is no state but an observable, and it too is an amount.
-- A compartment whose size nothing sets has size 1. A parameter that nothing sets and nothing uses is left out.
-- Units, notes, annotations, layouts and other packages that are not required do not change the numbers and are not read.
+- In a formula, a species that SBML reads as a concentration becomes count / volume. Rate rules, events and starts of a concentration
+  become those of the count: where the volume moves, d(count)/dt = rate volume + count/volume d(volume)/dt, and an event uses the volume
+  just before it is carried out. When a volume changes, counts stay.
+- A species that an assignment rule sets is no state but an observable, and it too is an amount; a volume that a rule sets is one as well.
+- A compartment whose size nothing sets has size 1. A parameter that nothing sets and nothing uses is left out. What is infinite or
+  undefined for good (INF, NaN) is a rule, so that results have it by name.
+- `rateOf` is filled in: the rate rule, or the sum over reactions, where a reaction counts with its rate.
+- The identifier of a reaction in a formula means its (net) rate; a rule of that name gives it.
+- Units, notes, annotations, layouts and other packages that are not required do not change the numbers and are not read. Before Level 2
+  Version 3, where they could scale a number, differing units are refused.
 """
 
 import math
@@ -107,8 +113,10 @@ class _Reader:
         self.check_start(values)
         model.raise_problems()
         states = [each for each in model.species if each not in model.rules]
+        # References whose rule stands in their reaction; only documents of ours have them.
+        inlined = {each for each in self.references() if annotation(model.references[each], "formula") is not None}
         parameters = (*model.parameters, *self.references(), *model.local_values, *self.memory)
-        splitter = Splitter(model.rules, self.judge(values, variable))
+        splitter = self.splitter(values, {draw.name for draw in start.draws})
         return Network(
             species=tuple(self.make_species(model.species[each]) for each in states),
             reactions=tuple(directed(model, self.reactions, splitter)),
@@ -117,7 +125,7 @@ class _Reader:
             compartments=Values(
                 {each: values[each] for each in model.compartments if each not in model.rules and not self.is_nowhere(each)}
             ),
-            rules=tuple(Rule(each, formula) for each, formula in model.rules.items() if each not in self.inlined),
+            rules=tuple(Rule(each, formula) for each, formula in model.rules.items() if each not in inlined),
             rate_rules=tuple(Rule(each, formula) for each, formula in self.flows.items()),
             events=tuple(self.events),
             name=name or model.sbml.getName() or model.sbml.getId() or "network",
@@ -129,11 +137,6 @@ class _Reader:
     def references(self) -> list[str]:
         """Numbers of molecules that a formula sets or uses: they become parameters, the others are just numbers."""
         return [each for each in self.model.references if each in self.moving_references]
-
-    @property
-    def inlined(self) -> set[str]:
-        """References whose rule stands in their reaction; only documents of ours have them."""
-        return {each for each, reference in self.model.references.items() if annotation(reference, "formula") is not None}
 
     # ---------------------------------------------------------------------------------------------------------- rates
 
@@ -195,18 +198,22 @@ class _Reader:
             if each not in self.model.rules and not math.isfinite(values[each]):
                 self.model.refuse(element, f"species {each!r} starts at {values[each]}; give it a finite initial amount")
 
-    def judge(self, values: dict[str, float], variable: set[str]) -> Callable[[str], bool]:
-        """Which names can be shown to be at least zero: counts of species, volumes, the time, and constants that are."""
+    def splitter(self, values: dict[str, float], drawn: set[str]) -> Splitter:
+        """Knows what can be shown to be at least zero: counts of species, volumes, the time, and parameters that never get below."""
         model = self.model
-
-        def is_nonnegative(name: str) -> bool:
-            if name in self.flows:
-                return name == model.clock.name
-            if name in model.species or name in model.compartments or name == ratelaw.TIME:
-                return True
-            return name in ratelaw.CONSTANTS or (name not in variable and values.get(name, -1.0) >= 0)
-
-        return is_nonnegative
+        hopeful = {each for each, value in values.items() if value >= 0 and each not in self.flows and each not in drawn}
+        counts = {*model.species, *model.compartments}
+        hopeful |= ({*counts, *ratelaw.CONSTANTS} - {*self.flows}) | {ratelaw.TIME, model.clock.name}
+        assigned = [each for event in self.events for each in event.assignments if each.name not in counts]
+        while True:  # an assignment may use what turns out not to be so sure
+            splitter = Splitter(model.rules, hopeful.__contains__)
+            assigned = [
+                each for event in self.events for each in event.assignments if each.name in variable & {*model.parameters} & hopeful
+            ]
+            doubtful = {each.name for each in assigned if not splitter.at_least_zero(each.formula, 0)}
+            if not doubtful:
+                return splitter
+            hopeful -= doubtful
 
     def make_species(self, species: Any) -> Species:
         compartment = species.getCompartment()
