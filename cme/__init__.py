@@ -22,6 +22,8 @@ _HOME = {
     "Generator": "cme.generator",
     "TimeDependentGenerator": "cme.generator",
     "lump": "cme.lumping",
+    "lumping_defect": "cme.lumping",
+    "coarsest_lumping": "cme.lumping",
     "check": "cme.checkup",
     "ssa": "cme.sampling.ssa",
     "fsp": "cme.projection.fsp",
@@ -70,7 +72,9 @@ if TYPE_CHECKING:
     from cme.generator import Generator as Generator
     from cme.generator import TimeDependentGenerator as TimeDependentGenerator
     from cme.kramers_moyal import jump_moments as jump_moments
+    from cme.lumping import coarsest_lumping as coarsest_lumping
     from cme.lumping import lump as lump
+    from cme.lumping import lumping_defect as lumping_defect
     from cme.network import Network as Network
     from cme.projection.fsp import fsp as fsp
     from cme.projection.propagator import propagator as propagator

@@ -36,6 +36,43 @@ TAKES: dict[str, set[Kind]] = {
 }  # fmt: skip
 
 
+# The kinds of models that a solver takes, and what to do with one that it does not take, by what would do.
+_JUMPS, _FLOWS = ("Network", "Generator", "TimeDependentGenerator"), ("Network", "Generator", "TimeDependentGenerator", "Diffusion")
+MODELS: dict[str, tuple[str, ...]] = {
+    "ssa": _JUMPS,
+    "fsp": _JUMPS,
+    "stationary": ("Network", "Generator"),
+    "lump": ("Network", "Generator"),
+    "propagator": ("Generator", "TimeDependentGenerator"),
+    "rate_equations": _FLOWS,
+    "lna": _FLOWS,
+    "langevin": _FLOWS,
+    "fokker_planck": _FLOWS,
+    "feynman_kac": ("SchrodingerForm",),
+}
+REMEDIES: dict[str, dict[str, str]] = {
+    "Network": {"Generator": "make a generator of it with Generator.from_network(network)"},
+    "TimeDependentGenerator": {"Generator": "its rates depend on time; take them as they are at one time with .at(time)"},
+    "Diffusion": {
+        "Generator": "make a generator of it on a grid with .generator(edges), or use fokker_planck",
+        "SchrodingerForm": "give its drift and noise as SchrodingerForm(drift, alpha)",
+    },
+    "RandomWalk": {
+        "Generator": "use its .law() or .sample(), or its generator in continuous time, .generator(low, high)",
+        "Diffusion": "use its .law() or .sample(), or the diffusion that it tends to, .limit()",
+    },
+    "SchrodingerForm": {
+        "Generator": "use its .law(), or fokker_planck of Diffusion(drift, alpha)",
+        "Diffusion": "use its .law(), or give Diffusion(drift, alpha)",
+    },
+}
+
+
+def _remedy(what: str, wanted: tuple[str, ...]) -> str:
+    ways = REMEDIES[what]
+    return next((ways[kind] for kind in (*wanted, "Diffusion", "Generator") if kind in ways), f"give {wanted[0]}")
+
+
 class Feature(NamedTuple):
     """One thing in a network that not every solver can take."""
 
@@ -76,11 +113,22 @@ def features(network: Network) -> tuple[Feature, ...]:
     return tuple(found)
 
 
-def require(network: Network, solver: str) -> None:
-    """Raise `ModelError` if a solver can't take a network; it names what is in the way, and the solvers that can.
+def require(model, solver: str) -> None:
+    """Raise if a solver can't take a model: `TypeError` if it is none of its kinds; `ModelError` if a network holds more than it takes.
 
-    Whatever is not in the table, like a state space, takes only Markov chains on counts with constant rates.
+    The message names what is in the way, and what to do about it. Whatever is not in the tables, like a state space, takes only
+    networks that are Markov chains on counts with constant rates.
     """
+    kinds_of_model = MODELS.get(solver, ("Network",))
+    found = {each.__name__ for each in type(model).__mro__}  # by name: generators and diffusions live in rooms that import this one
+    if found.isdisjoint(kinds_of_model):
+        what = next((kind for kind in REMEDIES if kind in found), None)
+        taken = " or ".join(f"a {kind}" for kind in kinds_of_model)
+        way_out = "" if what is None else f"; {_remedy(what, kinds_of_model)}"
+        raise TypeError(f"{solver} takes {taken}, and not a {what or type(model).__name__}{way_out}")
+    if not isinstance(model, Network):
+        return
+    network = model
     obstacles = [feature for feature in features(network) if feature.kind not in TAKES.get(solver, set())]
     if not obstacles:
         return

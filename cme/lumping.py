@@ -18,18 +18,20 @@ from cme.generator import Generator
 from cme.network import Network
 from cme.states import StateSpace
 
-TOLERANCE = 1e-10  # rates are the same if they differ by less than this part of the largest rate
+TOLERANCE = 1e-10  # rates are the same if they differ by less than this part of the larger one
 
 
 class Defect(NamedTuple):
-    """By how much a partition fails to be lumpable.
+    """Where a partition fails most to be lumpable.
 
-    `size` is the largest difference of two rates that should be equal; `level` is where they lead, `states` the two states.
+    `size` is the difference of two rates that should be equal, as a part of the larger: 0 if the partition is lumpable, 1 at most.
+    `level` is where they lead (the number of levels stands for all that is not kept), `states` are where from, `rates` the two.
     """
 
     size: float
     level: int
     states: tuple[int, int]
+    rates: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,17 +111,19 @@ def lump(
     """
     if (partition is None) == (keep is None):
         raise ValueError("give the partition, or the names whose values to keep apart, not both")
-    if isinstance(system, Network):
-        require(system, "lump")
+    require(system, "lump")
+    if space is not None and not isinstance(system, Network):
+        raise ValueError("a generator has its states already; leave out space")
     generator = system if isinstance(system, Generator) else Generator.from_network(system, space)
     if keep is None:
         labels = _check_partition(partition, len(generator))
         defect = lumping_defect(generator, labels)
-        if defect.size > TOLERANCE * max(generator.largest_rate, 1e-300):
+        if defect.size > TOLERANCE:
             first, second = (describe_state(generator.names, generator.states[n]) for n in defect.states)
+            where = "out of the kept states" if defect.level > labels.max() else f"into level {defect.level}"
             raise ModelError(
-                f"the partition is not lumpable: from {first} and from {second}, both of level {labels[defect.states[0]]}, the rates into "
-                f"level {defect.level} differ by {defect.size:.6g}; split that level, or let keep= find the coarsest lumping"
+                f"the partition is not lumpable: from {first} and from {second}, both of level {labels[defect.states[0]]}, the rates "
+                f"{where} are {defect.rates[0]:.6g} and {defect.rates[1]:.6g}; split that level, or let keep= find the coarsest lumping"
             )
         return Lumping(_on_levels(generator, labels, np.arange(labels.max() + 1)[:, None], ("level",)), labels)
     values = np.column_stack([_column(system, generator, name) for name in keep]) if keep else np.zeros((len(generator), 0))
@@ -129,49 +133,116 @@ def lump(
 
 
 def lumping_defect(generator: Generator, partition: np.ndarray) -> Defect:
-    """How far a partition (N,) is from strongly lumpable: zero if all states of a level have the same rate into each level."""
+    """Find how far a partition is from strongly lumpable: by how much rates into one level differ within another.
+
+    Parameters
+    ----------
+    generator
+        N states.
+    partition : (N,)
+        The level of each state, 0, 1, ..., L-1.
+
+    Returns
+    -------
+    Defect
+        The worst, relative to the rates themselves: slow rates count as much as fast ones.
+
+    Examples
+    --------
+    >>> import cme
+    >>> cme.lumping_defect(cme.Generator.from_rates([[0, 1, 2], [1, 0, 0], [3, 0, 0]]), [0, 1, 1])
+    Defect(size=0.5, level=0, states=(1, 2), rates=(1.0, 2.0))
+    """
     labels = _check_partition(partition, len(generator))
-    into = sp.csr_array(_indicator(labels) @ generator.sparse("the lumping test"))  # (L, N): rates from each state into each level
+    into = sp.csr_array(_between_levels(generator, labels))
     order = np.argsort(labels, kind="stable")
     first = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    worst = Defect(0.0, 0, (0, 0))
+    worst = Defect(0.0, 0, (0, 0), (0.0, 0.0))
     rows = max(1, 4_000_000 // len(labels))  # so many levels at a time
     for block in range(0, into.shape[0], rows):
         dense = into[block : block + rows].toarray()[:, order]
-        spread = np.maximum.reduceat(dense, first, axis=1) - np.minimum.reduceat(dense, first, axis=1)
-        to, level = np.unravel_index(np.argmax(spread), spread.shape)
-        if spread[to, level] > worst.size:
+        most, least = np.maximum.reduceat(dense, first, axis=1), np.minimum.reduceat(dense, first, axis=1)
+        size = (most - least) / np.where(most > 0, most, 1.0)
+        to, level = np.unravel_index(np.argmax(size), size.shape)
+        if size[to, level] > worst.size:
             members = order[labels[order] == level]
             column = dense[to][labels[order] == level]
-            states = int(members[np.argmin(column)]), int(members[np.argmax(column)])
-            worst = Defect(float(spread[to, level]), block + int(to), states)
+            low, high = int(np.argmin(column)), int(np.argmax(column))
+            states, rates = (int(members[low]), int(members[high])), (float(column[low]), float(column[high]))
+            worst = Defect(float(size[to, level]), block + int(to), states, rates)
     return worst
 
 
 def coarsest_lumping(generator: Generator, values: np.ndarray | None = None) -> np.ndarray:
-    """The level of each state in the coarsest strongly lumpable partition that keeps different `values` (N, K) apart, (N,)."""
-    matrix = generator.sparse("the coarsest lumping")
-    scale = max(generator.largest_rate, 1e-300)
-    kept = np.zeros((len(generator), 1)) if values is None or values.shape[1] == 0 else np.asarray(values, dtype=np.float64)
-    labels = np.unique(np.column_stack([kept, np.round(generator.leak / (TOLERANCE * scale))]), axis=0, return_inverse=True)[1].ravel()
+    """Find the coarsest strongly lumpable partition that keeps different values apart.
+
+    Parameters
+    ----------
+    generator
+        N states.
+    values : (N, K)
+        What must not be mixed; None allows everything.
+
+    Returns
+    -------
+    array
+        The level of each state, (N,), numbered in the order of their first states.
+
+    Examples
+    --------
+    >>> import cme
+    >>> square = cme.Generator.from_rates([[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]])
+    >>> cme.coarsest_lumping(square, [[0], [1], [1], [2]]).tolist()
+    [0, 1, 1, 2]
+    """
+    kept = np.zeros((len(generator), 1)) if values is None else np.asarray(values, dtype=np.float64).reshape(len(generator), -1)
+    kept = kept if kept.shape[1] else np.zeros((len(generator), 1))
+    if np.any(np.isnan(kept)):
+        raise ValueError(f"the value to keep apart of state {int(np.argwhere(np.isnan(kept))[0, 0])} is nan; give each state a number")
+    labels = np.unique(kept, axis=0, return_inverse=True)[1].ravel()
     random = np.random.default_rng(0)
-    quiet = 0
-    while quiet < 3:
-        # States of a level stay together if their total rates into every level agree. A random number for each level turns those
-        # totals into one number; different totals give the same number with probability zero.
-        weight = random.uniform(0.5, 1.5, size=labels.max() + 1)
-        signature = np.asarray(matrix.T @ weight[labels]).ravel()
-        finer = _split(labels, signature, TOLERANCE * scale)
-        quiet = quiet + 1 if finer.max() == labels.max() else 0
+    while True:
+        finer = _split(labels, _between_levels(generator, labels), random)
+        if finer.max() == labels.max():
+            break
         labels = finer
-    return labels
+    first = np.unique(labels, return_index=True)[1]
+    return np.argsort(np.argsort(first))[labels]
 
 
-def _split(labels: np.ndarray, signature: np.ndarray, tolerance: float) -> np.ndarray:
-    """Split levels where sorted signatures leave a gap wider than the tolerance."""
+def _between_levels(generator: Generator, labels: np.ndarray) -> sp.coo_array:
+    """The rates from each state into each other level, (L + 1, N); the last row is what leaks.
+
+    Rates within a level are left out: sums of the others are then sums of positive numbers, exact in relative terms.
+    """
+    jumps = generator.rates.tocoo()
+    across = (labels[jumps.row] != labels[jumps.col]) & (jumps.data > 0)
+    leaking, outside = np.flatnonzero(generator.leak > 0), labels.max() + 1
+    to = np.append(labels[jumps.row[across]], np.full(len(leaking), outside))
+    source, rate = np.append(jumps.col[across], leaking), np.append(jumps.data[across], generator.leak[leaking])
+    found = sp.coo_array((rate, (to, source)), shape=(outside + 1, len(labels)))
+    found.sum_duplicates()
+    return found
+
+
+def _split(labels: np.ndarray, into: sp.coo_array, random: np.random.Generator) -> np.ndarray:
+    """Split levels whose states differ in a rate into some level."""
+    to, source, rate = into.row, into.col, into.data
+    order = np.lexsort((rate, labels[source], to))
+    to, source, rate = to[order], source[order], rate[order]
+    apart = np.ones(len(rate), dtype=bool)  # does a rate differ from the one before?
+    apart[1:] = (np.diff(to) != 0) | (np.diff(labels[source]) != 0) | (np.diff(rate) > TOLERANCE * rate[1:])
+    least = rate[np.maximum.accumulate(np.where(apart, np.arange(len(rate)), 0))]
+    steps = np.floor((rate - least) / (TOLERANCE * least))  # rates that differ little from one to the next may differ much in the end
+    apart[1:] |= np.diff(steps) != 0
+    # A random number for each class of equal rates; states with the same sum have the same classes, but for a chance of 2^-64.
+    number = random.integers(0, 2**64, size=int(apart.sum()), dtype=np.uint64)
+    signature = np.zeros(len(labels), dtype=np.uint64)
+    if len(rate):
+        np.add.at(signature, source, number[np.cumsum(apart) - 1])
     order = np.lexsort((signature, labels))
     new_level = np.ones(len(labels), dtype=bool)
-    new_level[1:] = (np.diff(labels[order]) != 0) | (np.diff(signature[order]) > 10 * tolerance)
+    new_level[1:] = (np.diff(labels[order]) != 0) | (signature[order][1:] != signature[order][:-1])
     finer = np.empty(len(labels), dtype=np.int64)
     finer[order] = np.cumsum(new_level) - 1
     return finer
@@ -179,11 +250,11 @@ def _split(labels: np.ndarray, signature: np.ndarray, tolerance: float) -> np.nd
 
 def _on_levels(generator: Generator, labels: np.ndarray, states: np.ndarray, names: tuple[str, ...]) -> Generator:
     """A_L: the column of a level is that of any of its states, here of their mean."""
-    c = _indicator(labels)
-    spread = c.T @ sp.diags_array(1.0 / np.bincount(labels))
-    matrix = sp.csc_array(c @ generator.matrix @ spread)
-    leak = np.asarray(generator.leak @ spread).ravel()
-    return Generator(matrix, leak, states, names)
+    mean = _indicator(labels).T @ sp.diags_array(1.0 / np.bincount(labels))
+    into = sp.csr_array(_between_levels(generator, labels)) @ mean
+    rates, leak = into[:-1], into[[-1]].toarray().ravel()
+    out = np.asarray(rates.sum(axis=0)).ravel() + leak
+    return Generator(sp.csc_array(rates - sp.diags_array(out)), leak, states, names)
 
 
 def _indicator(labels: np.ndarray) -> sp.csr_array:
@@ -192,7 +263,10 @@ def _indicator(labels: np.ndarray) -> sp.csr_array:
 
 
 def _check_partition(partition, n_states: int) -> np.ndarray:
-    labels = np.asarray(partition)
+    try:
+        labels = np.asarray(partition)
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"a partition must give the level of each of the {n_states} states, and not the members of each level") from None
     if labels.shape != (n_states,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"a partition must give a whole number for each of the {n_states} states, not {labels.dtype} of shape {labels.shape}"
