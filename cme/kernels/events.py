@@ -80,21 +80,49 @@ def new_agenda(machine):
     )
 
 
+class Programs(NamedTuple):
+    """What `run_program` needs: a machine has so many arrays that handing all of them on would cost more than the call."""
+
+    program_pointer: np.ndarray
+    opcode: np.ndarray
+    operand: np.ndarray
+
+
+@inlined
+def programs(machine):
+    return Programs(machine.program_pointer, machine.opcode, machine.operand)
+
+
 @inlined
 def value_of(machine, program, y, agenda):
     """Run a program; its random numbers are drawn first. nan if one can't be drawn."""
-    for d in range(machine.draw_pointer[program], machine.draw_pointer[program + 1]):
-        a = run_program(machine, machine.draw[d, 2], y, agenda.stack)
-        b = run_program(machine, machine.draw[d, 3], y, agenda.stack)
-        low = run_program(machine, machine.draw[d, 4], y, agenda.stack)
-        high = run_program(machine, machine.draw[d, 5], y, agenda.stack)
-        y[machine.draw[d, 1]] = draw(machine.draw[d, 0], a, b, low, high, agenda.random)
-    return run_program(machine, program, y, agenda.stack)
+    first, stop = machine.draw_pointer[program], machine.draw_pointer[program + 1]
+    if first < stop:
+        draw_all(programs(machine), machine.draw, first, stop, y, agenda.stack, agenda.random)
+    return run_program(programs(machine), program, y, agenda.stack)
+
+
+@bare
+def draw_all(code, draws, first, stop, y, stack, random):
+    """Put the random numbers of some rows of `Machine.draw` into their slots, in order."""
+    for d in range(first, stop):
+        a = run_program(code, draws[d, 2], y, stack)
+        b = run_program(code, draws[d, 3], y, stack)
+        low = run_program(code, draws[d, 4], y, stack)
+        high = run_program(code, draws[d, 5], y, stack)
+        y[draws[d, 1]] = draw(draws[d, 0], a, b, low, high, random)
 
 
 @bare
 def begin(machine, y, agenda):
     """Draw the random values of the start and carry out what happens at time 0; the stream of `agenda` is open, y at the start."""
+    status = prepare(machine, y, agenda)
+    return settle(machine, y, agenda) if status == OK else status
+
+
+@inlined
+def prepare(machine, y, agenda):
+    """Draw the random values of the start, and forget all that was before; what happens at time 0 is left to `settle`."""
     agenda.waiting[0] = 0
     agenda.executed[:] = 0
     for i in range(len(machine.start_program)):
@@ -105,7 +133,7 @@ def begin(machine, y, agenda):
         y[machine.start_coordinate[i]] = value
     for e in range(len(machine.trigger_program)):
         agenda.truth[e] = machine.initially[e]
-    return settle(machine, y, agenda)
+    return OK
 
 
 @bare
@@ -128,7 +156,7 @@ def settle(machine, y, agenda):
 def look(machine, y, agenda):
     """See which triggers turned true, and put their events on the agenda; those that turned false may drop off it."""
     for e in range(len(machine.trigger_program)):
-        now = run_program(machine, machine.trigger_program[e], y, agenda.stack) != 0.0
+        now = run_program(programs(machine), machine.trigger_program[e], y, agenda.stack) != 0.0
         before = agenda.truth[e]
         agenda.truth[e] = now
         if before and not now and not machine.persistent[e]:

@@ -62,3 +62,12 @@ def exact(path, times, variables):
             mean[t, v] = p @ values
             sd[t, v] = np.sqrt(p @ (values - mean[t, v]) ** 2)
     return mean, sd
+
+
+def stochastic(path, times, n_runs, seed, variables):
+    """Amounts of a stochastic case on random paths, (M, T, V)."""
+    try:
+        paths = cme.ssa(cme.load(path), times, n_paths=n_runs, seed=seed)
+    except cme.ModelError as error:
+        raise Unsupported(str(error)) from error
+    return np.stack([paths[name] for name in variables], axis=-1)

@@ -1,0 +1,235 @@
+"""Exact paths of a network with rate rules, events and time: a piecewise-deterministic Markov process.
+
+Between jumps the variables flow, and the hazard (the sum of the propensities) is integrated along with them; the next reaction comes when
+the integral reaches an exponential number of mean one, and is chosen by the propensities at that time. What jumps at a time of its own
+(a comparison that changes its truth, a delayed execution) stops the flow exactly there. `cme.kernels.straight` flows where everything
+moves in straight lines and all of this has a closed form, `cme.kernels.curved` anywhere else.
+
+References: Davis, J. R. Stat. Soc. B 46 (1984) 353, doi:10.1111/j.2517-6161.1984.tb01308.x (the process); Alfonsi et al.,
+ESAIM Proc. 14 (2005) 1, doi:10.1051/proc:2005001 (its simulation for reaction networks).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cme.kernels.curved import ROWS, glide_curved
+from cme.kernels.direct import CANCELLED, LARGEST_PROPENSITY, NEGATIVE_COUNT, OVERFLOW, STALLED, fault, pick
+from cme.kernels.events import LONGEST, OK, UNSETTLED, Programs, next_planned, prepare, programs, settle
+from cme.kernels.jit import bare, inlined
+from cme.kernels.propensity import run_program
+from cme.kernels.random import JUMPS, exponential, open_stream, uniform
+from cme.kernels.straight import (
+    CULPRIT,
+    END,
+    EVENTS,
+    FIRED,
+    HORIZON,
+    LEFT,
+    NEXT_PLANNED,
+    REACTION,
+    STEP,
+    STEPS,
+    STOP,
+    find_turns,
+    glide_straight,
+)  # fmt: skip
+
+ENDLESS = 17
+LARGEST_EXACT = 2.0**53  # up to here real numbers count every molecule
+_PAUSE = 1023  # jumps between two looks at the outside, less one (a mask)
+_NO_PROGRESS = 1e-12  # of the time: stops that are closer than this, LONGEST of them in a row, will not end
+
+
+class Motion(NamedTuple):
+    """What moves by itself, and what depends on it. A watch is a value that jumps, and a measure the smooth number that makes it jump."""
+
+    watches: Programs  # watch w is program 2 w, its measure program 2 w + 1
+    rounding: np.ndarray  # (W,) FLOOR or CEILING if it jumps at whole numbers; 0 if at zero
+    straight: bool  # does everything move in straight lines, and are the propensities constant between jumps?
+    moves: np.ndarray  # (R,) does the propensity change between jumps?
+    turns: np.ndarray  # (R,) in straight lines: does the reaction change one of them, or a watch?
+    stirs: np.ndarray  # (R,) may the reaction change a trigger?
+    dependent_pointer: np.ndarray  # (R + 1,) propensities that it changes
+    dependent: np.ndarray
+
+
+class Field(NamedTuple):
+    """What a flow needs of a machine and its motion, and no more: handing on all their arrays would cost more than many a call."""
+
+    laws: Programs
+    watches: Programs
+    flow_coordinate: np.ndarray
+    flow_program: np.ndarray
+    clock: int
+    rounding: np.ndarray
+    moves: np.ndarray
+    stack: np.ndarray
+
+
+class Walker(NamedTuple):
+    """One path in progress. Places in `real` and `cursor`, and rows of the tables, are named in `straight` and `curved`."""
+
+    y: np.ndarray  # the state
+    a: np.ndarray  # (R,) propensities
+    real: np.ndarray  # (5,) hazard to go until the next reaction, the last time, next step, times of next turn and next execution
+    cursor: np.ndarray  # (6,) samples, reactions so far, the culprit, what stopped the flow, steps since then, the last reaction
+    lines: np.ndarray  # (3, C) straight lines of what flows
+    curve: np.ndarray  # (15, C + 1) curves of what flows and of the integrated hazard
+    seen: np.ndarray  # (W,) watches at the start of a step
+    measured: np.ndarray  # (9,) a measure along a step
+
+
+def new_walker(machine, motion):
+    """The memory of a path (plain Python)."""
+    n_flows = len(machine.flow_coordinate)
+    sizes = {"y": machine.size, "a": len(motion.moves), "real": 5, "lines": (3, n_flows), "curve": (ROWS, n_flows + 1)}
+    sizes |= {"seen": len(motion.rounding), "measured": 9}
+    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, cursor=np.zeros(6, np.int64))
+
+
+@bare
+def run_paths(machine, motion, times, key, first, starts, cumulative, walker, agenda, cancel, done, states):
+    """Run paths first, first + 1, ... into states (M, T, S + V); `done` (2,) holds the paths and reactions so far.
+
+    On a fault the walker stands where it happened. All is in one loop, with one call of `settle`, because each function that hands
+    on a whole machine takes seconds to compile.
+    """
+    field = Field(programs(machine), motion.watches, machine.flow_coordinate, machine.flow_program, machine.clock, motion.rounding,
+                  motion.moves, agenda.stack)  # fmt: skip
+    y, cursor, real = walker.y, walker.cursor, walker.real
+    stops, mark, in_a_row, stirred, looked = 0, 0.0, 0, True, False
+    done[1] = 0.0
+    for m in range(states.shape[0]):
+        done[0] = m
+        if cancel[0] != 0:
+            return CANCELLED
+        start_path(key, first + m, starts, cumulative, times[-1], walker, agenda.random)
+        status = prepare(machine, y, agenda)
+        if status != OK:
+            return status
+        real[LEFT] = exponential(agenda.random)
+        mark, in_a_row, stirred, looked = -1.0, 0, True, False
+        while True:
+            if stirred:
+                before = np.sum(agenda.executed)
+                status = settle(machine, y, agenda)
+                if status != OK:
+                    return status
+                looked = looked and np.sum(agenda.executed) == before
+                real[NEXT_PLANNED] = next_planned(agenda)
+            if not looked:
+                status = look_around(field, motion.straight, walker)
+                if status != OK:
+                    return status
+            if motion.straight:
+                glide_straight(field, times, walker, states[m])
+            else:
+                status = glide_curved(field, times, walker, states[m])
+                if status != OK:
+                    return status
+            if cursor[STOP] == END:
+                break
+            if cursor[STOP] == REACTION:
+                r = react(field, machine.change_pointer, machine.change_coordinate, machine.change_program, walker, agenda.random)
+                if r < 0:
+                    return -r
+                stirred, looked = motion.stirs[cursor[FIRED]], True
+                status = follow(field, motion.dependent_pointer, motion.dependent, motion.turns, walker)
+                if status != OK:
+                    return status
+            else:
+                stirred, looked = True, False
+                in_a_row = in_a_row + 1 if y[machine.clock] <= mark * (1.0 + _NO_PROGRESS) else 0
+                mark = y[machine.clock]
+                if in_a_row > LONGEST:
+                    return UNSETTLED if np.sum(agenda.executed) > 0 else ENDLESS
+            stops += 1
+            if stops & _PAUSE == 0:
+                done[0] = m + y[machine.clock] / real[HORIZON]
+                if cancel[0] != 0:
+                    return CANCELLED
+                if y[machine.clock] + 1.0 / np.sum(walker.a) == y[machine.clock]:
+                    cursor[CULPRIT] = np.argmax(walker.a)
+                    return STALLED
+        done[1] += cursor[EVENTS]
+    done[0] = states.shape[0]
+    return OK
+
+
+@bare
+def start_path(key, path, starts, cumulative, last, walker, random):
+    """Open the random stream of a path and put the walker on its initial state, drawn if there are several."""
+    open_stream(key, JUMPS, path, random)
+    k = 0
+    if starts.shape[0] > 1:
+        u = uniform(random) * cumulative[-1]
+        k = min(np.searchsorted(cumulative, u, side="right"), starts.shape[0] - 1)
+    walker.y[:] = 0.0
+    for i in range(starts.shape[1]):
+        walker.y[i] = starts[k, i]
+    walker.cursor[:] = 0
+    walker.real[HORIZON] = last if last > 0.0 else 1.0
+    walker.real[STEP] = 1e-6 * walker.real[HORIZON]
+    walker.lines[:] = np.nan
+    walker.curve[:] = 0.0
+
+
+@bare
+def look_around(field, straight, walker):
+    """Compute everything anew after a jump that may have changed anything."""
+    for r in range(len(walker.a)):
+        status = compute(field, walker, r)
+        if status != OK:
+            return status
+    if straight:
+        return find_turns(field, walker)
+    return OK
+
+
+@inlined
+def compute(field, walker, r):
+    """The propensity of reaction r. That of one that moves by itself is looked at along its way; see `curved`."""
+    value = run_program(field.laws, r, walker.y, field.stack)
+    walker.a[r] = value
+    if not 0.0 <= value <= LARGEST_PROPENSITY and not field.moves[r]:
+        walker.cursor[CULPRIT] = r
+        return fault(value)
+    return OK
+
+
+@bare
+def react(field, change_pointer, change_coordinate, change_program, walker, random):
+    """A reaction, chosen by the propensities; minus a status if it can't be."""
+    y, a, cursor = walker.y, walker.a, walker.cursor
+    total = 0.0
+    for r in range(len(a)):
+        if field.moves[r]:
+            a[r] = max(run_program(field.laws, r, y, field.stack), 0.0)
+        total += a[r]
+    walker.real[LEFT] = exponential(random)
+    r, _ = pick(a, 0, len(a), uniform(random) * total)
+    cursor[FIRED] = r
+    cursor[EVENTS] += 1
+    cursor[STEPS] = 0
+    for i in range(change_pointer[r], change_pointer[r + 1]):
+        number = y[change_coordinate[i]] + run_program(field.laws, change_program[i], y, field.stack)
+        if number < 0.0 or number > LARGEST_EXACT:
+            cursor[CULPRIT] = r
+            return -NEGATIVE_COUNT if number < 0.0 else -OVERFLOW
+    for i in range(change_pointer[r], change_pointer[r + 1]):
+        y[change_coordinate[i]] += run_program(field.laws, change_program[i], y, field.stack)
+    return OK
+
+
+@bare
+def follow(field, dependent_pointer, dependent, turns, walker):
+    """What a reaction changes besides counts."""
+    r = walker.cursor[FIRED]
+    for i in range(dependent_pointer[r], dependent_pointer[r + 1]):
+        status = compute(field, walker, dependent[i])
+        if status != OK:
+            return status
+    if turns[r]:
+        return find_turns(field, walker)
+    return OK

@@ -1,0 +1,178 @@
+"""Paths of networks with rate rules, events, time or random draws: what `ssa` does where the plain direct method does not reach."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from cme import errors, ratelaw
+from cme.arguments import check_memory
+from cme.elements import Initial
+from cme.errors import ModelError
+from cme.hybrid import Hybrid
+from cme.kernels import curved, events, hybrid, straight
+from cme.network import Network
+from cme.programs import csr, to_program
+from cme.ratelaw import Apply, Expr
+from cme.results import Distribution
+from cme.threads import run_chunks
+
+_STEPWISE = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "xor", "floor", "ceil"}
+
+
+def sample_hybrid(
+    network: Network, times: np.ndarray, n_paths: int, key: np.ndarray, initial, threads: int, show: bool | None
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict]:
+    """Counts (M, T, S), everything else that has a value by name (M, T), and what is to be recorded."""
+    network, starts, cumulative = _starts(network, initial)
+    model = Hybrid(network)
+    machine, motion = model.machine, motion_of(model)
+    width, n_species = len(model.coordinates), len(network.species)
+    check_memory(f"{n_paths} paths x {len(times)} times x {width} species and variables", n_paths * len(times) * width * 8)
+    states = np.zeros((n_paths, len(times), width))
+
+    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
+        walker, agenda = hybrid.new_walker(machine, motion), events.new_agenda(machine)
+        status = hybrid.run_paths(machine, motion, times, key, first, starts, cumulative, walker, agenda, cancel, done, states[first:stop])
+        _complain(model, status, walker, agenda)
+
+    n_events = run_chunks(sample, n_paths, threads=threads, label="ssa", show=show)
+    values = model.values(states, times)
+    named = {name: values[name] for name in (*network.observables, *network.variables)}
+    method = "direct, in straight lines between jumps" if motion.straight else "direct, with the hazard integrated between jumps"
+    found = {"method": method, "events": n_events, "initial_lost": max(0.0, 1.0 - float(cumulative[-1]))}
+    return np.ascontiguousarray(states[..., :n_species]), named, found
+
+
+# ------------------------------------------------------------------------------------------------------------ start
+
+
+def _starts(network: Network, initial) -> tuple[Network, np.ndarray, np.ndarray]:
+    """The network without the random starts that `initial` replaces, its initial states (K, S + V), and their cumulative probabilities."""
+    if isinstance(initial, Distribution):
+        if initial.species != network.species_names:
+            raise ModelError(f"the initial distribution is over {initial.species}, the network over {network.species_names}")
+        if initial.widths is not None:
+            raise ModelError("the initial distribution is a density on a grid; give counts or a Distribution over counts")
+        kept = initial.p[-1] > 0
+        states, p = initial.states[kept].astype(np.float64), initial.p[-1][kept]
+        draws = tuple(draw for draw in network.initial.draws if draw.name not in network.species_names)
+        network = replace(network, initial=Initial(network.initial.states, network.initial.probabilities, draws))
+    else:
+        network = network if initial is None else network.with_initial(initial)
+        states, p = np.array(network.initial.states, dtype=np.float64), np.array(network.initial.probabilities)
+    model = Hybrid(network)
+    counted = {name for row in model.change_formulas for name, _ in row}
+    for name, column in zip(network.species_names, states.T, strict=True):
+        wrong = column[column != np.round(column)]
+        if wrong.size and name in counted:
+            raise ModelError(
+                f"species {name!r} starts at {wrong[0]:g}, not a whole number of molecules; "
+                "ssa counts molecules, so round it with with_initial() or use rate_equations"
+            )
+    variables = np.broadcast_to(model.start[len(network.species) :], (len(states), len(network.variables)))
+    return network, np.ascontiguousarray(np.concatenate([states, variables], axis=1)), np.cumsum(p)
+
+
+# ------------------------------------------------------------------------------------------- what moves by itself
+
+
+def motion_of(model: Hybrid) -> hybrid.Motion:
+    """What moves between jumps, and the watches on whatever may jump meanwhile."""
+    network, index = model.network, {ratelaw.TIME: model.clock} | {name: i for i, name in enumerate(model.coordinates)}
+    moving = {name for name, _ in model.flow_formulas} | ({ratelaw.TIME} - set(model.coordinates))
+    watches = list(dict.fromkeys(_watches(model.switch_formulas, moving)))
+    measures = [_measure(watch) for watch in watches]
+    programs = [to_program(formula, index)[0] for pair in zip(watches, measures, strict=True) for formula in pair]
+    pointer, code = csr(programs)
+    flows = [formula for _, formula in model.flow_formulas]
+    flat = (*model.propensity_formulas, *flows)
+    straight_lines = all(_degree(formula, moving, stepwise=True) == 0 for formula in flat) and all(
+        _degree(measure, moving, stepwise=False) <= 1 for measure in measures
+    )
+    uses = [ratelaw.names(formula) for formula in model.propensity_formulas]
+    changes = [{name for name, _ in row} for row in model.change_formulas]
+    triggers = [ratelaw.names(network.resolve(event.trigger)) for event in network.events]
+    watched = set[str]().union(*map(ratelaw.names, (*watches, *flows)))
+    readers: dict[str, list[int]] = {}
+    for r, names in enumerate(uses):
+        for name in names:
+            readers.setdefault(name, []).append(r)
+    dependents = [sorted({r for name in change for r in readers.get(name, [])}) for change in changes]
+    dependent_pointer, dependent = csr([[(r,) for r in row] for row in dependents], width=1)
+    kinds = {"floor": straight.FLOOR, "ceil": straight.CEILING}
+    return hybrid.Motion(
+        watches=events.Programs(pointer, code[:, 0].astype(np.uint32), code[:, 1].astype(np.float64)),
+        rounding=np.array([kinds.get(watch.op, 0) for watch in watches], dtype=np.int64),
+        straight=straight_lines,
+        moves=np.array([not straight_lines and not moving.isdisjoint(names) for names in uses], dtype=np.bool_),
+        turns=np.array([straight_lines and not change.isdisjoint(watched) for change in changes], dtype=np.bool_),
+        stirs=np.array([any(not change.isdisjoint(names) for names in triggers) for change in changes], dtype=np.bool_),
+        dependent_pointer=dependent_pointer,
+        dependent=dependent[:, 0].astype(np.int64),
+    )
+
+
+def _watches(switches: Iterable[Expr], moving: set[str]) -> Iterable[Apply]:
+    """The switches that may jump between jumps. Of an equality, which holds for one instant, both sides are watched."""
+    for switch in switches:
+        assert isinstance(switch, Apply)
+        if not moving.isdisjoint(ratelaw.names(switch)):
+            yield from (Apply(op, switch.args) for op in ((">=", "<=") if switch.op in ("==", "!=") else (switch.op,)))
+
+
+def _measure(watch: Apply) -> Expr:
+    """The smooth number whose zeros (of a comparison) or whole values (of a rounding) make a watch jump."""
+    if watch.op in ("floor", "ceil"):
+        return watch.args[0]
+    return ratelaw.simplify(Apply("+", (watch.args[0], Apply("neg", (watch.args[1],)))))
+
+
+def _degree(formula: Expr, moving: set[str], *, stepwise: bool) -> float:
+    """The degree of a formula in what moves, inf if it is no polynomial; with `stepwise`, what jumps counts as constant."""
+    if moving.isdisjoint(ratelaw.names(formula)):
+        return 0
+    if not isinstance(formula, Apply):
+        return 1
+    if formula.op in _STEPWISE:
+        return 0 if stepwise else np.inf
+    degrees = [_degree(arg, moving, stepwise=stepwise) for arg in formula.args]
+    if formula.op in ("+", "neg"):
+        return max(degrees)
+    if formula.op == "*":
+        return sum(degrees)
+    if formula.op == "/":
+        return degrees[0] if degrees[1] == 0 else np.inf
+    if formula.op == "piecewise" and stepwise:
+        return max(degrees)
+    return 0 if max(degrees) == 0 else np.inf
+
+
+# ----------------------------------------------------------------------------------------------------------- faults
+
+
+def _complain(model: Hybrid, status: int, walker: hybrid.Walker, agenda: events.Agenda) -> None:
+    if status in (errors.OK, errors.CANCELLED):
+        return
+    network, at = model.network, float(walker.y[model.clock])
+    where = f"at time {at:.6g} in state {errors.describe_state(model.coordinates, walker.y[: model.clock])}"
+    if status == errors.BAD_DRAW:
+        raise errors.event_error(status, network.initial.draws[-1 - int(agenda.culprit[0])].name, at)
+    if status in (errors.UNSETTLED, errors.CROWDED, errors.BAD_DELAY, errors.UNDEFINED_VALUE):
+        e = np.argmax(agenda.executed) if status == errors.UNSETTLED else agenda.culprit[0]
+        raise errors.event_error(status, network.events[int(e)].name, at)
+    if status == hybrid.ENDLESS:
+        raise ModelError(f"conditions turn true and false without end {where}; keep a rate rule from turning back where it switches")
+    culprit = int(walker.cursor[straight.CULPRIT])
+    if status == straight.UNDEFINED_FLOW:
+        name = model.flow_formulas[culprit][0]
+        raise ModelError(f"the rate of {name!r} is not a finite number {where}; guard its rate rule, for example with piecewise()")
+    if status == curved.TOO_MANY_STEPS:
+        raise ModelError(
+            f"{', '.join(name for name, _ in model.flow_formulas) or 'a propensity'} changes too fast to be followed {where}; "
+            "it grows without bound, or the model is stiff: stop earlier, or use rate_equations"
+        )
+    reaction = network.reactions[culprit].name
+    if status == errors.OVERFLOW:
+        raise ModelError(f"reaction {reaction!r} drives a count past 2^53 {where}; the network grows without bound: stop earlier")
+    raise errors.propensity_error(status, reaction, network.formula(culprit), model.coordinates, walker.y[: model.clock])
