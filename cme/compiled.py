@@ -90,8 +90,7 @@ class Compiled:
         """The network as `cme.kernels.propensity.Arrays`."""
         from cme.kernels.propensity import Arrays
 
-        change = self.network.stoichiometry
-        rows, columns = np.nonzero(change)
+        rows, columns, amounts = self.network.sparse_stoichiometry
         factors, programs, stack_size = [], [], 1
         constants = np.zeros(len(self.network.reactions))
         index = {name: i for i, name in enumerate(self.network.species_names)}
@@ -108,9 +107,9 @@ class Compiled:
         program_pointer, code = csr(programs)
         dependent_pointer, dependent = csr([[(r,) for r in row] for row in self._dependents], width=1)
         return Arrays(
-            change_pointer=np.searchsorted(rows, np.arange(len(change) + 1)).astype(np.uint32),
+            change_pointer=np.searchsorted(rows, np.arange(len(self.network.reactions) + 1)).astype(np.uint32),
             change_species=columns.astype(np.uint32),
-            change_amount=change[rows, columns].astype(np.int64),
+            change_amount=amounts,
             constant=constants,
             factor_pointer=factor_pointer,
             factor_species=factor[:, 0].astype(np.uint32),
@@ -131,7 +130,11 @@ class Compiled:
         for r, formula in enumerate(self.propensity_formulas):
             for name in ratelaw.names(formula):
                 readers[index[name]].append(r)
-        return [sorted({r for s in np.flatnonzero(row) for r in readers[int(s)]}) for row in self.network.stoichiometry]
+        found: list[set[int]] = [set() for _ in self.network.reactions]
+        rows, columns, _ = self.network.sparse_stoichiometry
+        for r, s in zip(rows.tolist(), columns.tolist(), strict=True):
+            found[r].update(readers[s])
+        return [sorted(each) for each in found]
 
     # ------------------------------------------------------------------------------------------------------- start
 

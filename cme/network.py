@@ -73,15 +73,29 @@ class Network:
         return tuple(rule.name for rule in self.rules)
 
     @cached_property
-    def stoichiometry(self) -> np.ndarray:
-        """Net change of each species by each reaction, int64 (R, S); zero for boundary species."""
+    def sparse_stoichiometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reactions, species and net changes (int64) that are not zero, by reaction and then by species.
+
+        A network of 58 276 reactions has 1.7 GB of `stoichiometry`, and 3 MB of this.
+        """
         column = {species.name: i for i, species in enumerate(self.species) if not species.boundary}
-        change = np.zeros((len(self.reactions), len(self.species)), dtype=np.int64)
+        found = []
         for r, reaction in enumerate(self.reactions):
+            change: dict[int, int] = {}
             for side, sign in ((reaction.reactants, -1), (reaction.products, 1)):
                 for name, n in side:
                     if name in column:
-                        change[r, column[name]] += sign * self._whole(n, name, reaction.name)
+                        change[column[name]] = change.get(column[name], 0) + sign * self._whole(n, name, reaction.name)
+            found += [(r, s, change[s]) for s in sorted(change) if change[s]]
+        rows, columns, amounts = np.ascontiguousarray(np.array(found, dtype=np.int64).reshape(-1, 3).T)
+        return rows, columns, amounts
+
+    @cached_property
+    def stoichiometry(self) -> np.ndarray:
+        """Net change of each species by each reaction, int64 (R, S); zero for boundary species."""
+        rows, columns, amounts = self.sparse_stoichiometry
+        change = np.zeros((len(self.reactions), len(self.species)), dtype=np.int64)
+        change[rows, columns] = amounts
         change.flags.writeable = False
         return change
 

@@ -195,3 +195,16 @@ def test_rules_are_ordered_whatever_their_order():
     assert n.observables == ("a", "b", "c", "d")
     values = {"A": 3.0}
     assert [float(evaluate(n.resolve(rule.formula), values)) for rule in n.rules] == [5, 4, 3, 8]
+
+
+def test_sparse_stoichiometry_is_the_matrix_without_its_zeros():
+    n = network("2 A + B -> C + B @ 1; $D -> 3 A @ 1; A -> A @ 1; C + C -> 0 @ 1")
+    rows, columns, amounts = n.sparse_stoichiometry
+    assert rows.tolist() == [0, 0, 1, 3]
+    assert [n.species_names[s] for s in columns] == ["A", "C", "A", "C"]
+    assert amounts.tolist() == [-2, 1, 3, -2]
+    assert np.array_equal(n.stoichiometry[rows, columns], amounts)
+    assert np.count_nonzero(n.stoichiometry) == 4
+    empty = cme.parse("species A; A' = 1")
+    assert [len(each) for each in empty.sparse_stoichiometry] == [0, 0, 0]
+    assert empty.stoichiometry.shape == (0, 1)
