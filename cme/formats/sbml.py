@@ -201,16 +201,13 @@ class _Reader:
     def splitter(self, values: dict[str, float], drawn: set[str]) -> Splitter:
         """Knows what can be shown to be at least zero: counts of species, volumes, the time, and parameters that never get below."""
         model = self.model
-        hopeful = {each for each, value in values.items() if value >= 0 and each not in self.flows and each not in drawn}
         counts = {*model.species, *model.compartments}
+        hopeful = {each for each, value in values.items() if value >= 0 and each not in self.flows and each not in drawn}
         hopeful |= ({*counts, *ratelaw.CONSTANTS} - {*self.flows}) | {ratelaw.TIME, model.clock.name}
         assigned = [each for event in self.events for each in event.assignments if each.name not in counts]
         while True:  # an assignment may use what turns out not to be so sure
             splitter = Splitter(model.rules, hopeful.__contains__)
-            assigned = [
-                each for event in self.events for each in event.assignments if each.name in variable & {*model.parameters} & hopeful
-            ]
-            doubtful = {each.name for each in assigned if not splitter.at_least_zero(each.formula, 0)}
+            doubtful = {each.name for each in assigned if each.name in hopeful and not splitter.at_least_zero(each.formula, 0)}
             if not doubtful:
                 return splitter
             hopeful -= doubtful
