@@ -217,3 +217,39 @@ def test_refusals(arguments, error, message):
 def test_a_law_that_goes_wrong_is_named():
     with pytest.raises(cme.ModelError, match=r"the propensity 10 - X of reaction 'r1' is negative in state \{X: 11\}"):
         cme.fsp(cme.parse("0 => X @ 10 - X; 0 -> X @ 1"), [1.0])
+
+
+# ------------------------------------------------------------------------------------------- long times, stiff networks
+
+
+@pytest.mark.parametrize("t", [1e3, 1e6, 1e9])
+def test_round_off_of_long_times_is_undone_and_booked(t):
+    law = cme.fsp(cme.parse("0 -> X @ 1; X -> 0 @ 1"), [t])
+    truth = np.array([math.exp(-1 - math.lgamma(n + 1)) for n in law.states[:, 0].tolist()])
+    assert np.abs(law.p[0] - truth).sum() < 1e-13
+    assert law.p[0].sum() == pytest.approx(1, abs=1e-14)
+    assert 1e-18 * t < law.error_bound[0] < 1e-6  # eps times the number of jumps is what could have gone wrong
+
+
+def test_a_stiff_cycle_over_twelve_decades():
+    k = [465869.0, 7.36, 380253.0, 3.7e-07, 29854.0, 1.87]
+    law = cme.fsp(cme.parse("A <-> B @ {}, {}; B <-> C @ {}, {}; C <-> A @ {}, {}; A = 1".format(*k)), [1e6], tol=1e-4)
+    # Kirchhoff: the weight of a state is the sum over the spanning trees that lead to it.
+    ab, ba, bc, cb, ca, ac = k
+    weights = {"A": ba * ca + ba * cb + bc * ca, "B": ab * ca + ab * cb + ac * cb, "C": ac * ba + ac * bc + ab * bc}
+    found = {name: float(law.mean()[0, law.species_index(name)]) for name in "ABC"}
+    assert found == pytest.approx({name: weight / sum(weights.values()) for name, weight in weights.items()}, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["0 -> X @ 1e300; X -> 0 @ 1", "X -> 0 @ 1; X = 1e17"])
+def test_more_jumps_than_double_precision_can_follow(text):
+    with pytest.raises(cme.ConvergenceError, match=r"jumps may happen by t=1, more than double precision can follow \(1e\+15\)"):
+        cme.fsp(cme.parse(text), [1.0])
+
+
+def test_what_the_initial_law_had_lost_counts():
+    network = cme.parse("0 -> X @ 5; X -> 0 @ 1")
+    first = cme.fsp(network, [1.0], space=cme.StateSpace.reachable(network, bounds={"X": 14}))
+    assert first.lost[0] > 1e-7
+    again = cme.fsp(network, [1e-9], initial=first, tol=1e-2)
+    assert again.lost[0] >= first.lost[0]

@@ -31,6 +31,7 @@ from cme.progress import Progress
 
 SEGMENT = 400  # products in one segment of uniformisation: exp(-q t) stays far from underflow
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
+MAX_JUMPS = 1e15
 MAX_BASIS = 100  # Arnoldi vectors in one window
 
 
@@ -107,6 +108,11 @@ class Integrator:
     def __init__(self, generator: Generator, horizon: float, tol: float):
         self.generator, self.horizon, self.tol = generator, horizon, tol
         self.q = generator.largest_rate
+        if self.q * horizon > MAX_JUMPS:
+            raise ConvergenceError(
+                f"the largest total propensity is {self.q:.1e}, so that {self.q * horizon:.1e} jumps may happen by t={horizon:g}, more "
+                f"than double precision can follow ({MAX_JUMPS:.0e}); end earlier, or use stationary, lna or rate_equations"
+            )
         self.rows = None if isinstance(generator.matrix, LinearOperator) else generator.matrix.tocsr()
         self.method = "rational Krylov" if self.rows is not None and self._prefer_krylov() else "uniformisation"
 
@@ -209,7 +215,10 @@ class Integrator:
             if not exhausted:
                 basis[m] = w / h[m, m - 1]
             if exhausted or m % 6 == 0 or m == MAX_BASIS:
-                inverse = la.inv(h[:m, :m])
+                try:
+                    inverse = la.inv(h[:m, :m])
+                except la.LinAlgError:
+                    return None
                 small = (np.eye(m) - inverse) / gamma  # A seen from the basis
                 residual = basis[m] - gamma * (self.generator.matrix @ basis[m])
                 scale = beta * h[m, m - 1] / gamma * float(np.abs(residual).sum())
@@ -222,15 +231,24 @@ class Integrator:
         else:
             return None
 
-        def solution(ages: np.ndarray) -> np.ndarray:
-            return beta * np.array([_exponential(age * small)[:, 0] for age in ages]) @ basis[:m]
+        with_leak = np.zeros((m + 1, m + 1))  # one row more, for what has leaked
+        with_leak[:m, :m], with_leak[m, :m] = small, basis[:m] @ self.generator.leak
 
-        out = solution(np.append(times[(times > now) & (times < end)], end) - now)
+        def solution(ages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = beta * np.array([_exponential(age * with_leak)[:, 0] for age in ages])
+            return found[:, :m] @ basis[:m], found[:, m]
+
+        out, leaked = solution(np.append(times[(times > now) & (times < end)], end) - now)
         # What round-off and the approximation left below zero is set to zero and booked as error.
         below = max(float(-row[row < 0].sum()) for row in out)
         out[out < 0] = 0.0
+        # Round-off grows as the largest rate times the length of the window. It is worst in what never decays, the total, where it can be
+        # seen and undone; it is booked all the same, since what decays slowly has suffered alike.
+        there, due = out.sum(axis=1), p.sum() - np.maximum(leaked, 0.0)
+        astray = float(np.abs(there - due).max())
+        out *= (due / there)[:, None]
         outputs = out if end in times else out[:-1]
-        return Step(now, end, out[-1], outputs, error + below + 1e-15 * m, lambda: solution(length * 0.5 ** np.arange(8)))
+        return Step(now, end, out[-1], outputs, error + below + astray + 1e-15 * m, lambda: solution(length * 0.5 ** np.arange(8))[0])
 
 
 @cache
