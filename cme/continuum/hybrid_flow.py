@@ -9,7 +9,7 @@ from cme.continuum.crossing import Curve, Watch
 from cme.errors import ConvergenceError, ModelError, describe_state, event_error
 from cme.hybrid import Hybrid, jumps_in
 from cme.infix import shorten, to_infix
-from cme.kernels.events import OK, begin, new_agenda, next_planned, settle
+from cme.kernels.events import OK, UNSETTLED, begin, new_agenda, next_planned, settle
 from cme.kernels.flow import velocity
 from cme.kernels.random import JUMPS, open_stream
 from cme.network import Network
@@ -132,7 +132,7 @@ class _Run:
         before = self.y[: self.n].copy()
         status = action(self.machine, self.y, self.agenda)
         if status != OK:
-            culprit = int(self.agenda.culprit[0]) if status != 8 else int(np.argmax(self.agenda.executed))
+            culprit = int(self.agenda.culprit[0]) if status != UNSETTLED else int(np.argmax(self.agenda.executed))
             raise event_error(status, self.model.network.events[culprit].name, self.now)
         self._sample(self._standing(), np.nextafter(self.now, np.inf))
         return not np.array_equal(before, self.y[: self.n], equal_nan=True)
