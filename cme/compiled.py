@@ -105,7 +105,7 @@ class Compiled:
             programs.append(program)
         factor_pointer, factor = csr(factors)
         program_pointer, code = csr(programs)
-        dependent_pointer, dependent = csr([[(r,) for r in row] for row in self._dependents], width=1)
+        dependent_pointer, dependent = self._dependents
         return Arrays(
             change_pointer=np.searchsorted(rows, np.arange(len(self.network.reactions) + 1)).astype(np.uint32),
             change_species=columns.astype(np.uint32),
@@ -118,23 +118,25 @@ class Compiled:
             opcode=code[:, 0].astype(np.uint32),
             operand=code[:, 1].astype(np.float64),
             dependent_pointer=dependent_pointer,
-            dependent=dependent[:, 0].astype(np.uint32),
+            dependent=dependent,
             stack_size=stack_size,
         )
 
     @cached_property
-    def _dependents(self) -> list[list[int]]:
-        """For each reaction, the reactions whose propensity reads a species that it changes."""
-        readers: dict[int, list[int]] = {s: [] for s in range(len(self.network.species))}
+    def _dependents(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each reaction, the reactions whose propensity reads a species that it changes, in order: pointer (R + 1,) and numbers."""
+        import scipy.sparse as sp
+
+        n_reactions, n_species = len(self.network.reactions), len(self.network.species)
         index = {name: i for i, name in enumerate(self.network.species_names)}
-        for r, formula in enumerate(self.propensity_formulas):
-            for name in ratelaw.names(formula):
-                readers[index[name]].append(r)
-        found: list[set[int]] = [set() for _ in self.network.reactions]
+        read = [(index[name], r) for r, formula in enumerate(self.propensity_formulas) for name in ratelaw.names(formula)]
+        species, readers = np.array(read, dtype=np.int64).reshape(-1, 2).T
         rows, columns, _ = self.network.sparse_stoichiometry
-        for r, s in zip(rows.tolist(), columns.tolist(), strict=True):
-            found[r].update(readers[s])
-        return [sorted(each) for each in found]
+        reads = sp.csr_array((np.ones(len(read), dtype=np.int32), (species, readers)), shape=(n_species, n_reactions))
+        changes = sp.csr_array((np.ones(len(rows), dtype=np.int32), (rows, columns)), shape=(n_reactions, n_species))
+        touched = changes @ reads
+        touched.sort_indices()
+        return touched.indptr.astype(np.uint32), touched.indices.astype(np.uint32)
 
     # ------------------------------------------------------------------------------------------------------- start
 
