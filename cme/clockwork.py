@@ -1,9 +1,8 @@
 """`Clockwork`: what in a network runs whatever the counts are: the course of its clock variables, and the times of its events."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -14,96 +13,13 @@ from cme.enclosure import enclose
 from cme.errors import UNSETTLED, ConvergenceError, ModelError, describe_state, event_error
 from cme.hybrid import Hybrid
 from cme.network import Network
-from cme.ratelaw import ZERO, Apply, Expr, Number, Symbol
+from cme.pieces import ORDERS, Instant, Piece, jumps
+from cme.ratelaw import ZERO, Apply, Expr
 
 COURSE_TOL = 1e-11  # relative, of the course of clock variables under rate rules
 MAX_PIECES = 100_000
 MAX_ORDERS = 5040  # orders of events at one instant that are all worked out
-_ORDERS = {"<", "<=", ">", ">="}
-
-
-@dataclass(frozen=True, eq=False)
-class Instant:
-    """A moment at which events may happen: the variables and what the events remember, both just before."""
-
-    time: float
-    before: np.ndarray  # y, see `Hybrid`
-    memory: Any  # an `Agenda`
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """A piece of time in which no event happens and no condition on the time changes.
-
-    Attributes
-    ----------
-    start, end
-        Times; what happens at the end, if anything, is `instant`.
-    values
-        The clock variables at the start, after all events, and the time, by name.
-    flowing
-        The clock variables that move inside the piece, in the order of `course`, which gives them at times (K,) as (K, C).
-    """
-
-    start: float
-    end: float
-    values: Mapping[str, float]
-    flowing: tuple[str, ...]
-    course: Callable[[np.ndarray], np.ndarray]
-    instant: Instant
-
-    def at(self, times) -> dict[str, np.ndarray]:
-        """The time and all clock variables at times (...) in the piece, by name."""
-        times = np.asarray(times, dtype=np.float64)
-        found = {name: np.broadcast_to(value, times.shape) for name, value in self.values.items()}
-        if self.flowing:
-            moved = self.course(times.ravel()).reshape(*times.shape, len(self.flowing))
-            found |= {name: moved[..., i] for i, name in enumerate(self.flowing)}
-        return found | ({ratelaw.TIME: times} if ratelaw.TIME in self.values else {})
-
-    def moves(self, formula: Expr) -> bool:
-        """Does a frozen formula change inside the piece?"""
-        return not {*self.flowing, ratelaw.TIME}.isdisjoint(ratelaw.names(formula) & set(self.values))
-
-    def freeze(self, formula: Expr) -> Expr:
-        """A resolved formula as it is in this piece: what is constant is a number, what holds conditions on the time has one branch."""
-        return ratelaw.simplify(self._fold(formula)[0])
-
-    def _fold(self, formula: Expr) -> tuple[Expr, bool]:
-        """The folded formula, and whether it is known in advance."""
-        if isinstance(formula, Number):
-            return formula, True
-        if isinstance(formula, Symbol):
-            stays = formula.name in self.values and formula.name not in (*self.flowing, ratelaw.TIME)
-            return (Number(float(self.values[formula.name])) if stays else formula), formula.name in self.values
-        parts = [self._fold(arg) for arg in formula.args]
-        args, known = tuple(part for part, _ in parts), all(each for _, each in parts)
-        if known and _jumps(formula.op):
-            value = float(ratelaw.evaluate(formula, self.values))
-            if formula.op != "rem":
-                return Number(value), True
-            whole = np.rint((float(ratelaw.evaluate(args[0], self.values)) - value) / float(ratelaw.evaluate(args[1], self.values)))
-            return Apply("+", (args[0], Apply("*", (Number(-float(whole)), args[1])))), True
-        if formula.op == "piecewise":
-            return _one_branch(args), known
-        return Apply(formula.op, args), known
-
-
-def _jumps(op: str) -> bool:
-    return op in _ORDERS or op in ("==", "!=", "floor", "ceil", "rem")
-
-
-def _one_branch(args: tuple[Expr, ...]) -> Expr:
-    """A piecewise formula without the conditions that are numbers."""
-    kept: list[Expr] = []
-    otherwise = args[-1]
-    for value, condition in zip(args[0:-1:2], args[1:-1:2], strict=True):
-        if not isinstance(condition, Number):
-            kept += [value, condition]
-        elif condition.value != 0:
-            otherwise = value
-            break
-    return Apply("piecewise", (*kept, otherwise)) if kept else otherwise
+NEAR = 1e-11  # times that differ by less, relatively, are the same: sums of times are rounded
 
 
 class Clockwork:
@@ -131,7 +47,8 @@ class Clockwork:
     """
 
     def __init__(self, network: Network, horizon: float):
-        self.network, self.horizon = network, horizon
+        self.network = network
+        self.horizon = horizon * (1 + NEAR) if network.events else horizon  # an execution may be due at the horizon but for rounding
         self.names = tuple(name for name in network.variables if name in clocks(network))
         declared = {*network.species_names, *network.variables}
         self._known = {*self.names} | ({ratelaw.TIME} - declared)
@@ -225,7 +142,7 @@ class Clockwork:
         if self.network.events:
             limit = min(limit, float(self._agenda.when[: self._agenda.waiting[0]].min(initial=np.inf)))
         flowing = tuple(name for name, _ in self._hybrid.flow_formulas if name in values)
-        still = Piece(start, limit, values, flowing, _nowhere, Instant(start, y, ()))
+        still = Piece(start, limit, limit, values, flowing, _nowhere, Instant(start, y, ()))
         if flowing:
             flows = [still.freeze(formula) for name, formula in self._hybrid.flow_formulas if name in values]
             end, course = self._flow(still, flows, limit)
@@ -237,7 +154,18 @@ class Clockwork:
         for name, value in piece.at(end).items():
             if name in self.names:
                 before[self._hybrid.coordinates.index(name)] = value
-        return replace(piece, instant=Instant(end, before, self._remember()))
+        late = end < limit and self._all_strict(piece)
+        until = np.inf if end >= self.horizon else end * (1 + NEAR if late else 1 - NEAR)
+        return replace(piece, limit=until, instant=Instant(end, before, self._remember()))
+
+    def _all_strict(self, piece: Piece) -> bool:
+        """Is all that switches at the end of a piece still as it was at the time itself, like time > 2 at 2?"""
+        after, before = self._row(piece, np.array([piece.end]))[0], self._first_row(piece)
+        switched = [
+            (each.op, now) for each, now, was in zip(self._switches, after, before, strict=True) if now != was and isinstance(each, Apply)
+        ]
+        strict = [(op in ("<", ">")) == bool(now) for op, now in switched if op in ORDERS]
+        return bool(strict) and all(strict) and all(op in ORDERS or op == "!=" for op, _ in switched)
 
     def _flow(self, still: Piece, flows: list[Expr], limit: float) -> tuple[float, Callable[[np.ndarray], np.ndarray]]:
         """Integrate the clock variables until something switches; the end, and the course."""
@@ -286,7 +214,7 @@ class Clockwork:
             return
         for arg in formula.args:
             self._collect(arg, found)
-        if not _jumps(formula.op) or not ratelaw.names(formula) or not self._is_known(formula):
+        if not jumps(formula.op) or not ratelaw.names(formula) or not self._is_known(formula):
             return
         if formula.op == "rem":
             found[Apply("floor", (Apply("abs", (Apply("/", formula.args),)),))] = None
@@ -349,10 +277,10 @@ class Clockwork:
 
     def at(self, times: np.ndarray) -> dict[str, np.ndarray]:
         """The clock variables (and the time) at times (T,), after what happens then, by name."""
-        ends = np.array([piece.end for piece in self.pieces])
-        rows = []
-        for time, i in zip(times, np.searchsorted(ends, times, side="right"), strict=True):
-            rows.append(self.after if i == len(ends) else self.pieces[i].at(time))
+        limits, rows = np.array([piece.limit for piece in self.pieces]), []
+        for time, i in zip(times, np.searchsorted(limits, times, side="right"), strict=True):
+            inside = i < len(limits)
+            rows.append(self.pieces[i].at(np.clip(time, self.pieces[i].start, self.pieces[i].end)) if inside else self.after)
         return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())} | (
             {ratelaw.TIME: np.asarray(times)} if ratelaw.TIME in self._known else {}
         )

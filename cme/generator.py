@@ -16,10 +16,11 @@ from scipy.sparse.linalg import LinearOperator, eigs
 
 from cme.abilities import require
 from cme.arguments import count_arguments
-from cme.clockwork import Clockwork, Piece
+from cme.clockwork import Clockwork
 from cme.errors import ModelError
 from cme.moving_rates import MovingRates, spaces_in_time
 from cme.network import Network
+from cme.pieces import Piece
 from cme.quadrature import centres_of, check_edges, kernel_rates
 from cme.states import StateSpace
 

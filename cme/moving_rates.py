@@ -7,8 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from cme import errors, ratelaw
-from cme.clockwork import Piece
 from cme.network import Network
+from cme.pieces import Piece
 from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
 from cme.states import StateSpace
 

@@ -181,8 +181,18 @@ def test_suite_32_dimerisation_with_a_reset():
 
 
 def test_an_output_at_an_event_is_after_it_and_one_just_before_is_not():
-    law = cme.fsp(cme.parse("X -> 0 @ 0.5; X = 8; dose: at time >= 2: X = X + 4"), [0.0, math.nextafter(2, 0), 2.0], tol=1e-9)
+    law = cme.fsp(cme.parse("X -> 0 @ 0.5; X = 8; dose: at time >= 2: X = X + 4"), [0.0, 2 - 1e-9, 2.0], tol=1e-9)
     assert law.mean()[:, 0] == pytest.approx([8, 8 * math.exp(-1), 8 * math.exp(-1) + 4], abs=1e-8)
+
+
+def test_times_that_differ_by_rounding_are_the_same_and_strict_conditions_count_just_after():
+    """0.1 + 0.2 is due at 0.3; time > 0.3 holds after 0.3, time >= 0.3 at 0.3."""
+    for trigger, at_it in (("time >= 0.1 after 0.2", 9), ("time > 0.3", 4), ("time >= 0.1 + 0.2", 9), ("!(time <= 0.3)", 4)):
+        network = cme.parse(f"X -> 0 @ 0; X = 4; a: at {trigger}: X = 9; k = 1; b: at {trigger}: k = 2")
+        law = cme.fsp(network, [0.1, 0.3, 0.5])
+        assert law.mean()[:, 0].tolist() == [4, at_it, 9]
+        assert law["k"].tolist() == [1, 1 if at_it == 4 else 2, 2]
+        assert cme.fsp(network, [0.3]).mean()[0, 0] == at_it
 
 
 def test_events_at_time_0():
@@ -195,7 +205,7 @@ def test_events_at_time_0():
 
 def test_delays_values_from_trigger_time_and_executions_at_the_last_time():
     text = "X -> 0 @ 1; X = 9; k = 1; k' = 1; fill: at time >= 1 after {}: X = {}"
-    assert cme.fsp(cme.parse(text.format("0.5*k", "floor(k)")), [1.9, 2.0]).mean()[:, 0] == pytest.approx([9 * math.exp(-1.9), 2], abs=1e-5)
+    assert cme.fsp(cme.parse(text.format("0.5*k", "floor(k + 0.5)")), [1.9, 2.0]).mean()[:, 0] == pytest.approx([9 * math.exp(-1.9), 2], abs=1e-5)
     late = cme.parse("X -> 0 @ 1; X = 9; fill: at time >= 1 after 1, fromTrigger = false: X = X + 3")
     assert cme.fsp(late, [2.0, 3.0]).mean()[:, 0] == pytest.approx([9 * math.exp(-2) + 3, 9 * math.exp(-3) + 3 * math.exp(-1)], abs=1e-5)
 

@@ -9,12 +9,13 @@ import numpy as np
 from cme import ratelaw
 from cme.abilities import features, require
 from cme.arguments import check_count, check_positive, check_times, record
-from cme.clockwork import Clockwork, Piece
+from cme.clockwork import Clockwork
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError
 from cme.generator import Generator, TimeDependentGenerator
 from cme.moving_rates import moves, standing_network
 from cme.network import Network
+from cme.pieces import Piece
 from cme.progress import progress as progress_bar
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
 from cme.projection.propagate import Integrator
@@ -82,8 +83,9 @@ def fsp(
     Notes
     -----
     For every state, p - integration_error <= P <= p + lost + integration_error, where P is the exact solution. The bound on the
-    integrator is rigorous but for round-off (see `cme.projection.propagate`). Cost: a few sparse factorisations for one or two
-    species, about q t products with the generator otherwise, q being the largest total propensity.
+    integrator is rigorous; round-off is estimated, from what the total shows of it (see `cme.projection.propagate`). Cost: a few
+    sparse factorisations for one or two species, about q t products with the generator otherwise, q being the largest total
+    propensity.
 
     Between timed events and switches of the rates (piecewise in time) that are constant in between, all of this holds for each piece,
     and errors add up. Where rates move, commutator-free Magnus steps of fourth order take about four times as many products, and
@@ -184,15 +186,16 @@ class _Run:
             size = MOVING_FIRST_SIZE if moving else FIRST_SIZE
             start = space if self.given is not None else space.grow(np.arange(len(space)), size=size)
             run = self._march(start, standing, piece, moving)
-            inside = np.flatnonzero((self.times >= piece.start) & (self.times < piece.end))
             duration = piece.end - piece.start
-            ages = np.minimum(self.times[inside] - piece.start, duration)
+            ages = np.clip(self.times[len(self.outputs) :] - piece.start, 0.0, duration)[: self._n_before(piece.limit)]
             for now in run.run(np.append(p, np.zeros(len(start) - len(p))), np.unique(np.append(ages, duration))):
                 self.states_in_use = len(run.space)
                 yield piece.start + now
             self.outputs += [self._later(run.outputs[age]) for age in ages]
             last = self._later(run.outputs[duration])
             self._book(run)
+            if len(self.outputs) == len(self.times):
+                return
             space = run.space
             states, p = self.clockwork.push(piece.instant, last.states, last.p)
             if states is not last.states and self.given is None:
@@ -215,6 +218,10 @@ class _Run:
             return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2)
 
         return March(space, estimated if moving else certified, tol, duration, self.max_states, self.given is not None)
+
+    def _n_before(self, limit: float) -> int:
+        """How many of the outputs that are still wanted lie before a time."""
+        return int(np.searchsorted(self.times, limit)) - len(self.outputs)
 
     def _without_the_negligible(self, states: np.ndarray, p: np.ndarray, tol: float) -> tuple[np.ndarray, np.ndarray]:
         """Drop what an event has moved and is not worth following; its mass is booked."""
