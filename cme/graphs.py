@@ -158,7 +158,7 @@ def conservation_laws(network: Network) -> np.ndarray:
     chosen.sort(key=lambda law: [not w for w in law])
     if any(abs(w) >= 2**63 for law in chosen for w in law):
         raise ModelError(f"a conservation law of {network.name!r} has a coefficient past 64 bits; check the stoichiometry")
-    return np.array(chosen, dtype=np.int64).reshape(-1, n_species)
+    return np.array(chosen, dtype=np.int64).reshape(len(chosen), n_species)
 
 
 def conserved_sums(network: Network) -> list[str]:

@@ -52,7 +52,7 @@ def show_comparison(table: "pd.DataFrame", *, file: TextIO | None = None) -> Non
 
 def _width(cells: dict[tuple, dict[str, str]], metrics: list[str]) -> int:
     """How wide the table is, with two spaces between columns."""
-    widths = [max(len("species"), *(len(str(key[i])) for key in cells)) for i in range(3)]
+    widths = [max([len("species"), *(len(str(key[i])) for key in cells)]) for i in range(3)]
     widths += [max(len(_HEADS[metric]), *(len(found.get(metric, "")) for found in cells.values())) for metric in metrics]
     return sum(widths) + 2 * (len(widths) - 1)
 

@@ -45,7 +45,7 @@ def read(source: str | os.PathLike, *, name: str | None = None) -> Network:
     source
         A path, or the text of an SBML document (a string that starts with ``<``).
     name
-        The name of the network; otherwise the model's name or id.
+        The name of the network; otherwise the model's name, id, or that of the file.
 
     Returns
     -------
@@ -128,7 +128,7 @@ class _Reader:
             rules=tuple(Rule(each, formula) for each, formula in model.rules.items() if each not in inlined),
             rate_rules=tuple(Rule(each, formula) for each, formula in self.flows.items()),
             events=tuple(self.events),
-            name=name or model.sbml.getName() or model.sbml.getId() or "network",
+            name=name or model.sbml.getName() or model.sbml.getId() or model.fallback_name,
         )
 
     def is_nowhere(self, compartment: str) -> bool:

@@ -1,6 +1,7 @@
 """An SBML model on its way to a `Network`: what its identifiers mean, its formulas, and all that can't be taken, with lines."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cme import ratelaw
@@ -20,6 +21,7 @@ class Model:
     def __init__(self, document: Any, label: str):
         self.document, self.sbml, self.label = document, document.getModel(), label
         self.level = self.sbml.getLevel()
+        self.fallback_name = Path(label).stem if Path(label).suffix else "network"
         self.problems = unsupported(document) + differing_units(self.sbml)
         self.compartments = {item.getId(): item for item in items(self.sbml, "Compartment")}
         self.species = {item.getId(): item for item in items(self.sbml, "Species")}

@@ -22,7 +22,8 @@ def open_document(source: str | os.PathLike) -> tuple[Any, str]:
         label = str(path)
         _check_xml(path.read_bytes(), label)
         document = libsbml.readSBMLFromFile(str(path))
-    harmless = (libsbml.MissingXMLEncoding, libsbml.IncorrectOrderInModel)  # everything is read all the same
+    # Everything is read all the same; expat has already looked at the XML itself.
+    harmless = (libsbml.MissingXMLEncoding, libsbml.BadXMLDecl, libsbml.IncorrectOrderInModel)
     for i in range(document.getNumErrors()):
         error = document.getError(i)
         if error.getSeverity() < libsbml.LIBSBML_SEV_ERROR or error.getErrorId() in harmless:
