@@ -140,8 +140,13 @@ def require(model, solver: str) -> None:
 
 
 def clocks(network: Network) -> frozenset[str]:
-    """The variables whose course is known in advance: what rate rules and events set them to never depends on counts or chance."""
-    chance = set(network.species_names)
+    """What has a course that is known in advance: what rate rules and events set it to never depends on counts or chance.
+
+    These are variables, and species under rate rules that start from one amount: those are amounts, no counts.
+    """
+    starts = dict(zip(network.species_names, zip(*network.initial.states, strict=True), strict=True))
+    amounts = {rule.name for rule in network.rate_rules if len(set(starts.get(rule.name, ()))) == 1}
+    chance = set(network.species_names) - amounts
     while True:
         more = {rule.name for rule in network.rate_rules if _uses(network, rule.formula, chance)}
         for event in network.events:
@@ -153,7 +158,7 @@ def clocks(network: Network) -> frozenset[str]:
                     more.add(each.name)
         more |= {draw.name for draw in network.initial.draws}
         if more <= chance:
-            return frozenset(network.variables) - chance
+            return (frozenset(network.variables) | amounts) - chance
         chance |= more
 
 

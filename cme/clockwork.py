@@ -8,7 +8,7 @@ import numpy as np
 
 from cme import ratelaw
 from cme.abilities import clocks
-from cme.elements import Rule
+from cme.elements import Rule, Values
 from cme.enclosure import enclose
 from cme.errors import UNSETTLED, ConvergenceError, ModelError, describe_state, event_error
 from cme.hybrid import Hybrid
@@ -353,6 +353,31 @@ class Clockwork:
                 "round what it assigns, or use rate_equations"
             )
         return event_error(status, name, time)
+
+
+def with_amounts_apart(network: Network) -> Network:
+    """The network with the species whose course is known in advance as variables: they are amounts, and the others are counts."""
+    apart = clocks(network) & set(network.species_names)
+    if not apart:
+        return network
+    kept = [i for i, name in enumerate(network.species_names) if name not in apart]
+    start = dict(zip(network.species_names, network.initial.states[0], strict=True))
+    reactions = tuple(
+        replace(
+            reaction,
+            reactants=tuple(each for each in reaction.reactants if each[0] not in apart),
+            products=tuple(each for each in reaction.products if each[0] not in apart),
+            law=reaction.propensity,
+        )
+        for reaction in network.reactions
+    )
+    return replace(
+        network,
+        species=tuple(network.species[i] for i in kept),
+        reactions=reactions,
+        parameters=Values({**network.parameters, **{name: start[name] for name in apart}}),
+        initial=replace(network.initial, states=tuple(tuple(state[i] for i in kept) for state in network.initial.states)),
+    )
 
 
 def _course(solution: Callable) -> Callable[[np.ndarray], np.ndarray]:

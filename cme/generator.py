@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator, eigs
 
 from cme.abilities import require
 from cme.arguments import count_arguments
-from cme.clockwork import Clockwork
+from cme.clockwork import Clockwork, with_amounts_apart
 from cme.errors import ModelError
 from cme.moving_rates import MovingRates, spaces_in_time
 from cme.network import Network
@@ -388,6 +388,7 @@ class TimeDependentGenerator:
                [ 1.5,  0. ]])
         """
         require(network, "fsp")
+        network = with_amounts_apart(network)
         for event in network.events:
             for name in {each.name for each in event.assignments} & set(network.species_names):
                 raise ModelError(f"event {event.name!r} changes the count of {name!r}, which no generator does; use fsp")

@@ -75,6 +75,22 @@ def test_A1_with_a_rate_under_a_rate_rule_that_an_event_changes():
         law["q"]
 
 
+def test_a_species_under_a_rate_rule_is_an_amount_and_drives_the_counts():
+    """An inducer decays as I' = -I/2 from 10; X is Poisson with m' = 3 I - m."""
+    network = cme.parse("$I -> $I + X @ 3; X -> 0 @ 1; I = 10; I' = -0.5*I; halve: at time >= 4: I = I/2; both := I + X")
+    law = cme.fsp(network, [2.0, 4.0], tol=1e-9)
+    assert law.species == ("X",)
+    assert law["I"] == pytest.approx([10 * math.exp(-1), 5 * math.exp(-2)], rel=1e-9)
+    assert one_norm_error(law, 0, poisson.pmf(np.arange(150), 60 * (math.exp(-1) - math.exp(-2)))) <= law.error_bound[0] + 1e-9
+    assert law.values("both", 0) == pytest.approx(law.states[:, 0] + 10 * math.exp(-1))
+    assert cme.fsp(network, [2.0], initial={"I": 1.5}).mean()[0, 0] == pytest.approx(9 * (math.exp(-1) - math.exp(-2)), abs=1e-4)
+
+
+def test_formulas_for_how_many_that_come_out_whole():
+    law = cme.fsp(cme.parse("0 => (2*b) X @ 3; X => (b/b) Y @ X; b = 1.5"), [1.0], tol=1e-9)
+    assert law.mean()[0] == pytest.approx([9 * (1 - math.exp(-1)), 9 * math.exp(-1)], abs=1e-7)
+
+
 def test_A3_telegraph_with_switching_that_moves_against_its_matrix():
     """A product of small-step dense exponentials is replaced by a tight integration of dp/dt = A(t) p."""
     network = cme.parse("Off => On @ Off*(1 + 0.8*cos(3*time)); On => Off @ On*(0.5 + 0.2*time); On -> On + M @ 3; M -> 0 @ 1; Off = 1")
@@ -205,7 +221,9 @@ def test_events_at_time_0():
 
 def test_delays_values_from_trigger_time_and_executions_at_the_last_time():
     text = "X -> 0 @ 1; X = 9; k = 1; k' = 1; fill: at time >= 1 after {}: X = {}"
-    assert cme.fsp(cme.parse(text.format("0.5*k", "floor(k + 0.5)")), [1.9, 2.0]).mean()[:, 0] == pytest.approx([9 * math.exp(-1.9), 2], abs=1e-5)
+    assert cme.fsp(cme.parse(text.format("0.5*k", "floor(k + 0.5)")), [1.9, 2.0]).mean()[:, 0] == pytest.approx(
+        [9 * math.exp(-1.9), 2], abs=1e-5
+    )
     late = cme.parse("X -> 0 @ 1; X = 9; fill: at time >= 1 after 1, fromTrigger = false: X = X + 3")
     assert cme.fsp(late, [2.0, 3.0]).mean()[:, 0] == pytest.approx([9 * math.exp(-2) + 3, 9 * math.exp(-3) + 3 * math.exp(-1)], abs=1e-5)
 

@@ -9,7 +9,7 @@ import numpy as np
 from cme import ratelaw
 from cme.abilities import features, require
 from cme.arguments import check_count, check_positive, check_times, record
-from cme.clockwork import Clockwork
+from cme.clockwork import Clockwork, with_amounts_apart
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError
 from cme.generator import Generator, TimeDependentGenerator
@@ -23,6 +23,7 @@ from cme.projection.propagator import Magnus, evolve
 from cme.results import Distribution
 from cme.states import StateSpace
 
+BOUND, ESTIMATE = "a bound", "an estimate"  # what `info` says of the integration error
 EVENT_DROP = 0.05  # of the tolerance of the time before an event, what may be dropped at it; see `march` for the rest
 CHEAP = 1e-11  # the integrator's digits cost little: it gets no more than this, even if the tolerance would allow it
 
@@ -49,9 +50,9 @@ def fsp(
     ----------
     network
         S species with whole-number initial counts (or a distribution over such states). Propensities may depend on time, and on
-        variables whose course does not depend on counts; events may happen at times that are known in advance, and change counts. Or
-        a `Generator` of any jump process, whose states are kept as they are; `initial` is then needed, and what leaks is reported as
-        `lost`.
+        variables (or species under rate rules) whose course does not depend on counts; events may happen at times that are known in
+        advance, and change counts. Or a `Generator` of any jump process, whose states are kept as they are; `initial` is then needed,
+        and what leaks is reported as `lost`.
     times : (T,)
         Output times, in the model's unit. At the time of an event, the law is that after it.
     tol
@@ -119,6 +120,9 @@ def fsp(
         return _on_given_states(network, times, tol, initial, started, progress)
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
     require(network, "fsp")
+    if initial is not None and not isinstance(initial, Distribution):
+        network, initial = network.with_initial(initial), None
+    network = with_amounts_apart(network)
     states, weights = _counts(network).start(initial)
     lost_before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
     if lost_before > 0.5 * tol and space is None:
@@ -142,7 +146,7 @@ def fsp(
         started,
         {"tol": tol, "max_states": max_states, "space": "given" if space is not None else "adaptive"},
         method=", ".join(run.methods),
-        integration_error="an estimate" if Magnus.method in run.methods else "a bound",
+        integration_error=ESTIMATE if Magnus.method in run.methods else BOUND,
         states=len(found),
         states_in_use=run.states_in_use,
         expansions=run.expansions,
@@ -287,7 +291,8 @@ def _on_given_states(
     with progress_bar("fsp", float(times[-1]), show) as bar:
         run = evolve(generator, start, times, tol=tol / 2, progress=bar)
     first = generator if isinstance(generator, Generator) else generator.at(0.0)
-    info = record("fsp", "generator", started, {"tol": tol}, method=run.method, states=len(first))
+    certainty = BOUND if isinstance(generator, Generator) else ESTIMATE
+    info = record("fsp", "generator", started, {"tol": tol}, method=run.method, integration_error=certainty, states=len(first))
     return Distribution(
         times, first.names, first.states, run.p, run.lost, 2 * run.integration_error, info, widths=first.widths, cells=first.widths
     )
