@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
+import verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
@@ -244,6 +245,25 @@ def test_where_chance_decides_about_the_order_the_law_is_the_mean_of_both():
     many = "; ".join(f"e{i}: at time >= 1: X{i} = {i}" for i in range(12))  # their order does not matter: one of 12! is enough
     law = cme.fsp(cme.parse("; ".join(f"X{i} -> 0 @ 0" for i in range(12)) + "; " + many), [1.0])
     assert law.states[law.p[0] == 1].tolist() == [list(range(12))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X -> 0 @ 0.1; Y -> X @ 0.2; X = 5; Y = 6; "
+        "a: at time >= 2: X = X + Y; b: at time >= 2: Y = 2*X; c: at time >= 2, fromTrigger = false: X = X + 1",
+        "0 -> X @ 3; X -> 0 @ 0.4; s = 0; a: at time >= 1: s = 1; b: at s > 0.5 after 1, fromTrigger = false: X = 2*X, s = 0; "
+        "c: at s < 0.5 && time > 1.5: X = X + 1",
+        "0 => X @ k*(1 + 0.5*sin(time)); X -> 0 @ 0.5; k = 6; k' = -0.2*k; dose: at rem(time, 3) < 1 && time > 1: X = X + 5",
+    ],
+)
+def test_ssa_and_fsp_agree(text):
+    """Two implementations of events and moving rates that share nothing but the order of executions."""
+    network, times, n_paths = cme.parse(text), [0.5, 2.0, 3.5], 4000
+    law, paths = cme.fsp(network, times, tol=1e-7), cme.ssa(network, times, n_paths=n_paths, seed=3)
+    for t in range(3):
+        for name in law.species:
+            verdict.samples_match_pmf(paths[name][:, t], law[name][t], law.lost[t])
 
 
 def test_equal_images_are_added_up():
