@@ -35,7 +35,7 @@ from cme.kernels.straight import (
     glide_straight,
 )  # fmt: skip
 
-ENDLESS = 17
+ENDLESS, NOTHING = 17, 18
 LARGEST_EXACT = 2.0**53  # up to here real numbers count every molecule
 _PAUSE = 1023  # jumps between two looks at the outside, less one (a mask)
 _NO_PROGRESS = 1e-12  # of the time: stops that are closer than this, LONGEST of them in a row, will not end
@@ -131,12 +131,11 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
             if cursor[STOP] == END:
                 break
             if cursor[STOP] == REACTION:
-                r = react(field, machine.change_pointer, machine.change_coordinate, machine.change_program, walker, agenda.random)
-                if r < 0:
-                    return -r
-                stirred, looked = motion.stirs[cursor[FIRED]], True
-                status = follow(field, motion.dependent_pointer, motion.dependent, motion.turns, walker)
-                if status != OK:
+                status = react(field, machine.change_pointer, machine.change_coordinate, machine.change_program, walker, agenda.random)
+                stirred, looked = status == OK and motion.stirs[cursor[FIRED]], True
+                if status == OK:
+                    status = follow(field, motion.dependent_pointer, motion.dependent, motion.turns, walker)
+                if status not in (OK, NOTHING):
                     return status
             else:
                 stirred, looked = True, False
@@ -200,7 +199,7 @@ def compute(field, walker, r):
 
 @bare
 def react(field, change_pointer, change_coordinate, change_program, walker, random):
-    """A reaction, chosen by the propensities; minus a status if it can't be."""
+    """A reaction, chosen by the propensities."""
     y, a, cursor = walker.y, walker.a, walker.cursor
     total = 0.0
     for r in range(len(a)):
@@ -208,15 +207,17 @@ def react(field, change_pointer, change_coordinate, change_program, walker, rand
             a[r] = max(run_program(field.laws, r, y, field.stack), 0.0)
         total += a[r]
     walker.real[LEFT] = exponential(random)
+    if not total > 0.0:
+        return NOTHING  # by round-off the hazard came to nothing just as it was used up
     r, _ = pick(a, 0, len(a), uniform(random) * total)
     cursor[FIRED] = r
     cursor[EVENTS] += 1
     cursor[STEPS] = 0
     for i in range(change_pointer[r], change_pointer[r + 1]):
         number = y[change_coordinate[i]] + run_program(field.laws, change_program[i], y, field.stack)
-        if number < 0.0 or number > LARGEST_EXACT:
+        if number < 0.0 or number >= LARGEST_EXACT:
             cursor[CULPRIT] = r
-            return -NEGATIVE_COUNT if number < 0.0 else -OVERFLOW
+            return NEGATIVE_COUNT if number < 0.0 else OVERFLOW
     for i in range(change_pointer[r], change_pointer[r + 1]):
         y[change_coordinate[i]] += run_program(field.laws, change_program[i], y, field.stack)
     return OK

@@ -114,10 +114,13 @@ def motion_of(model: Hybrid) -> hybrid.Motion:
 
 
 def _watches(switches: Iterable[Expr], moving: set[str]) -> Iterable[Apply]:
-    """The switches that may jump between jumps. Of an equality, which holds for one instant, both sides are watched."""
+    """The switches that may jump between jumps, besides those that do so only where another one inside them does.
+
+    Of an equality, which holds for one instant, both sides are watched.
+    """
     for switch in switches:
         assert isinstance(switch, Apply)
-        if not moving.isdisjoint(ratelaw.names(switch)):
+        if any(_degree(arg, moving, stepwise=True) for arg in switch.args):
             yield from (Apply(op, switch.args) for op in ((">=", "<=") if switch.op in ("==", "!=") else (switch.op,)))
 
 
