@@ -71,6 +71,7 @@ def event_error(status, name, time):
         CROWDED: f"too many executions of events wait at t={time:g}, when {name!r} triggers once more; shorten its delay",
         BAD_DELAY: f"the delay of event {name!r} is negative or no number at t={time:g}; it must be >= 0",
         BAD_DRAW: f"the random start of {name!r} can't be drawn; check the parameters of its distribution",
-        UNDEFINED_VALUE: f"event {name!r} assigns what is not a number at t={time:g}; guard its formulas, for example with piecewise()",
+        UNDEFINED_VALUE: f"event {name!r} assigns what is not a number at t={time:g}; guard its formulas, for example with piecewise(), "
+        "and check the parameters and bounds of what it draws",
     }
     return ModelError(sentences[status])

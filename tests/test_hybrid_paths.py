@@ -15,10 +15,12 @@ from scipy.linalg import expm
 from strategies import networks
 
 import cme
+from cme import errors
 from cme.arguments import check_seed
 from cme.elements import Event, Initial, Rule, Species, Values
 from cme.hybrid import Hybrid
 from cme.infix import parse as formula
+from cme.kernels import curved, hybrid, straight
 from cme.network import Network
 from cme.sampling.hybrid_paths import motion_of, sample_hybrid
 
@@ -342,7 +344,10 @@ def test_rules_and_variables_are_there_by_name():
             model(events=[event("E", "time >= 1", {"X": "1"}, delay="0 - 1")]),
             r"the delay of event 'E' is negative or no number at t=1; it must be >= 0",
         ),
-        (model(events=[event("E", "time >= 1", {"X": "normal(0, X - 1)"})]), r"event 'E' assigns what is not a number at t=1"),
+        (
+            model(events=[event("E", "time >= 1", {"X": "normal(0, X - 1)"})]),
+            r"event 'E' assigns what is not a number at t=1; .*bounds of what it draws",
+        ),
         (model(draws={"X": "poisson(0 - 2)"}), r"the random start of 'X' can't be drawn"),
         (model("0 => X @ 1 - time"), r"the propensity 1 - time of reaction .* is negative in state {X: "),
         (model("0 => X @ 1/(1 - time)"), r"fires|changes too fast|is not a finite number"),
@@ -386,3 +391,9 @@ def test_an_initial_distribution_must_fit():
     law = cme.fsp(cme.parse("0 -> Y @ 3; Y -> 0 @ 1"), 5.0)
     with pytest.raises(cme.ModelError, match=r"the initial distribution is over \('Y',\), the network over \('X',\)"):
         cme.ssa(MODELS["curved"](), TIMES, initial=law)
+
+
+def test_statuses_of_the_flow_differ_from_all_others():
+    own = [straight.UNDEFINED_FLOW, curved.TOO_MANY_STEPS, hybrid.ENDLESS, hybrid.NOTHING]
+    others = [value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)]
+    assert len({*own, *others}) == len(own) + len(set(others))
