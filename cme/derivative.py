@@ -18,7 +18,7 @@ def differentiate(expr: Expr, name: str) -> Expr:
 
     Examples
     --------
-    >>> from cme.ratelaw import parse, to_infix
+    >>> from cme.infix import parse, to_infix
     >>> to_infix(differentiate(parse("k/(K + X)^2"), "X"))
     '-(2*k*(K + X))/((K + X)^2)^2'
     """

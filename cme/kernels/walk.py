@@ -12,7 +12,7 @@ import numpy as np
 from cme.kernels.jit import bare
 from cme.kernels.random import open_stream, uniform
 
-OK, CANCELLED, NO_PROBABILITY, UNDEFINED = 0, 5, 9, 10
+OK, CANCELLED, NO_PROBABILITY, UNDEFINED = 0, 5, 30, 31
 
 
 @bare
