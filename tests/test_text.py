@@ -88,6 +88,10 @@ def test_a_zero_coefficient_declares_a_species():
         ("A -> B @ 1; species A in cell", "species 'A' is in compartment 'cell', which does not exist"),
         ("A -> B @ 2*B", "the rate constant of reaction 'r1' uses B; mass action multiplies by its reactants itself"),
         ("A -> B @ 1; y := A + z", "the rule for 'y' uses 'z', which is not defined"),
+        ("compartment c = 1; compartment c = 2; species X in c; X -> 0 @ 1", "compartment 'c' is declared twice; drop one"),
+        ("compartment c = 1; compartment d = 1; species X in c; species X in d; X -> 0 @ 1", "'X' is put in 'c' and in 'd'; drop one"),
+        ("model a; model b; X -> 0 @ 1", "the model is named twice, 'a' and 'b'; drop one"),
+        ("convention falling; convention combinations; X -> 0 @ 1", "the text states two conventions; drop one"),
     ],
 )
 def test_refusals(text, message):

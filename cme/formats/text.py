@@ -68,7 +68,7 @@ class _Draft:
     draws: list[Rule] = field(default_factory=list)
     starts: list[tuple[float, dict[str, float]]] = field(default_factory=list)  # probability and counts
     convention: Convention = "combinations"
-    name: str = "network"
+    name: str | None = None
 
 
 def parse(text: str, *, name: str | None = None, source: str = "reaction text") -> Network:
@@ -102,9 +102,13 @@ def parse(text: str, *, name: str | None = None, source: str = "reaction text") 
       A = 10; B = 0
     """
     draft = _Draft()
+    conventions = {}
     for statement, line in _statements(text, source):  # the convention holds for the whole text, wherever it stands
         if statement.split(None, 1)[0] == "convention" and not _ASSIGN.fullmatch(statement):
             draft.convention = _convention(statement, f"{source}, line {line}")
+            conventions[draft.convention] = line
+    if len(conventions) > 1:
+        raise ModelError(f"{source}, line {max(conventions.values())}: the text states two conventions; drop one, or mark single reactions")
     for statement, line in _statements(text, source):
         place = f"{source}, line {line}"
         try:
@@ -152,10 +156,14 @@ def _read(statement: str, draft: _Draft, place: str) -> None:
     elif word == "convention":
         return
     elif match := _MODEL.fullmatch(statement):
+        if draft.name is not None:
+            raise ModelError(f"the model is named twice, {draft.name!r} and {_unquote(match[1])!r}; drop one")
         draft.name = _unquote(match[1])
     elif word == "species":
         _read_species(statement, draft)
     elif match := _COMPARTMENT.fullmatch(statement):
+        if match[1] in draft.compartments:
+            raise ModelError(f"compartment {match[1]!r} is declared twice; drop one")
         draft.compartments[match[1]] = (infix.parse(match[2]), place)
     elif match := _START.fullmatch(statement):
         counts = {each.name: _number(each.formula) for each in _assignments(match[2])}
@@ -274,6 +282,8 @@ def _read_species(statement: str, draft: _Draft) -> None:
 
 def _declare(draft: _Draft, name: str, boundary: bool, compartment: str | None) -> None:
     old = draft.species.get(name)
+    if old is not None and compartment and old.compartment not in (None, compartment):
+        raise ModelError(f"species {name!r} is put in {old.compartment!r} and in {compartment!r}; drop one")
     if old is None or (boundary and not old.boundary) or (compartment and not old.compartment):
         old = old or Species(name)
         draft.species[name] = Species(name, compartment or old.compartment, boundary or old.boundary)
@@ -364,7 +374,7 @@ def _finish(draft: _Draft, name: str | None, source: str) -> Network:
             rules=tuple(draft.rules.values()),
             rate_rules=tuple(draft.rate_rules),
             events=tuple(draft.events),
-            name=name or draft.name,
+            name=name or draft.name or "network",
         )
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
