@@ -58,13 +58,13 @@ class Clockwork:
         self._clock = self._hybrid.clock
         self.executions = 0
         if network.events:
-            from cme.kernels.events import new_agenda
+            from cme.kernels.events import INITIALLY, new_agenda
 
             self._machine = self._hybrid.machine
             # The same events without what they do to counts: it decides about times and variables for all states together.
             self._blank = Hybrid(replace(alone, events=tuple(self._without_counts(event) for event in network.events))).machine
             self._agenda = new_agenda(self._machine)
-            self._agenda.truth[:] = self._machine.initially
+            self._agenda.truth[:] = self._machine.events[:, INITIALLY]
             self._free = np.array([self._order_is_free(e) for e in range(len(network.events))], dtype=np.bool_)
         self.first, self.pieces, self.after = self._run()
 
@@ -72,9 +72,8 @@ class Clockwork:
         """A copy of what the events remember; nothing if there are none."""
         if not self.network.events:
             return ()
-        n = self._agenda.waiting[0]
-        shorter = {name: getattr(self._agenda, name)[:n] for name in ("when", "which", "value")}
-        return type(self._agenda)(*(array.copy() for array in self._agenda._replace(**shorter)))
+        shorter = self._agenda._replace(queue=self._agenda.queue[: len(self._agenda.due)])
+        return type(self._agenda)(*(array.copy() for array in shorter))
 
     def _without_counts(self, event):
         kept = [Rule(a.name, a.formula if self._is_known(self.network.resolve(a.formula)) else ZERO) for a in event.assignments]
@@ -140,7 +139,7 @@ class Clockwork:
     def _next_piece(self, y: np.ndarray) -> Piece:
         start, values, limit = float(y[self._clock]), self._values(y), self.horizon
         if self.network.events:
-            limit = min(limit, float(self._agenda.when[: self._agenda.waiting[0]].min(initial=np.inf)))
+            limit = min(limit, float(self._agenda.due.min(initial=np.inf)))
         flowing = tuple(name for name, _ in self._hybrid.flow_formulas if name in values)
         still = Piece(start, limit, limit, values, flowing, _nowhere, Instant(start, y, ()))
         if flowing:
@@ -320,7 +319,7 @@ class Clockwork:
         from cme.kernels.pushforward import TIED, settle_states
 
         choices, ties = np.zeros(64, dtype=np.int64), np.zeros(64, dtype=np.int64)
-        tied, place = np.zeros(len(self._agenda.when), dtype=np.int64), np.zeros(1, dtype=np.int64)
+        tied, place = np.zeros(len(self._agenda.queue), dtype=np.int64), np.zeros(1, dtype=np.int64)
         for _ in range(MAX_ORDERS):
             after = y.copy()
             ties[:] = 0
@@ -340,9 +339,10 @@ class Clockwork:
         raise self._event_error(TIED, instant.time, None)
 
     def _event_error(self, status: int, time: float, state: np.ndarray | None) -> ModelError:
+        from cme.kernels.events import CULPRIT
         from cme.kernels.pushforward import BAD_COUNT, TIED
 
-        executed, culprit = self._agenda.executed, int(self._agenda.culprit[0])
+        executed, culprit = self._agenda.executed, int(self._agenda.marks[CULPRIT])
         name = self.network.events[int(np.argmax(executed)) if status == UNSETTLED else culprit].name
         if status == TIED:
             return ModelError(f"too many events of {self.network.name!r} happen at t={time:g} in any order; give them priorities")

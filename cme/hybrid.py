@@ -97,9 +97,7 @@ class Hybrid:
     @cached_property
     def machine(self):
         """The network as `cme.kernels.events.Machine`."""
-        from cme.kernels.events import Machine
-
-        return _Assembler(self).machine(Machine)
+        return _Assembler(self).machine()
 
 
 class _Assembler:
@@ -113,7 +111,9 @@ class _Assembler:
         self.deepest = 1
         self.n_slots = 0
 
-    def machine(self, make):
+    def machine(self):
+        from cme.kernels.events import Draws, Machine, Programs
+
         model, events = self.model, self.network.events
         # The propensities come first, then the rates, so that reaction r has programs r and R + r.
         for formula in (*model.propensity_formulas, *model.rate_formulas):
@@ -126,38 +126,22 @@ class _Assembler:
         priorities = [-1 if event.priority is None else self.add(self.network.resolve(event.priority)) for event in events]
         assignments = [self.assignments(event.assignments) for event in events]
         starts = self.assignments(self.network.initial.draws)
-        change_pointer, change = csr(changes)
-        assign_pointer, assign = csr(assignments)
+        list_pointer, lists = csr([*changes, *assignments, flows, starts])
         program_pointer, code = csr(self.programs)
-        draw_pointer, draw = csr([list(row) for row in self.draws], width=6)
-        _, flow = csr([flows])
-        _, start = csr([starts])
-        return make(
-            program_pointer=program_pointer,
-            opcode=code[:, 0].astype(np.uint32),
-            operand=code[:, 1].astype(np.float64),
-            stack_size=self.deepest,
-            draw_pointer=draw_pointer,
-            draw=draw.astype(np.int64),
+        draw_pointer, draws = csr([list(row) for row in self.draws], width=6)
+        flags = [(event.persistent, event.initially, event.values_from_trigger) for event in events]
+        rows = [(*programs, *row) for *programs, row in zip(triggers, delays, priorities, flags, strict=True)]
+        return Machine(
+            laws=Programs(program_pointer, code[:, 0].astype(np.uint32), code[:, 1].astype(np.float64)),
+            draws=Draws(draw_pointer, draws.astype(np.int64)) if len(draws) else None,
+            list_pointer=list_pointer.astype(np.int64),
+            lists=lists.astype(np.int64),
+            events=np.array(rows, dtype=np.int64).reshape(-1, 6),
+            switch_program=np.array(switches, dtype=np.int64),
+            n_reactions=len(changes),
             clock=model.clock,
             size=model.clock + 1 + self.n_slots,
-            change_pointer=change_pointer,
-            change_coordinate=change[:, 0].astype(np.int64),
-            change_program=change[:, 1].astype(np.int64),
-            flow_coordinate=flow[:, 0].astype(np.int64),
-            flow_program=flow[:, 1].astype(np.int64),
-            switch_program=np.array(switches, dtype=np.int64),
-            trigger_program=np.array(triggers, dtype=np.int64),
-            delay_program=np.array(delays, dtype=np.int64),
-            priority_program=np.array(priorities, dtype=np.int64),
-            persistent=np.array([event.persistent for event in events], dtype=np.bool_),
-            initially=np.array([event.initially for event in events], dtype=np.bool_),
-            early=np.array([event.values_from_trigger for event in events], dtype=np.bool_),
-            assign_pointer=assign_pointer,
-            assign_coordinate=assign[:, 0].astype(np.int64),
-            assign_program=assign[:, 1].astype(np.int64),
-            start_coordinate=start[:, 0].astype(np.int64),
-            start_program=start[:, 1].astype(np.int64),
+            stack_size=self.deepest,
         )
 
     def add(self, formula: Expr) -> int:
@@ -181,7 +165,7 @@ class _Assembler:
         n = _PARAMETERS[formula.op]
         if formula.op in _LOCATED and len(args) == 1:
             args = (ZERO, *args)
-        parameters, bounds = args[:n], args[n:] or (Apply("neg", (INFINITE,)), INFINITE)
+        parameters, bounds = args[:n], args[n:] or (Number(-np.inf), INFINITE)
         padded = (*parameters, *[ZERO] * (2 - n), *bounds)
         slot = self.model.clock + 1 + self.n_slots
         self.n_slots += 1

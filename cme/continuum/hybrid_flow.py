@@ -9,7 +9,7 @@ from cme.continuum.crossing import Curve, Watch
 from cme.errors import ConvergenceError, ModelError, describe_state, event_error
 from cme.hybrid import Hybrid, jumps_in
 from cme.infix import shorten, to_infix
-from cme.kernels.events import OK, UNSETTLED, begin, new_agenda, next_planned, settle
+from cme.kernels.events import CULPRIT, OK, UNSETTLED, begin, new_agenda, next_planned, settle
 from cme.kernels.flow import velocity
 from cme.kernels.random import JUMPS, open_stream
 from cme.network import Network
@@ -76,7 +76,7 @@ class _Run:
     def _sort_switches(self) -> None:
         """Which conditions depend on the time and on what stands still between events, and which of the others bend the curve?"""
         model = self.model
-        self.moving = np.unique(np.concatenate([self.machine.change_coordinate, self.machine.flow_coordinate]))
+        self.moving = np.unique(np.concatenate(self.machine.changing))
         flowing = {model.coordinates[i] for i in self.moving}
         by_flow = [not flowing.isdisjoint(names(formula)) for formula in model.switch_formulas]
         constant = [not by and TIME not in names(formula) for by, formula in zip(by_flow, model.switch_formulas, strict=True)]
@@ -132,7 +132,7 @@ class _Run:
         before = self.y[: self.n].copy()
         status = action(self.machine, self.y, self.agenda)
         if status != OK:
-            culprit = int(self.agenda.culprit[0]) if status != UNSETTLED else int(np.argmax(self.agenda.executed))
+            culprit = int(self.agenda.marks[CULPRIT]) if status != UNSETTLED else int(np.argmax(self.agenda.executed))
             raise event_error(status, self.model.network.events[culprit].name, self.now)
         self._sample(self._standing(), np.nextafter(self.now, np.inf))
         return not np.array_equal(before, self.y[: self.n], equal_nan=True)

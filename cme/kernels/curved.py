@@ -11,14 +11,15 @@ Solving Ordinary Differential Equations I (1993), doi:10.1007/978-3-540-78862-1,
 import numpy as np
 
 from cme.kernels.direct import LARGEST_PROPENSITY, fault
-from cme.kernels.events import OK
-from cme.kernels.jit import bare, inlined
+from cme.kernels.events import COORDINATE, OK, PROGRAM
+from cme.kernels.jit import inlined, inner
 from cme.kernels.propensity import run_program
 from cme.kernels.straight import (
     CULPRIT,
     END,
     HORIZON,
     LEFT,
+    MOVES,
     NEXT_PLANNED,
     REACTION,
     SAMPLES,
@@ -54,18 +55,18 @@ _DENSE = np.array([
 ])  # fmt: skip
 
 
-@bare
+@inner
 def glide_curved(field, times, walker, samples):
     """Go to the next stop, and write the samples on the way. A sample at the time of a stop sees what is after it."""
     y, cursor = walker.y, walker.cursor
     still = 0.0
     for r in range(len(walker.a)):
-        if not field.moves[r]:
+        if field.reactions[r, MOVES] == 0:
             still += walker.a[r]
     limit = min(walker.real[NEXT_PLANNED], times[-1])
     for w in range(len(walker.seen)):
-        walker.seen[w] = run_program(field.watches, 2 * w, y, field.stack)
-    status = derivatives(field, walker, still, 0)
+        walker.seen[w] = run_program(field.laws, field.first_watch + 2 * w, y, field.stack)
+    status = derivatives(field, walker, still, np.int64(0))
     if status == OK:
         status = check(field, walker)
     while status == OK:
@@ -99,7 +100,7 @@ def glide_curved(field, times, walker, samples):
             cursor[STOP] = stopped_by
             return OK
         for c in range(walker.curve.shape[1] - 1):
-            y[field.flow_coordinate[c]] = walker.curve[FINISH, c]
+            y[field.lists[field.first_flow + c, COORDINATE]] = walker.curve[FINISH, c]
         for c in range(walker.curve.shape[1]):
             walker.curve[STAGE, c] = walker.curve[STAGE + 6, c]
         status = check(field, walker)
@@ -116,26 +117,26 @@ def finish(walker, samples):
     return OK
 
 
-@bare
+@inner
 def derivatives(field, walker, still, s):
     """What flows and the hazard, in the present state, into row s of the stages; the propensities that move into `a`."""
     n = walker.curve.shape[1] - 1
     for c in range(n):
-        walker.curve[STAGE + s, c] = run_program(field.laws, field.flow_program[c], walker.y, field.stack)
+        walker.curve[STAGE + s, c] = run_program(field.laws, field.lists[field.first_flow + c, PROGRAM], walker.y, field.stack)
     hazard = still
     for r in range(len(walker.a)):
-        if field.moves[r]:
+        if field.reactions[r, MOVES] != 0:
             walker.a[r] = run_program(field.laws, r, walker.y, field.stack)
             hazard += max(walker.a[r], 0.0)
     walker.curve[STAGE + s, n] = hazard
     return OK
 
 
-@bare
+@inner
 def check(field, walker):
     """Is everything defined at the start of a step? A propensity may be below zero by no more than the tolerance, and counts as zero."""
     for r in range(len(walker.a)):
-        if field.moves[r] and not -TOLERANCE <= walker.a[r] <= LARGEST_PROPENSITY:
+        if field.reactions[r, MOVES] != 0 and not -TOLERANCE <= walker.a[r] <= LARGEST_PROPENSITY:
             walker.cursor[CULPRIT] = r
             return fault(walker.a[r])
     for c in range(walker.curve.shape[1] - 1):
@@ -145,7 +146,7 @@ def check(field, walker):
     return OK
 
 
-@bare
+@inner
 def step(field, walker, still, t, end):
     """A step from t to `end` or before: its status, where it ends, and the first time at which a watch has jumped (inf if none has).
 
@@ -154,7 +155,7 @@ def step(field, walker, still, t, end):
     y = walker.y
     tried = end - t
     for c in range(walker.curve.shape[1] - 1):
-        walker.curve[START, c] = y[field.flow_coordinate[c]]
+        walker.curve[START, c] = y[field.lists[field.first_flow + c, COORDINATE]]
     turn, cuts, factor = np.inf, 0, 1.0
     while True:
         width = end - t
@@ -185,7 +186,7 @@ def step(field, walker, still, t, end):
             if differs(field, walker, t, width, w, after):
                 turn = after
     for c in range(walker.curve.shape[1] - 1):
-        y[field.flow_coordinate[c]] = walker.curve[START, c]
+        y[field.lists[field.first_flow + c, COORDINATE]] = walker.curve[START, c]
     y[field.clock] = t
     proposed = width * (min(factor, 2.0) if len(walker.seen) > 0 else factor)
     if cuts > 0 or width == tried < walker.real[STEP]:  # it was no error that kept the step short
@@ -194,7 +195,7 @@ def step(field, walker, still, t, end):
     return OK, end, turn
 
 
-@bare
+@inner
 def attempt(field, walker, still, t, end):
     """The stages of a step, its polynomial, and its error in units of the tolerance; stage 0 is there."""
     y, curve, n, width = walker.y, walker.curve, walker.curve.shape[1] - 1, end - t
@@ -204,7 +205,7 @@ def attempt(field, walker, still, t, end):
             total = 0.0
             for j in range(s):
                 total += _A[s, j] * curve[STAGE + j, c]
-            y[field.flow_coordinate[c]] = walker.curve[START, c] + width * total
+            y[field.lists[field.first_flow + c, COORDINATE]] = walker.curve[START, c] + width * total
         derivatives(field, walker, still, s)
     worst = 0.0
     for c in range(n + 1):
@@ -245,15 +246,15 @@ def integrated(walker, u):
     return along(walker, walker.curve.shape[1] - 1, u)
 
 
-@bare
+@inner
 def interpolate(field, walker, t, width, s):
     """The state at time s of a step."""
     walker.y[field.clock] = s
     for c in range(walker.curve.shape[1] - 1):
-        walker.y[field.flow_coordinate[c]] = along(walker, c, (s - t) / width)
+        walker.y[field.lists[field.first_flow + c, COORDINATE]] = along(walker, c, (s - t) / width)
 
 
-@bare
+@inner
 def reaction_time(walker, t, width, stop):
     """When the integrated hazard reaches what was left of it, by bisection."""
     early, late = t, stop
@@ -267,7 +268,7 @@ def reaction_time(walker, t, width, stop):
             early = middle
 
 
-@bare
+@inner
 def look_along(field, walker, t, end):
     """Look for the first jump of a watch on a step: the last time before it, the first after it, and whether all measures are smooth."""
     early, late, smooth, width = np.inf, np.inf, True, end - t
@@ -276,8 +277,8 @@ def look_along(field, walker, t, end):
         for i in range(_NODES + 1):
             s = t + width * (i / _NODES) if i < _NODES else end
             interpolate(field, walker, t, width, s)
-            walker.measured[i] = run_program(field.watches, 2 * w + 1, walker.y, field.stack)
-            if run_program(field.watches, 2 * w, walker.y, field.stack) != walker.seen[w]:
+            walker.measured[i] = run_program(field.laws, field.first_watch + 2 * w + 1, walker.y, field.stack)
+            if run_program(field.laws, field.first_watch + 2 * w, walker.y, field.stack) != walker.seen[w]:
                 jump = s
                 break
             before = s
@@ -312,13 +313,13 @@ def is_smooth(g):
     return not rough > 0.2 * (high - low) or high - low <= 1e-12 * max(abs(low), abs(high))
 
 
-@bare
+@inner
 def differs(field, walker, t, width, w, s):
     interpolate(field, walker, t, width, s)
-    return run_program(field.watches, 2 * w, walker.y, field.stack) != walker.seen[w]
+    return run_program(field.laws, field.first_watch + 2 * w, walker.y, field.stack) != walker.seen[w]
 
 
-@bare
+@inner
 def look_at_extremum(field, walker, t, width, w, i):
     """Does the watch jump and jump back around an extremum of its measure near point i? A time before it and one at it, or inf."""
     g, spacing = walker.measured, width / _NODES
@@ -332,15 +333,15 @@ def look_at_extremum(field, walker, t, width, w, i):
             return t, np.inf
         if differs(field, walker, t, width, w, place):
             return before, place
-        at = run_program(field.watches, 2 * w + 1, walker.y, field.stack)
+        at = run_program(field.laws, field.first_watch + 2 * w + 1, walker.y, field.stack)
         gap = abs(at - np.round(at)) if field.rounding[w] != 0 else abs(at)
         if gap > 0.1 * abs(bend):  # an extremum that stays away from where the watch jumps
             return t, np.inf
         reach *= 0.25
         interpolate(field, walker, t, width, place - reach)
-        left = run_program(field.watches, 2 * w + 1, walker.y, field.stack)
+        left = run_program(field.laws, field.first_watch + 2 * w + 1, walker.y, field.stack)
         interpolate(field, walker, t, width, place + reach)
-        right = run_program(field.watches, 2 * w + 1, walker.y, field.stack)
+        right = run_program(field.laws, field.first_watch + 2 * w + 1, walker.y, field.stack)
         curvature = right - 2.0 * at + left
         shift = -0.5 * (right - left) / curvature
         if curvature == 0.0 or not abs(shift) <= 4.0:

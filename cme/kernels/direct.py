@@ -13,7 +13,7 @@ import numpy as np
 
 from cme.kernels.jit import bare, inlined
 from cme.kernels.propensity import propensity
-from cme.kernels.random import JUMPS, exponential, open_stream, uniform
+from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, CANCELLED, OVERFLOW, STALLED = range(8)
 
@@ -84,7 +84,7 @@ def start_path(key, path, starts, cumulative, walker):
     k = 0
     if starts.shape[0] > 1:
         u = uniform(walker.random) * cumulative[-1]
-        k = min(np.searchsorted(cumulative, u, side="right"), starts.shape[0] - 1)
+        k = place(cumulative, u)
     for s in range(len(walker.x)):
         walker.x[s] = starts[k, s]
     walker.clock[0] = 0.0
@@ -120,7 +120,7 @@ def run_path(model, times, walker, when, which, cancel, done, counts):
                 status = CANCELLED
                 break
             if t + 1.0 / total == t:
-                status, walker.cursor[CULPRIT] = STALLED, np.argmax(a)
+                status, walker.cursor[CULPRIT] = STALLED, largest(a)
                 break
         if events == room and room > 0:
             status = FULL
@@ -180,6 +180,16 @@ def block_sum(a, b, shift):
     for r in range(b << shift, min((b + 1) << shift, len(a))):
         total += a[r]
     return total
+
+
+@inlined
+def largest(a):
+    """The place of the largest entry."""
+    r = 0
+    for i in range(len(a)):
+        if a[i] > a[r]:
+            r = i
+    return r
 
 
 @inlined

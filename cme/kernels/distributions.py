@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from cme.kernels.jit import bare, inlined
+from cme.kernels.jit import apart, bare, inlined, inner
 from cme.kernels.random import uniform
 
 CODES = {
@@ -39,6 +39,7 @@ def draw(code, a, b, low, high, random):
     exponential(rate), gamma(shape, scale), laplace(location, scale), lognormal(mean and sd of the logarithm), poisson(rate),
     rayleigh(scale).
     """
+    apart()
     if not (np.isfinite(a) and np.isfinite(b) and low <= high and low < np.inf and high > -np.inf):
         return np.nan
     if code in (_POISSON, _BINOMIAL, _BERNOULLI):
@@ -100,7 +101,7 @@ def exponential_below(limit, random):
     return -math.log1p(uniform(random) * math.expm1(-limit))
 
 
-@bare
+@inner
 def standard_normal(random):
     """Marsaglia's polar method; the second number is not kept, so that a path's stream is all that it remembers."""
     square = 2.0
@@ -112,7 +113,7 @@ def standard_normal(random):
     return u * math.sqrt(-2.0 * math.log(square) / square)
 
 
-@bare
+@inner
 def normal_between(low, high, random):
     """A standard normal number between bounds: tails from an exponential hat, a narrow centre from a flat one."""
     if low == high:
@@ -137,7 +138,7 @@ def normal_between(low, high, random):
     return np.nan
 
 
-@bare
+@inner
 def cauchy_between(low, high, random):
     """A standard Cauchy number: the cotangent of a uniform angle. Small angles, which have most digits, are kept for the tail."""
     mirrored = high <= 0.0
@@ -151,7 +152,7 @@ def cauchy_between(low, high, random):
     return -x if mirrored else x
 
 
-@bare
+@inner
 def laplace_between(low, high, random):
     """Two exponentials back to back."""
     if low == high:
@@ -166,7 +167,7 @@ def laplace_between(low, high, random):
     return exponential_below(high, random)
 
 
-@bare
+@inner
 def gamma_between(shape, scale, low, high, random):
     """A gamma number as the exponential of a number z whose density is log-concave for every shape, with its peak at log(mean)."""
     if low == high:
@@ -176,10 +177,11 @@ def gamma_between(shape, scale, low, high, random):
     weight = min(peak / mean, _FARTHEST)
     least = np.log(low / peak) if low > 0.0 else -np.inf
     width = 1.0 / max(shape * abs(weight - 1.0), math.sqrt(shape * weight))
-    return peak * np.exp(log_concave(_GAMMA, shape, weight, least, np.log(high / peak), 0.0, width, random))
+    code = np.int64(_GAMMA)  # a literal would have the function compiled once more
+    return peak * np.exp(log_concave(code, shape, weight, least, np.log(high / peak), 0.0, width, random))
 
 
-@bare
+@inner
 def count(code, a, b, low, high, random):
     """A number from a discrete law."""
     if code == _BERNOULLI:
@@ -204,7 +206,7 @@ def count(code, a, b, low, high, random):
     return log_concave(code, a, b, least, most, peak, np.floor(math.sqrt(spread)) + 1.0, random)
 
 
-@bare
+@inner
 def log_concave(code, a, b, low, high, peak, width, random):
     """A number from a law whose weights are log-concave, by rejection: flat around the peak, exponential (geometric) tails beyond.
 
@@ -251,7 +253,7 @@ def tail_mass(start, drop, length, whole):
     return -math.exp(-drop) * math.expm1(-slope * length) / (-math.expm1(-slope) if whole == 1.0 else slope)
 
 
-@bare
+@inner
 def reach(code, a, b, peak, top, sign, room, width, whole):
     """How far from the peak a tail starts, and by how much the logarithm has dropped there; 0 if there is no room."""
     if room <= 0.0:
@@ -276,7 +278,7 @@ def reach(code, a, b, peak, top, sign, room, width, whole):
     return step, max(drop, 1e-12)  # a slope of its own even where two weights are equal
 
 
-@bare
+@inner
 def log_weight(code, a, b, x):
     """The logarithm of a density or probability, up to a constant; relative to its peak it keeps all its digits."""
     if code == _GAMMA:
@@ -292,7 +294,7 @@ def log_weight(code, a, b, x):
     return rests - deviance(x, a * b) - deviance(a - x, a * (1.0 - b)) + half_logarithm
 
 
-@bare
+@inner
 def stirling_rest(n):
     """log(n!) - log(sqrt(2 pi n) (n/e)^n), n > 0."""
     if n < 16.0:
@@ -301,7 +303,7 @@ def stirling_rest(n):
     return (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0) / square) / square) / square) / n
 
 
-@bare
+@inner
 def deviance(x, mean):
     """Compute x log(x / mean) + mean - x with all its digits where the two are close."""
     d = (x - mean) / (x + mean)

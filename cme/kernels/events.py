@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cme.kernels.distributions import draw
-from cme.kernels.jit import bare, inlined
+from cme.kernels.jit import apart, bare, inlined, inner
 from cme.kernels.propensity import run_program
 from cme.kernels.random import uniform
 
@@ -18,121 +18,139 @@ ROOM = 4096  # executions that may be waiting
 LONGEST = 10_000  # executions at one instant
 
 
-class Machine(NamedTuple):
-    """A hybrid model as flat arrays; sparse rows are in CSR form, programs are numbered. Reaction r has propensity r and rate R + r."""
+# Numba takes an array apart into seven numbers or nine when it is handed on, and a function that is handed hundreds of them takes seconds
+# to compile. So what belongs together shares a table here, and its columns have names.
+CODE, SLOT, FIRST_ARGUMENT = range(3)  # columns of Draws.table
+COORDINATE, PROGRAM = range(2)  # columns of Machine.lists
+TRIGGER, DELAY, PRIORITY, PERSISTENT, INITIALLY, EARLY = range(6)  # columns of Machine.events
+WAITING, CULPRIT, TOTAL = range(3)  # places in Agenda.marks
+TRUTH, EXECUTED = range(2)  # columns of Agenda.known
+WHEN, EVENT, FIRST_VALUE = range(3)  # columns of Agenda.queue
 
-    program_pointer: np.ndarray  # (P + 1,) postfix programs
+
+class Programs(NamedTuple):
+    """Postfix programs, numbered; see `cme.kernels.propensity.run_program`."""
+
+    program_pointer: np.ndarray  # (P + 1,)
     opcode: np.ndarray
     operand: np.ndarray
-    stack_size: int
-    draw_pointer: np.ndarray  # (P + 1,) random numbers that a program needs
-    draw: np.ndarray  # (D, 6): distribution, slot in y, programs of two parameters and two bounds
+
+
+class Draws(NamedTuple):
+    """The random numbers that programs need."""
+
+    pointer: np.ndarray  # (P + 1,)
+    table: np.ndarray  # (D, 6): distribution, slot in y, programs of two parameters and two bounds
+
+
+class Machine(NamedTuple):
+    """A hybrid model as flat arrays; sparse rows are in CSR form. Reaction r has the propensity of program r and the rate of R + r.
+
+    A list says which program gives a coordinate its value, or what is added to it: lists 0 to R - 1 are what the reactions change,
+    R to R + E - 1 what the events assign, R + E what flows, and R + E + 1 the random values at the start, in order.
+    """
+
+    laws: Programs
+    draws: Draws | None  # None if there are none: then nothing that draws is compiled
+    list_pointer: np.ndarray  # (R + E + 3,)
+    lists: np.ndarray  # (K, 2): coordinate, program
+    events: np.ndarray  # (E, 6): programs of trigger, delay and priority (-1 if none); is it persistent, true initially, evaluated early?
+    switch_program: np.ndarray  # (L,) values that jump
+    n_reactions: int
     clock: int  # the place of the time in y
     size: int  # of y
-    change_pointer: np.ndarray  # (R + 1,) what reactions change
-    change_coordinate: np.ndarray
-    change_program: np.ndarray
-    flow_coordinate: np.ndarray  # (C,) what flows
-    flow_program: np.ndarray
-    switch_program: np.ndarray  # (L,) values that jump
-    trigger_program: np.ndarray  # (E,)
-    delay_program: np.ndarray
-    priority_program: np.ndarray  # -1 where there is none
-    persistent: np.ndarray
-    initially: np.ndarray
-    early: np.ndarray  # are the values those when the event triggers?
-    assign_pointer: np.ndarray  # (E + 1,)
-    assign_coordinate: np.ndarray
-    assign_program: np.ndarray
-    start_coordinate: np.ndarray  # random values at the start, in order
-    start_program: np.ndarray
+    stack_size: int
+
+    @property
+    def changing(self):
+        """The coordinates that reactions change, those that flow (plain Python)."""
+        first, stop = self.list_pointer[[-3, -2]]
+        return self.lists[: self.list_pointer[self.n_reactions], COORDINATE], self.lists[first:stop, COORDINATE]
 
 
 class Agenda(NamedTuple):
     """What the events of one path remember."""
 
-    truth: np.ndarray  # (E,) the triggers when last looked at
-    when: np.ndarray  # (ROOM,) executions that wait: the time they are due,
-    which: np.ndarray  # their event,
-    value: np.ndarray  # and (ROOM, A) what they will assign
-    waiting: np.ndarray  # (1,) how many wait
-    executed: np.ndarray  # (E,) how often each event was carried out
-    culprit: np.ndarray  # (1,) the event or program that went wrong
+    marks: np.ndarray  # (3,) how many executions wait, the event or program that went wrong, how many executions were carried out
+    known: np.ndarray  # (E, 2): the trigger when last looked at, and how often the event was carried out
+    queue: np.ndarray  # (ROOM, 2 + A) executions that wait: the time they are due, their event, and what they will assign
     stack: np.ndarray
     random: np.ndarray  # (4,) the path's stream
+
+    @property
+    def truth(self):
+        """The triggers when last looked at, (E,) (plain Python)."""
+        return self.known[:, TRUTH]
+
+    @property
+    def executed(self):
+        """How often each event was carried out, (E,) (plain Python)."""
+        return self.known[:, EXECUTED]
+
+    @property
+    def due(self):
+        """When the executions that wait are due (plain Python)."""
+        return self.queue[: self.marks[WAITING], WHEN]
 
 
 def new_agenda(machine):
     """The memory of a path (plain Python)."""
-    n_events = len(machine.trigger_program)
-    widest = int(np.diff(machine.assign_pointer.astype(np.int64)).max(initial=1))
-    room = ROOM if n_events else 1
+    n_events = len(machine.events)
+    widest = int(np.diff(machine.list_pointer[machine.n_reactions :][: n_events + 1]).max(initial=1))
     return Agenda(
-        truth=np.zeros(n_events, np.bool_),
-        when=np.zeros(room),
-        which=np.zeros(room, np.int64),
-        value=np.zeros((room, max(widest, 1))),
-        waiting=np.zeros(1, np.int64),
-        executed=np.zeros(n_events, np.int64),
-        culprit=np.zeros(1, np.int64),
+        marks=np.zeros(3, np.int64),
+        known=np.zeros((n_events, 2), np.int64),
+        queue=np.zeros((ROOM if n_events else 1, FIRST_VALUE + widest)),
         stack=np.zeros(max(machine.stack_size, 1)),
         random=np.zeros(4, np.uint64),
     )
 
 
-class Programs(NamedTuple):
-    """What `run_program` needs: a machine has so many arrays that handing all of them on would cost more than the call."""
-
-    program_pointer: np.ndarray
-    opcode: np.ndarray
-    operand: np.ndarray
-
-
 @inlined
-def programs(machine):
-    return Programs(machine.program_pointer, machine.opcode, machine.operand)
-
-
-@inlined
-def value_of(machine, program, y, agenda):
+def value_of(laws, draws, program, y, agenda):
     """Run a program; its random numbers are drawn first. nan if one can't be drawn."""
-    first, stop = machine.draw_pointer[program], machine.draw_pointer[program + 1]
-    if first < stop:
-        draw_all(programs(machine), machine.draw, first, stop, y, agenda.stack, agenda.random)
-    return run_program(programs(machine), program, y, agenda.stack)
+    if draws is not None:
+        first, stop = draws.pointer[program], draws.pointer[program + 1]
+        if first < stop:
+            draw_all(laws, draws.table, first, stop, y, agenda.stack, agenda.random)
+    return run_program(laws, program, y, agenda.stack)
 
 
-@bare
-def draw_all(code, draws, first, stop, y, stack, random):
-    """Put the random numbers of some rows of `Machine.draw` into their slots, in order."""
+@inner
+def draw_all(laws, table, first, stop, y, stack, random):
+    """Put the random numbers of some rows of `Draws.table` into their slots, in order."""
+    apart()
     for d in range(first, stop):
-        a = run_program(code, draws[d, 2], y, stack)
-        b = run_program(code, draws[d, 3], y, stack)
-        low = run_program(code, draws[d, 4], y, stack)
-        high = run_program(code, draws[d, 5], y, stack)
-        y[draws[d, 1]] = draw(draws[d, 0], a, b, low, high, random)
+        a = run_program(laws, table[d, FIRST_ARGUMENT], y, stack)
+        b = run_program(laws, table[d, FIRST_ARGUMENT + 1], y, stack)
+        low = run_program(laws, table[d, FIRST_ARGUMENT + 2], y, stack)
+        high = run_program(laws, table[d, FIRST_ARGUMENT + 3], y, stack)
+        y[table[d, SLOT]] = draw(table[d, CODE], a, b, low, high, random)
 
 
-@bare
 def begin(machine, y, agenda):
-    """Draw the random values of the start and carry out what happens at time 0; the stream of `agenda` is open, y at the start."""
+    """Draw the random values of the start and carry out what happens at time 0; the stream of `agenda` is open, y at the start.
+
+    Plain Python, so that its two parts are compiled only once.
+    """
     status = prepare(machine, y, agenda)
     return settle(machine, y, agenda) if status == OK else status
 
 
-@inlined
+@bare
 def prepare(machine, y, agenda):
     """Draw the random values of the start, and forget all that was before; what happens at time 0 is left to `settle`."""
-    agenda.waiting[0] = 0
-    agenda.executed[:] = 0
-    for i in range(len(machine.start_program)):
-        value = value_of(machine, machine.start_program[i], y, agenda)
+    agenda.marks[WAITING], agenda.marks[TOTAL] = 0, 0
+    starts = machine.n_reactions + len(machine.events) + 1
+    first = machine.list_pointer[starts]
+    for i in range(first, machine.list_pointer[starts + 1]):
+        value = value_of(machine.laws, machine.draws, machine.lists[i, PROGRAM], y, agenda)
         if not np.isfinite(value):
-            agenda.culprit[0] = -1 - i
+            agenda.marks[CULPRIT] = -1 - (i - first)
             return BAD_DRAW
-        y[machine.start_coordinate[i]] = value
-    for e in range(len(machine.trigger_program)):
-        agenda.truth[e] = machine.initially[e]
+        y[machine.lists[i, COORDINATE]] = value
+    for e in range(len(machine.events)):
+        agenda.known[e, TRUTH], agenda.known[e, EXECUTED] = machine.events[e, INITIALLY], 0
     return OK
 
 
@@ -155,50 +173,47 @@ def settle(machine, y, agenda):
 @inlined
 def look(machine, y, agenda):
     """See which triggers turned true, and put their events on the agenda; those that turned false may drop off it."""
-    for e in range(len(machine.trigger_program)):
-        now = run_program(programs(machine), machine.trigger_program[e], y, agenda.stack) != 0.0
-        before = agenda.truth[e]
-        agenda.truth[e] = now
-        if before and not now and not machine.persistent[e]:
+    for e in range(len(machine.events)):
+        now = run_program(machine.laws, machine.events[e, TRIGGER], y, agenda.stack) != 0.0
+        before = agenda.known[e, TRUTH] != 0
+        agenda.known[e, TRUTH] = 1 if now else 0
+        if before and not now and machine.events[e, PERSISTENT] == 0:
             cancel(agenda, e)
         if now and not before:
             status = schedule(machine, y, agenda, e)
             if status != OK:
-                agenda.culprit[0] = e
+                agenda.marks[CULPRIT] = e
                 return status
     return OK
 
 
 @inlined
 def cancel(agenda, e):
-    kept = 0
-    for i in range(agenda.waiting[0]):
-        if agenda.which[i] != e:
-            move(agenda, i, kept)
+    kept = np.int64(0)  # a literal would have the function compiled once more
+    for i in range(agenda.marks[WAITING]):
+        if agenda.queue[i, EVENT] != e:
+            move(agenda.queue, i, kept)
             kept += 1
-    agenda.waiting[0] = kept
+    agenda.marks[WAITING] = kept
 
 
 @inlined
-def move(agenda, source, target):
-    agenda.when[target] = agenda.when[source]
-    agenda.which[target] = agenda.which[source]
-    for j in range(agenda.value.shape[1]):
-        agenda.value[target, j] = agenda.value[source, j]
+def move(queue, source, target):
+    for j in range(queue.shape[1]):
+        queue[target, j] = queue[source, j]
 
 
 @inlined
 def schedule(machine, y, agenda, e):
-    delay = value_of(machine, machine.delay_program[e], y, agenda)
+    delay = value_of(machine.laws, machine.draws, machine.events[e, DELAY], y, agenda)
     if not delay >= 0.0:
         return BAD_DELAY
-    n = agenda.waiting[0]
-    if n == len(agenda.when):
+    n = agenda.marks[WAITING]
+    if n == agenda.queue.shape[0]:
         return CROWDED
-    agenda.when[n] = y[machine.clock] + delay
-    agenda.which[n] = e
-    agenda.waiting[0] = n + 1
-    if machine.early[e]:
+    agenda.queue[n, WHEN], agenda.queue[n, EVENT] = y[machine.clock] + delay, e
+    agenda.marks[WAITING] = n + 1
+    if machine.events[e, EARLY] != 0:
         return assigned_values(machine, y, agenda, e, n)
     return OK
 
@@ -206,12 +221,12 @@ def schedule(machine, y, agenda, e):
 @inlined
 def assigned_values(machine, y, agenda, e, n):
     """What an event assigns, evaluated in y, into row n of the agenda."""
-    first = machine.assign_pointer[e]
-    for i in range(first, machine.assign_pointer[e + 1]):
-        value = value_of(machine, machine.assign_program[i], y, agenda)
+    first = machine.list_pointer[machine.n_reactions + e]
+    for i in range(first, machine.list_pointer[machine.n_reactions + e + 1]):
+        value = value_of(machine.laws, machine.draws, machine.lists[i, PROGRAM], y, agenda)
         if np.isnan(value):
             return UNDEFINED_VALUE
-        agenda.value[n, i - first] = value
+        agenda.queue[n, FIRST_VALUE + i - first] = value
     return OK
 
 
@@ -219,13 +234,13 @@ def assigned_values(machine, y, agenda, e, n):
 def next_due(machine, y, agenda):
     """Of what is due, that with the highest priority; chance decides between equals. -1 if nothing is due."""
     best, chosen, equals = -np.inf, -1, 0
-    for i in range(agenda.waiting[0]):
-        if agenda.when[i] > y[machine.clock]:
+    for i in range(agenda.marks[WAITING]):
+        if agenda.queue[i, WHEN] > y[machine.clock]:
             continue
-        program = machine.priority_program[agenda.which[i]]
+        program = machine.events[np.int64(agenda.queue[i, EVENT]), PRIORITY]
         priority = -np.inf
         if program >= 0:
-            priority = value_of(machine, program, y, agenda)
+            priority = value_of(machine.laws, machine.draws, program, y, agenda)
         if chosen < 0 or priority > best:
             best, chosen, equals = priority, i, 1
         elif priority == best:
@@ -238,20 +253,21 @@ def next_due(machine, y, agenda):
 @inlined
 def execute(machine, y, agenda, i):
     """Carry out execution i of the agenda and take it off."""
-    e = agenda.which[i]
-    first = machine.assign_pointer[e]
+    e = np.int64(agenda.queue[i, EVENT])
+    first = machine.list_pointer[machine.n_reactions + e]
     status = OK
-    if not machine.early[e]:
+    if machine.events[e, EARLY] == 0:
         status = assigned_values(machine, y, agenda, e, i)
         if status != OK:
-            agenda.culprit[0] = e
+            agenda.marks[CULPRIT] = e
             return status
-    for j in range(first, machine.assign_pointer[e + 1]):
-        y[machine.assign_coordinate[j]] = agenda.value[i, j - first]
-    agenda.executed[e] += 1
-    agenda.waiting[0] -= 1
-    for k in range(i, agenda.waiting[0]):  # in the order in which they came
-        move(agenda, k + 1, k)
+    for j in range(first, machine.list_pointer[machine.n_reactions + e + 1]):
+        y[machine.lists[j, COORDINATE]] = agenda.queue[i, FIRST_VALUE + j - first]
+    agenda.known[e, EXECUTED] += 1
+    agenda.marks[TOTAL] += 1
+    agenda.marks[WAITING] -= 1
+    for k in range(i, agenda.marks[WAITING]):  # in the order in which they came
+        move(agenda.queue, k + 1, k)
     return status
 
 
@@ -259,8 +275,8 @@ def execute(machine, y, agenda, i):
 def next_planned(agenda):
     """When the next execution is due; inf if none waits."""
     soonest = np.inf
-    for i in range(agenda.waiting[0]):
-        soonest = min(soonest, agenda.when[i])
+    for i in range(agenda.marks[WAITING]):
+        soonest = min(soonest, agenda.queue[i, WHEN])
     return soonest
 
 
@@ -268,5 +284,5 @@ def next_planned(agenda):
 def switches(machine, y, stack, out):
     """The values that jump, (L,), in y: whatever lies between two equal rows is smooth."""
     for i in range(len(machine.switch_program)):
-        out[i] = run_program(machine, machine.switch_program[i], y, stack)
+        out[i] = run_program(machine.laws, machine.switch_program[i], y, stack)
     return 0

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from cme.kernels.curved import ROWS, glide_curved
-from cme.kernels.direct import CANCELLED, LARGEST_PROPENSITY, NEGATIVE_COUNT, OVERFLOW, STALLED, fault, pick
-from cme.kernels.events import LONGEST, OK, UNSETTLED, Programs, next_planned, prepare, programs, settle
-from cme.kernels.jit import bare, inlined
+from cme.kernels.direct import CANCELLED, LARGEST_PROPENSITY, NEGATIVE_COUNT, OVERFLOW, STALLED, fault, largest, pick
+from cme.kernels.events import COORDINATE, LONGEST, OK, PROGRAM, TOTAL, UNSETTLED, Programs, next_planned, prepare, settle
+from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import run_program
-from cme.kernels.random import JUMPS, exponential, open_stream, uniform
+from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
 from cme.kernels.straight import (
     CULPRIT,
     END,
@@ -26,11 +26,14 @@ from cme.kernels.straight import (
     FIRED,
     HORIZON,
     LEFT,
+    MOVES,
     NEXT_PLANNED,
     REACTION,
     STEP,
     STEPS,
+    STIRS,
     STOP,
+    TURNS,
     find_turns,
     glide_straight,
 )  # fmt: skip
@@ -44,12 +47,10 @@ _NO_PROGRESS = 1e-12  # of the time: stops that are closer than this, LONGEST of
 class Motion(NamedTuple):
     """What moves by itself, and what depends on it. A watch is a value that jumps, and a measure the smooth number that makes it jump."""
 
-    watches: Programs  # watch w is program 2 w, its measure program 2 w + 1
+    first_watch: int  # watch w is program first_watch + 2 w of the machine, and its measure the next one
     rounding: np.ndarray  # (W,) FLOOR or CEILING if it jumps at whole numbers; 0 if at zero
     straight: bool  # does everything move in straight lines, and are the propensities constant between jumps?
-    moves: np.ndarray  # (R,) does the propensity change between jumps?
-    turns: np.ndarray  # (R,) in straight lines: does the reaction change one of them, or a watch?
-    stirs: np.ndarray  # (R,) may the reaction change a trigger?
+    reactions: np.ndarray  # (R, 3): does the propensity move; does the reaction turn a line or a watch; may it stir a trigger?
     dependent_pointer: np.ndarray  # (R + 1,) propensities that it changes
     dependent: np.ndarray
 
@@ -58,12 +59,12 @@ class Field(NamedTuple):
     """What a flow needs of a machine and its motion, and no more: handing on all their arrays would cost more than many a call."""
 
     laws: Programs
-    watches: Programs
-    flow_coordinate: np.ndarray
-    flow_program: np.ndarray
+    lists: np.ndarray
+    first_flow: int  # row of `lists`
+    first_watch: int
     clock: int
     rounding: np.ndarray
-    moves: np.ndarray
+    reactions: np.ndarray
     stack: np.ndarray
 
 
@@ -75,28 +76,28 @@ class Walker(NamedTuple):
     real: np.ndarray  # (5,) hazard to go until the next reaction, the last time, next step, times of next turn and next execution
     cursor: np.ndarray  # (6,) samples, reactions so far, the culprit, what stopped the flow, steps since then, the last reaction
     lines: np.ndarray  # (3, C) straight lines of what flows
-    curve: np.ndarray  # (15, C + 1) curves of what flows and of the integrated hazard
+    curve: np.ndarray | None  # (15, C + 1) curves of what flows and of the integrated hazard; None if all lines are straight
     seen: np.ndarray  # (W,) watches at the start of a step
     measured: np.ndarray  # (9,) a measure along a step
 
 
 def new_walker(machine, motion):
     """The memory of a path (plain Python)."""
-    n_flows = len(machine.flow_coordinate)
-    sizes = {"y": machine.size, "a": len(motion.moves), "real": 5, "lines": (3, n_flows), "curve": (ROWS, n_flows + 1)}
-    sizes |= {"seen": len(motion.rounding), "measured": 9}
-    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, cursor=np.zeros(6, np.int64))
+    n_flows = len(machine.changing[1])
+    sizes = {"y": machine.size, "a": machine.n_reactions, "real": 5, "lines": (3, n_flows), "seen": len(motion.rounding), "measured": 9}
+    curve = None if motion.straight else np.zeros((ROWS, n_flows + 1))
+    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, curve=curve, cursor=np.zeros(6, np.int64))
 
 
 @bare
 def run_paths(machine, motion, times, key, first, starts, cumulative, walker, agenda, cancel, done, states):
     """Run paths first, first + 1, ... into states (M, T, S + V); `done` (2,) holds the paths and reactions so far.
 
-    On a fault the walker stands where it happened. All is in one loop, with one call of `settle`, because each function that hands
-    on a whole machine takes seconds to compile.
+    On a fault the walker stands where it happened.
     """
-    field = Field(programs(machine), motion.watches, machine.flow_coordinate, machine.flow_program, machine.clock, motion.rounding,
-                  motion.moves, agenda.stack)  # fmt: skip
+    first_flow = machine.list_pointer[machine.n_reactions + len(machine.events)]
+    field = Field(machine.laws, machine.lists, first_flow, motion.first_watch, machine.clock, motion.rounding, motion.reactions,
+                  agenda.stack)  # fmt: skip
     y, cursor, real = walker.y, walker.cursor, walker.real
     stops, mark, in_a_row, stirred, looked = 0, 0.0, 0, True, False
     done[1] = 0.0
@@ -112,29 +113,26 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
         mark, in_a_row, stirred, looked = -1.0, 0, True, False
         while True:
             if stirred:
-                before = np.sum(agenda.executed)
+                before = agenda.marks[TOTAL]
                 status = settle(machine, y, agenda)
                 if status != OK:
                     return status
-                looked = looked and np.sum(agenda.executed) == before
+                looked = looked and agenda.marks[TOTAL] == before
                 real[NEXT_PLANNED] = next_planned(agenda)
             if not looked:
                 status = look_around(field, motion.straight, walker)
                 if status != OK:
                     return status
-            if motion.straight:
-                glide_straight(field, times, walker, states[m])
-            else:
-                status = glide_curved(field, times, walker, states[m])
-                if status != OK:
-                    return status
+            status = glide(field, walker.curve, times, walker, states[m])
+            if status != OK:
+                return status
             if cursor[STOP] == END:
                 break
             if cursor[STOP] == REACTION:
-                status = react(field, machine.change_pointer, machine.change_coordinate, machine.change_program, walker, agenda.random)
-                stirred, looked = status == OK and motion.stirs[cursor[FIRED]], True
+                status = react(field, machine.list_pointer, walker, agenda.random)
+                stirred, looked = status == OK and motion.reactions[cursor[FIRED], STIRS] != 0, True
                 if status == OK:
-                    status = follow(field, motion.dependent_pointer, motion.dependent, motion.turns, walker)
+                    status = follow(field, motion.dependent_pointer, motion.dependent, walker)
                 if status not in (OK, NOTHING):
                     return status
             else:
@@ -142,39 +140,64 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                 in_a_row = in_a_row + 1 if y[machine.clock] <= mark * (1.0 + _NO_PROGRESS) else 0
                 mark = y[machine.clock]
                 if in_a_row > LONGEST:
-                    return UNSETTLED if np.sum(agenda.executed) > 0 else ENDLESS
+                    return UNSETTLED if agenda.marks[TOTAL] > 0 else ENDLESS
             stops += 1
             if stops & _PAUSE == 0:
                 done[0] = m + y[machine.clock] / real[HORIZON]
                 if cancel[0] != 0:
                     return CANCELLED
-                if y[machine.clock] + 1.0 / np.sum(walker.a) == y[machine.clock]:
-                    cursor[CULPRIT] = np.argmax(walker.a)
+                if has_stalled(y[machine.clock], walker):
                     return STALLED
         done[1] += cursor[EVENTS]
     done[0] = states.shape[0]
     return OK
 
 
-@bare
+@inner
+def has_stalled(t, walker):
+    """Is the time until the next reaction lost in the rounding of the time?"""
+    total = 0.0
+    for r in range(len(walker.a)):
+        total += walker.a[r]
+    walker.cursor[CULPRIT] = largest(walker.a)
+    return t + 1.0 / total == t
+
+
+@inner
 def start_path(key, path, starts, cumulative, last, walker, random):
     """Open the random stream of a path and put the walker on its initial state, drawn if there are several."""
     open_stream(key, JUMPS, path, random)
     k = 0
     if starts.shape[0] > 1:
         u = uniform(random) * cumulative[-1]
-        k = min(np.searchsorted(cumulative, u, side="right"), starts.shape[0] - 1)
-    walker.y[:] = 0.0
+        k = place(cumulative, u)
+    for i in range(len(walker.y)):
+        walker.y[i] = 0.0
     for i in range(starts.shape[1]):
         walker.y[i] = starts[k, i]
     walker.cursor[:] = 0
     walker.real[HORIZON] = last if last > 0.0 else 1.0
     walker.real[STEP] = 1e-6 * walker.real[HORIZON]
     walker.lines[:] = np.nan
-    walker.curve[:] = 0.0
+    straighten(walker.curve)
 
 
-@bare
+@inner
+def straighten(curve):
+    if curve is not None:
+        curve[:] = 0.0
+
+
+@inner
+def glide(field, curve, times, walker, samples):
+    """Go to the next stop. Of the two ways, only that which a model needs is compiled: the type of `curve` tells which."""
+    if curve is None:
+        glide_straight(field, times, walker, samples)
+        return OK
+    return glide_curved(field, times, walker, samples)
+
+
+@inner
 def look_around(field, straight, walker):
     """Compute everything anew after a jump that may have changed anything."""
     for r in range(len(walker.a)):
@@ -191,19 +214,19 @@ def compute(field, walker, r):
     """The propensity of reaction r. That of one that moves by itself is looked at along its way; see `curved`."""
     value = run_program(field.laws, r, walker.y, field.stack)
     walker.a[r] = value
-    if not 0.0 <= value <= LARGEST_PROPENSITY and not field.moves[r]:
+    if not 0.0 <= value <= LARGEST_PROPENSITY and field.reactions[r, MOVES] == 0:
         walker.cursor[CULPRIT] = r
         return fault(value)
     return OK
 
 
-@bare
-def react(field, change_pointer, change_coordinate, change_program, walker, random):
+@inner
+def react(field, list_pointer, walker, random):
     """A reaction, chosen by the propensities."""
     y, a, cursor = walker.y, walker.a, walker.cursor
     total = 0.0
     for r in range(len(a)):
-        if field.moves[r]:
+        if field.reactions[r, MOVES] != 0:
             a[r] = max(run_program(field.laws, r, y, field.stack), 0.0)
         total += a[r]
     walker.real[LEFT] = exponential(random)
@@ -213,24 +236,24 @@ def react(field, change_pointer, change_coordinate, change_program, walker, rand
     cursor[FIRED] = r
     cursor[EVENTS] += 1
     cursor[STEPS] = 0
-    for i in range(change_pointer[r], change_pointer[r + 1]):
-        number = y[change_coordinate[i]] + run_program(field.laws, change_program[i], y, field.stack)
+    for i in range(list_pointer[r], list_pointer[r + 1]):
+        number = y[field.lists[i, COORDINATE]] + run_program(field.laws, field.lists[i, PROGRAM], y, field.stack)
         if number < 0.0 or number >= LARGEST_EXACT:
             cursor[CULPRIT] = r
             return NEGATIVE_COUNT if number < 0.0 else OVERFLOW
-    for i in range(change_pointer[r], change_pointer[r + 1]):
-        y[change_coordinate[i]] += run_program(field.laws, change_program[i], y, field.stack)
+    for i in range(list_pointer[r], list_pointer[r + 1]):
+        y[field.lists[i, COORDINATE]] += run_program(field.laws, field.lists[i, PROGRAM], y, field.stack)
     return OK
 
 
-@bare
-def follow(field, dependent_pointer, dependent, turns, walker):
+@inner
+def follow(field, dependent_pointer, dependent, walker):
     """What a reaction changes besides counts."""
     r = walker.cursor[FIRED]
     for i in range(dependent_pointer[r], dependent_pointer[r + 1]):
         status = compute(field, walker, dependent[i])
         if status != OK:
             return status
-    if turns[r]:
+    if field.reactions[r, TURNS] != 0:
         return find_turns(field, walker)
     return OK

@@ -1,12 +1,13 @@
-"""The one way to compile: `kernel`, and `bare` and `inlined` for inner loops. Cached on disk, without the GIL, IEEE arithmetic."""
+"""The one way to compile: `kernel`, and `bare`, `inner` and `inlined` for inner loops. Cached on disk, without the GIL, IEEE arithmetic."""
 
 import contextlib
 import hashlib
 from pathlib import Path
 
-from numba import njit
+from numba import njit, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.options import DefaultOptions
+from numba.extending import lower_builtin, type_callable
 
 # numba's own cache looks only at the file of the compiled function, so that an edited callee in another file would go unseen
 # (KERNELS: "stale cache"). Every entry is therefore stamped with the text of the whole folder.
@@ -32,16 +33,54 @@ def bare(function):
     return _compile(function, **_BARE)
 
 
+def inner(function):
+    """Compile a part of a bare kernel that only kernels call: without the door to Python, which takes long to compile."""
+    return _without_door(_compile(function, **_BARE, **_NO_DOOR))
+
+
 def inlined(function):
-    """Compile a short piece of a loop: bare, and always inlined in its callers."""
-    return _compile(function, forceinline=True, **_BARE)
+    """Compile a short piece of a loop: inner, and always inlined in its callers."""
+    return _without_door(_compile(function, forceinline=True, **_BARE, **_NO_DOOR))
 
 
 _BARE = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}  # numba does not document it; without it the loops are slower
+_NO_DOOR = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def _compile(function, **options):
-    dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+def _without_door(dispatcher):
+    """Refuse calls from Python, which would otherwise jump to nowhere."""
+
+    def refuse(*_, **__):
+        raise TypeError(f"{dispatcher.__name__} is only called by kernels; in Python call it from a function compiled by numba")
+
+    if hasattr(dispatcher, "enable_caching"):
+        dispatcher._insert = lambda *_, **__: None
+        dispatcher._compile_for_args = refuse
+    return dispatcher
+
+
+def apart():
+    """Called first in a kernel, keeps it from being copied into its callers.
+
+    LLVM likes to copy a program's interpreter into each of dozens of places, which then takes a minute to compile.
+    """
+
+
+@type_callable(apart)
+def _type_apart(_context):
+    return lambda: types.none
+
+
+@lower_builtin(apart)
+def _lower_apart(context, builder, _signature, _arguments):
+    builder.function.attributes.add("noinline")
+    return context.get_dummy_value()
+
+
+def _compile(function, forceinline=False, **options):
+    # Numba compiles what a function calls with that function's options, unless it has its own: all that an inlined function calls
+    # would be inlined too.
+    dispatcher = njit(nogil=True, error_model="numpy", forceinline=forceinline, **options)(function)
     if hasattr(dispatcher, "enable_caching"):  # absent when numba is switched off (NUMBA_DISABLE_JIT), as the twin tests do
         with contextlib.suppress(RuntimeError):  # no folder to write to: compile anew in each process
             dispatcher._cache = _FolderCache(function)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cme.kernels.direct import CANCELLED, LARGEST_COUNT, LARGEST_PROPENSITY, NEGATIVE_PROPENSITY, OK, OVERFLOW, UNDEFINED_PROPENSITY
-from cme.kernels.jit import bare, inlined
+from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import propensity
-from cme.kernels.random import DIFFUSION, fill_normals, open_stream, uniform
+from cme.kernels.random import DIFFUSION, fill_normals, open_stream, place, uniform
 
 UNSETTLED = 8
 NATURAL, REFLECT, ABSORB = 0, 1, 2
@@ -58,7 +58,7 @@ def run_paths(model, boundary, line, multiple, times, pairs, key, first, starts,
         open_stream(key, DIFFUSION, first + m, swimmer.random)
         k = 0
         if starts.shape[0] > 1:
-            k = min(np.searchsorted(cumulative, uniform(swimmer.random) * cumulative[-1], side="right"), starts.shape[0] - 1)
+            k = place(cumulative, uniform(swimmer.random) * cumulative[-1])
         for s in range(len(x)):
             x[s] = starts[k, s]
             y[s] = starts[k, s]
@@ -96,12 +96,14 @@ def step(model, boundary, line, multiple, h, root, x, noise, first, swimmer):
     for r in range(len(a)):
         value = propensity(model, r, x, stack)
         if not abs(value) <= LARGEST_PROPENSITY:
-            return complain(UNDEFINED_PROPENSITY, r, x, swimmer)
+            complain(r, x, swimmer)
+            return UNDEFINED_PROPENSITY
         if value < 0.0 and boundary != NATURAL:  # between whole counts, such as x (x - 1) below 1, it counts as zero
             for s in range(len(x)):
                 swimmer.wall[s] = math.floor(x[s] + 0.5)
             if propensity(model, r, swimmer.wall, stack) < 0.0:
-                return complain(NEGATIVE_PROPENSITY, r, swimmer.wall, swimmer)
+                complain(r, swimmer.wall, swimmer)
+                return NEGATIVE_PROPENSITY
             value = 0.0
         a[r] = value
     if boundary == NATURAL:
@@ -120,20 +122,20 @@ def step(model, boundary, line, multiple, h, root, x, noise, first, swimmer):
     lowest = 0.0
     for s in range(len(x)):
         if not abs(x[s]) <= LARGEST_COUNT:
-            return complain(OVERFLOW, 0, x, swimmer)
+            complain(0, x, swimmer)
+            return OVERFLOW
         lowest = min(lowest, x[s])
     return settle(model, boundary, x, swimmer) if lowest < 0.0 and boundary != NATURAL else OK
 
 
 @inlined
-def complain(status, r, x, swimmer):
+def complain(r, x, swimmer):
     swimmer.fault[0] = r
     for s in range(len(x)):
         swimmer.fault[1 + s] = x[s]
-    return status
 
 
-@bare
+@inner
 def settle(model, boundary, x, swimmer):
     """Bring a state back to x >= 0."""
     rounding = 0.0
@@ -147,13 +149,15 @@ def settle(model, boundary, x, swimmer):
             elif x[s] < 0.0:
                 inside = False
                 if not push(model, boundary, s, x, swimmer):
-                    return complain(UNSETTLED, 0, x, swimmer)
+                    complain(0, x, swimmer)
+                    return UNSETTLED
         if inside:
             return OK
-    return complain(UNSETTLED, 0, x, swimmer)
+    complain(0, x, swimmer)
+    return UNSETTLED
 
 
-@bare
+@inner
 def push(model, boundary, s, x, swimmer):
     """Bring species s back to the wall along B e_s, and as far beyond if it is to be reflected."""
     direction = swimmer.direction
@@ -180,7 +184,7 @@ def push(model, boundary, s, x, swimmer):
     return True
 
 
-@bare
+@inner
 def stirred(model, s, x, swimmer):
     """Does any reaction still change species s on its wall? If none does, the wall absorbs: a mirror would bring the dead to life."""
     for j in range(len(x)):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cme.kernels.jit import bare, inlined, kernel
+from cme.kernels.jit import apart, inlined, inner, kernel
 
 
 class Arrays(NamedTuple):
@@ -52,11 +52,28 @@ def propensity(model, r, x, stack):
         for i in range(model.factor_pointer[r], model.factor_pointer[r + 1]):
             a *= x[model.factor_species[i]] - model.factor_offset[i]
         return a
-    return run_program(model, r, x, stack)
+    return run_here(model, r, x, stack)
 
 
-@bare
+@inlined
 def run_program(model, r, x, stack):
+    """Run a program where many others are run too: here if it is a single number, else out of line."""
+    first, stop = model.program_pointer[r], model.program_pointer[r + 1]
+    if stop - first == 1:
+        value = model.operand[first]
+        return value if model.opcode[first] == CONSTANT else np.float64(x[int(value)])
+    return run_there(model, r, x, stack)
+
+
+@inner
+def run_there(model, r, x, stack):
+    """Run a program out of line."""
+    apart()
+    return run_here(model, r, x, stack)
+
+
+@inlined
+def run_here(model, r, x, stack):
     """Run the postfix program of reaction r; `stack` holds at least ``model.stack_size`` floats."""
     top = -1
     for i in range(model.program_pointer[r], model.program_pointer[r + 1]):
@@ -79,7 +96,7 @@ def run_program(model, r, x, stack):
     return stack[0]
 
 
-@bare
+@inlined
 def binary(code, a, b):
     if code == _ADD:
         return a + b
@@ -116,8 +133,9 @@ def binary(code, a, b):
     return 1.0 if truth else 0.0
 
 
-@bare
+@inner
 def unary(code, a):
+    apart()
     if code == _NEG:
         return -a
     if code == _NOT:

@@ -2,8 +2,24 @@
 
 import numpy as np
 
-from cme.kernels.events import LONGEST, OK, UNSETTLED, execute, look, value_of
-from cme.kernels.jit import bare, inlined, kernel
+from cme.kernels.events import (
+    COORDINATE,
+    CULPRIT,
+    EVENT,
+    EXECUTED,
+    LONGEST,
+    OK,
+    PRIORITY,
+    TOTAL,
+    TRUTH,
+    UNSETTLED,
+    WAITING,
+    WHEN,
+    execute,
+    look,
+    value_of,
+)  # fmt: skip
+from cme.kernels.jit import inlined, inner, kernel
 
 BAD_COUNT, TIED = 13, 14
 
@@ -24,22 +40,18 @@ def settle_states(machine, n_species, kept, agenda, free, choices, ties, tied, y
     return OK
 
 
-@bare
+@inner
 def recall(kept, agenda):
     """Make the memory what it was."""
-    n = kept.waiting[0]
-    agenda.waiting[0] = n
-    for e in range(len(kept.truth)):
-        agenda.truth[e] = kept.truth[e]
-        agenda.executed[e] = kept.executed[e]
-    for i in range(n):
-        agenda.when[i] = kept.when[i]
-        agenda.which[i] = kept.which[i]
-        for j in range(kept.value.shape[1]):
-            agenda.value[i, j] = kept.value[i, j]
+    agenda.marks[WAITING], agenda.marks[TOTAL] = kept.marks[WAITING], kept.marks[TOTAL]
+    for e in range(kept.known.shape[0]):
+        agenda.known[e, TRUTH], agenda.known[e, EXECUTED] = kept.known[e, TRUTH], kept.known[e, EXECUTED]
+    for i in range(kept.marks[WAITING]):
+        for j in range(kept.queue.shape[1]):
+            agenda.queue[i, j] = kept.queue[i, j]
 
 
-@bare
+@inner
 def settle_as_told(machine, n_species, agenda, free, choices, ties, tied, y):
     """`cme.kernels.events.settle` without chance, for whole counts."""
     n_ties = 0
@@ -52,22 +64,22 @@ def settle_as_told(machine, n_species, agenda, free, choices, ties, tied, y):
             return OK
         i = tied[0]
         if n_tied > 1:
-            i = one_that_is_free(agenda, free, tied, n_tied)
+            i = one_that_is_free(agenda.queue, free, tied, n_tied)
             if i < 0:
                 if n_ties == len(choices):
                     return TIED
                 i = tied[choices[n_ties]]
                 ties[n_ties] = n_tied
                 n_ties += 1
-        e = agenda.which[i]
+        e = np.int64(agenda.queue[i, EVENT])
         status = execute(machine, y, agenda, i)
         if status != OK:
             return status
-        for j in range(machine.assign_pointer[e], machine.assign_pointer[e + 1]):
-            if machine.assign_coordinate[j] < n_species:
-                x = y[machine.assign_coordinate[j]]
+        for j in range(machine.list_pointer[machine.n_reactions + e], machine.list_pointer[machine.n_reactions + e + 1]):
+            if machine.lists[j, COORDINATE] < n_species:
+                x = y[machine.lists[j, COORDINATE]]
                 if not (x >= 0.0 and x == np.floor(x) and x < 2.0**62):
-                    agenda.culprit[0] = e
+                    agenda.marks[CULPRIT] = e
                     return BAD_COUNT
     return UNSETTLED
 
@@ -76,13 +88,13 @@ def settle_as_told(machine, n_species, agenda, free, choices, ties, tied, y):
 def first_due(machine, y, agenda, tied):
     """Of what is due, all that has the highest priority: how many, and their places in `tied`."""
     best, n_tied = -np.inf, 0
-    for i in range(agenda.waiting[0]):
-        if agenda.when[i] > y[machine.clock]:
+    for i in range(agenda.marks[WAITING]):
+        if agenda.queue[i, WHEN] > y[machine.clock]:
             continue
-        program = machine.priority_program[agenda.which[i]]
+        program = machine.events[np.int64(agenda.queue[i, EVENT]), PRIORITY]
         priority = -np.inf
         if program >= 0:
-            priority = value_of(machine, program, y, agenda)
+            priority = value_of(machine.laws, machine.draws, program, y, agenda)
         if n_tied == 0 or priority > best:
             best = priority
             tied[0] = i
@@ -94,13 +106,13 @@ def first_due(machine, y, agenda, tied):
 
 
 @inlined
-def one_that_is_free(agenda, free, tied, n_tied):
+def one_that_is_free(queue, free, tied, n_tied):
     """An execution whose order does not matter, -1 if there is none. An event that is due twice is none."""
     for k in range(n_tied):
-        e = agenda.which[tied[k]]
+        e = np.int64(queue[tied[k], EVENT])
         n_same = 0
         for other in range(n_tied):
-            if agenda.which[tied[other]] == e:
+            if queue[tied[other], EVENT] == e:
                 n_same += 1
         if free[e] and n_same == 1:
             return tied[k]

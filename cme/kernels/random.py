@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from cme.kernels.jit import bare, inlined
+from cme.kernels.jit import bare, inlined, inner
 
 # Solvers draw from streams of their own, so that the same seed makes no two of them dependent.
 JUMPS, DIFFUSION, WALK, WEIGHTED_WALK, BRANCHING_WALK = (np.uint64(stream) for stream in range(5))
@@ -68,6 +68,19 @@ def next_word(state):
 def uniform(state):
     """A uniform number in the open interval (0, 1): one of 2^52 midpoints, so that its logarithm is finite."""
     return (np.int64(next_word(state) >> _R12) + 0.5) * 2.220446049250313e-16  # 2^-52
+
+
+@inner
+def place(cumulative, u):
+    """The first entry that is above u of running sums; the last one if none is."""
+    low, high = 0, len(cumulative) - 1
+    while low < high:
+        middle = (low + high) >> 1
+        if u < cumulative[middle]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 @inlined

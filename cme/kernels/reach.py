@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from cme.kernels.jit import kernel
+from cme.kernels.jit import inlined, inner, kernel
 from cme.kernels.propensity import propensity
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL = 0, 1, 2, 3, 4
 
 
-@kernel
+@inner
 def slot_of(states, table, key, x):
     """The slot of state x in the table: where it is, or the free slot where it would go. Only the `key` species are compared."""
     mask = np.uint64(table.shape[0] - 1)
@@ -55,7 +55,14 @@ def look_up(states, table, key, wanted, found):
     return OK
 
 
-@kernel
+@inlined
+def copy_to(target, source):
+    """Copy one by one: numpy's copying between slices takes seconds to compile."""
+    for s in range(len(target)):
+        target[s] = source[s]
+
+
+@inlined
 def _check(a, place, n, r):
     """The status of a propensity; the place is written down where it is wrong."""
     status = OK
@@ -91,7 +98,7 @@ def explore(model, upper, key, layers, target, cursor, queue, states, table, pla
                     return status
                 if a == 0.0:
                     continue
-                x[:] = states[n]
+                copy_to(x, states[n])
                 inside = True
                 for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
                     s = model.change_species[i]
@@ -106,7 +113,7 @@ def explore(model, upper, key, layers, target, cursor, queue, states, table, pla
                 slot = slot_of(states, table, key, x)
                 if table[slot] < 0:
                     table[slot] = cursor[0]
-                    states[cursor[0]] = x
+                    copy_to(states[cursor[0]], x)
                     queue[cursor[3]] = cursor[0]
                     cursor[0] += 1
                     cursor[3] += 1
@@ -140,7 +147,7 @@ def assemble(model, key, states, table, pointer, row, rate, leak, place):
             if a == 0.0 or model.change_pointer[r] == model.change_pointer[r + 1]:
                 continue
             total += a
-            x[:] = states[n]
+            copy_to(x, states[n])
             for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
                 x[model.change_species[i]] += model.change_amount[i]
                 if x[model.change_species[i]] < 0:

@@ -5,8 +5,8 @@ A turn is the first floating-point time at which a watch has jumped, so that ``t
 
 import numpy as np
 
-from cme.kernels.events import OK
-from cme.kernels.jit import bare, inlined
+from cme.kernels.events import COORDINATE, OK, PROGRAM
+from cme.kernels.jit import apart, inlined, inner
 from cme.kernels.propensity import run_program
 
 SAMPLES, EVENTS, CULPRIT, STOP, STEPS, FIRED = range(6)  # places in Walker.cursor
@@ -15,10 +15,11 @@ UNDEFINED_FLOW = 15
 FLOOR, CEILING = 1, 2  # kinds of rounding
 LEFT, HORIZON, STEP, NEXT_TURN, NEXT_PLANNED = range(5)  # places in Walker.real
 BASE, SINCE, RATE = range(3)  # rows of Walker.lines
+MOVES, TURNS, STIRS = range(3)  # columns of Motion.reactions
 _DOUBTS = 60  # how often the doubt about a turn is quadrupled
 
 
-@bare
+@inner
 def glide_straight(field, times, walker, samples):
     """Go to the next stop, and write the samples on the way. A sample at the time of a stop sees what is after it."""
     y, cursor = walker.y, walker.cursor
@@ -51,21 +52,24 @@ def record(walker, samples):
     return k + 1 == samples.shape[0]
 
 
-@bare
+@inlined
 def move_to(field, walker, t):
     """Move along the lines to time t."""
     walker.y[field.clock] = t
     for c in range(walker.lines.shape[1]):
         if walker.lines[RATE, c] != 0.0:
-            walker.y[field.flow_coordinate[c]] = walker.lines[BASE, c] + walker.lines[RATE, c] * (t - walker.lines[SINCE, c])
+            i = field.lists[field.first_flow + c, COORDINATE]
+            walker.y[i] = walker.lines[BASE, c] + walker.lines[RATE, c] * (t - walker.lines[SINCE, c])
 
 
-@bare
+@inner
 def find_turns(field, walker):
     """Lay the lines through the present state, and find the next time at which a watch jumps."""
+    apart()
     y, t = walker.y, walker.y[field.clock]
     for c in range(walker.lines.shape[1]):
-        value, slope = y[field.flow_coordinate[c]], run_program(field.laws, field.flow_program[c], y, field.stack)
+        i = field.first_flow + c
+        value, slope = y[field.lists[i, COORDINATE]], run_program(field.laws, field.lists[i, PROGRAM], y, field.stack)
         if not np.isfinite(slope):
             walker.cursor[CULPRIT] = c
             return UNDEFINED_FLOW
@@ -79,14 +83,14 @@ def find_turns(field, walker):
     return OK
 
 
-@bare
+@inner
 def turn(field, walker, w, t):
     """The first time after t at which watch w differs from what it is at t; inf if there is none."""
     ahead = walker.real[HORIZON]
-    now = run_program(field.watches, 2 * w, walker.y, field.stack)
-    measure = run_program(field.watches, 2 * w + 1, walker.y, field.stack)
+    now = run_program(field.laws, field.first_watch + 2 * w, walker.y, field.stack)
+    measure = run_program(field.laws, field.first_watch + 2 * w + 1, walker.y, field.stack)
     move_to(field, walker, t + ahead)
-    gain = run_program(field.watches, 2 * w + 1, walker.y, field.stack) - measure
+    gain = run_program(field.laws, field.first_watch + 2 * w + 1, walker.y, field.stack) - measure
     target = 0.0
     if field.rounding[w] == FLOOR:  # jumps on reaching a whole number from below, and on leaving it downwards
         target = np.floor(measure) + (1.0 if gain > 0.0 else 0.0)
@@ -95,7 +99,7 @@ def turn(field, walker, w, t):
     wait = ahead * ((target - measure) / gain)
     if 0.0 < wait < np.inf:  # once more, from nearby: now all digits are right
         move_to(field, walker, t + wait)
-        wait *= (target - measure) / (run_program(field.watches, 2 * w + 1, walker.y, field.stack) - measure)
+        wait *= (target - measure) / (run_program(field.laws, field.first_watch + 2 * w + 1, walker.y, field.stack) - measure)
     found = np.inf
     if 0.0 <= wait < np.inf:
         found = bracket(field, walker, w, now, t, t + wait)
@@ -103,7 +107,7 @@ def turn(field, walker, w, t):
     return found
 
 
-@bare
+@inner
 def bracket(field, walker, w, now, t, guess):
     """The first time at which watch w is no longer `now`, near a guess; inf if it stays."""
     doubt = 4e-16 * max(abs(guess), abs(t))
@@ -132,4 +136,4 @@ def bracket(field, walker, w, now, t, guess):
 @inlined
 def jumped(field, walker, w, now, t):
     move_to(field, walker, t)
-    return run_program(field.watches, 2 * w, walker.y, field.stack) != now
+    return run_program(field.laws, field.first_watch + 2 * w, walker.y, field.stack) != now

@@ -26,7 +26,7 @@ def sample_hybrid(
     """Counts (M, T, S), everything else that has a value by name (M, T), and what is to be recorded."""
     network, starts, cumulative = _starts(network, initial)
     model = Hybrid(network)
-    machine, motion = model.machine, motion_of(model)
+    machine, motion = machine_of(model), motion_of(model)
     width, n_species = len(model.coordinates), len(network.species)
     check_memory(f"{n_paths} paths x {len(times)} times x {width} species and variables", n_paths * len(times) * width * 8)
     states = np.zeros((n_paths, len(times), width))
@@ -77,14 +77,32 @@ def _starts(network: Network, initial) -> tuple[Network, np.ndarray, np.ndarray]
 # ------------------------------------------------------------------------------------------- what moves by itself
 
 
+def machine_of(model: Hybrid) -> events.Machine:
+    """The machine of a model, with the programs of the watches behind its own."""
+    index = {ratelaw.TIME: model.clock} | {name: i for i, name in enumerate(model.coordinates)}
+    compiled = [to_program(formula, index) for watch in _all_watches(model) for formula in (watch, _measure(watch))]
+    pointer, code = csr([program for program, _ in compiled])
+    laws, deepest = model.machine.laws, max((depth for _, depth in compiled), default=0)
+    more = events.Programs(
+        np.concatenate([laws.program_pointer, laws.program_pointer[-1] + pointer[1:]]),
+        np.concatenate([laws.opcode, code[:, 0].astype(np.uint32)]),
+        np.concatenate([laws.operand, code[:, 1].astype(np.float64)]),
+    )
+    return model.machine._replace(laws=more, stack_size=max(model.machine.stack_size, deepest))
+
+
+def _moving(model: Hybrid) -> set[str]:
+    return {name for name, _ in model.flow_formulas} | ({ratelaw.TIME} - set(model.coordinates))
+
+
+def _all_watches(model: Hybrid) -> list[Apply]:
+    return list(dict.fromkeys(_watches(model.switch_formulas, _moving(model))))
+
+
 def motion_of(model: Hybrid) -> hybrid.Motion:
     """What moves between jumps, and the watches on whatever may jump meanwhile."""
-    network, index = model.network, {ratelaw.TIME: model.clock} | {name: i for i, name in enumerate(model.coordinates)}
-    moving = {name for name, _ in model.flow_formulas} | ({ratelaw.TIME} - set(model.coordinates))
-    watches = list(dict.fromkeys(_watches(model.switch_formulas, moving)))
+    network, moving, watches = model.network, _moving(model), _all_watches(model)
     measures = [_measure(watch) for watch in watches]
-    programs = [to_program(formula, index)[0] for pair in zip(watches, measures, strict=True) for formula in pair]
-    pointer, code = csr(programs)
     flows = [formula for _, formula in model.flow_formulas]
     flat = (*model.propensity_formulas, *flows)
     straight_lines = all(_degree(formula, moving, stepwise=True) == 0 for formula in flat) and all(
@@ -100,14 +118,20 @@ def motion_of(model: Hybrid) -> hybrid.Motion:
             readers.setdefault(name, []).append(r)
     dependents = [sorted({r for name in change for r in readers.get(name, [])}) for change in changes]
     dependent_pointer, dependent = csr([[(r,) for r in row] for row in dependents], width=1)
+    rows = [
+        (
+            not straight_lines and not moving.isdisjoint(names),
+            straight_lines and not change.isdisjoint(watched),
+            any(not change.isdisjoint(read) for read in triggers),
+        )
+        for names, change in zip(uses, changes, strict=True)
+    ]
     kinds = {"floor": straight.FLOOR, "ceil": straight.CEILING}
     return hybrid.Motion(
-        watches=events.Programs(pointer, code[:, 0].astype(np.uint32), code[:, 1].astype(np.float64)),
+        first_watch=len(model.machine.laws.program_pointer) - 1,
         rounding=np.array([kinds.get(watch.op, 0) for watch in watches], dtype=np.int64),
         straight=straight_lines,
-        moves=np.array([not straight_lines and not moving.isdisjoint(names) for names in uses], dtype=np.bool_),
-        turns=np.array([straight_lines and not change.isdisjoint(watched) for change in changes], dtype=np.bool_),
-        stirs=np.array([any(not change.isdisjoint(names) for names in triggers) for change in changes], dtype=np.bool_),
+        reactions=np.array(rows, dtype=np.int64).reshape(-1, 3),
         dependent_pointer=dependent_pointer,
         dependent=dependent[:, 0].astype(np.int64),
     )
@@ -160,9 +184,9 @@ def _complain(model: Hybrid, status: int, walker: hybrid.Walker, agenda: events.
     network, at = model.network, float(walker.y[model.clock])
     where = f"at time {at:.6g} in state {errors.describe_state(model.coordinates, walker.y[: model.clock])}"
     if status == errors.BAD_DRAW:
-        raise errors.event_error(status, network.initial.draws[-1 - int(agenda.culprit[0])].name, at)
+        raise errors.event_error(status, network.initial.draws[-1 - int(agenda.marks[events.CULPRIT])].name, at)
     if status in (errors.UNSETTLED, errors.CROWDED, errors.BAD_DELAY, errors.UNDEFINED_VALUE):
-        e = np.argmax(agenda.executed) if status == errors.UNSETTLED else agenda.culprit[0]
+        e = np.argmax(agenda.executed) if status == errors.UNSETTLED else agenda.marks[events.CULPRIT]
         raise errors.event_error(status, network.events[int(e)].name, at)
     if status == hybrid.ENDLESS:
         raise ModelError(f"conditions turn true and false without end {where}; keep a rate rule from turning back where it switches")
