@@ -27,6 +27,7 @@ ROWS = [
     {"generator"},
     {"lumping", "kramers_moyal", "checkup"},
     {"sampling", "projection", "continuum"},
+    {"law"},
     {"comparison"},
     {"plots", "report"},
     {"cli"},
