@@ -8,13 +8,14 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from cme.arguments import count_arguments
+from cme.cell_rates import check_edges
 from cme.continuum.coefficient import Coefficient
 from cme.continuum.diffusion_flow import DiffusionFlow
 from cme.continuum.finite_volume import Axis, Grid
 from cme.continuum.tabulated import Tabulated
 from cme.errors import ModelError, describe_state
 from cme.generator import Generator, TimeDependentGenerator
-from cme.quadrature import check_edges, kernel_moments
+from cme.quadrature import kernel_moments
 from cme.results import Distribution
 
 
