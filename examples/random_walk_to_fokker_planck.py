@@ -21,7 +21,7 @@ for g in (0.4, 0.5, 0.6):
     print(f"     g = {g}  ", " ".join(f"{abs(walk.characteristic_function(1.0, 1.0)):.4f}" for walk in walks))
 
 print("biased walks (8) against (12) at t = 1, total variation on cells of width 2 ds; [lo, hi] holds what the grid of (12) may add")
-drifts = {"-x": (lambda x, t: -x, 0.7), "tanh x": (lambda x, t: np.tanh(x), 0.0), "sin 2x - x": (lambda x, t: np.sin(2 * x) - x, 0.5)}
+drifts = {"-x": (lambda x: -x, 0.7), "tanh x": (lambda x: np.tanh(x), 0.0), "sin 2x - x": (lambda x: np.sin(2 * x) - x, 0.5)}
 rows = {}
 for name, (p, start) in drifts.items():
     form = cme.SchrodingerForm(p, alpha=1.0, domain=(start - 7, start + 7))
@@ -31,7 +31,14 @@ for name, (p, start) in drifts.items():
         row = rows[name, ds] = table[(table.metric == "total_variation")].iloc[0]
         print(f"     p = {name:<10} ds = {ds:<5} {row.value:.2e}  [{row.lo:.2e}, {row.hi:.2e}]")
 
-well = cme.SchrodingerForm(lambda x, t: -x, alpha=1.0, domain=(-7, 7))
+print("     the same for p = -x if the limit's mass of a cell is its density in the middle times 2 ds, and not its integral over the cell:")
+for ds in (0.2, 0.1, 0.05):
+    law = cme.RandomWalk(lambda x: -x, 1.0, ds).law(1.0, start=0.7)
+    mean, variance = 0.7 * np.exp(-1), (1 - np.exp(-2)) / 2
+    limit = 2 * ds * np.exp(-((law.states[:, 0] - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+    print(f"     p = -x         ds = {ds:<5} {(np.abs(law.p[0] - limit).sum() + abs(1 - limit.sum())) / 2:.2e}")
+
+well = cme.SchrodingerForm(lambda x: -x, alpha=1.0, domain=(-7, 7))
 print("(20) p = -x is a harmonic oscillator: V(0), V(1), V(2) =", well.V(np.arange(3.0)).round(6) + 0.0)
 print("     eigenvalues", well.spectrum(5, n_cells=1000).values.round(3) + 0.0)
 
