@@ -23,7 +23,7 @@ ROWS = [
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"states", "pieces"},
     {"clockwork"},
-    {"moving_rates"},
+    {"moving_rates", "rates_in_piece"},
     {"generator"},
     {"lumping", "kramers_moyal", "checkup"},
     {"sampling", "projection", "continuum"},
