@@ -11,7 +11,7 @@ from scipy.integrate import LSODA, solve_ivp
 from cme.abilities import features, require
 from cme.arguments import check_choice, check_positive, check_times, record
 from cme.compiled import starting_states
-from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.hybrid_flow import follow
 from cme.continuum.vector_field import DIVERGED, VectorField, refuse_negative, vector_field
 from cme.errors import ConvergenceError, ModelError, describe_state
@@ -104,6 +104,8 @@ def rate_equations(
     check_choice("method", method, METHODS)
     rtol, atol = check_positive("rtol", rtol), None if atol is None else check_positive("atol", atol)
     options: dict[str, Any] = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": ATOL if atol is None else atol}
+    require(network, "rate_equations")
+    network = with_jump_moments(network)
     at_rest = bool(np.isinf(times[0]))
     if below_zero is not None:
         check_choice("below_zero", below_zero, ("refuse", "allow"))
@@ -132,7 +134,6 @@ def rate_equations(
 
 def _beyond_chains(network: Network, times: np.ndarray, initial, options: dict[str, Any], started: float) -> Moments:
     """The same for a network with events, rate rules, time, net fluxes, or amounts that are no whole numbers."""
-    require(network, "rate_equations")
     if np.isinf(times[0]):
         raise ModelError(f"{network.name!r} comes to rest in no way that can be looked for: {features(network)[0]}; ask for finite times")
     states, p = starting_states(network, initial, whole=False, below_zero=options["below_zero"] != "refuse")
