@@ -34,7 +34,7 @@ TAKES: dict[str, set[Kind]] = {
     "stationary": set(),
     "rate_equations": set(Kind) - {Kind.DRAW},
     "lna": _RATES_IN_TIME | {Kind.TIMED_EVENT},
-    "langevin": set(),
+    "langevin": _RATES_IN_TIME | {Kind.TIMED_EVENT},
     "fokker_planck": set(),
 }  # fmt: skip
 

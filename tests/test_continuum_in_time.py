@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from verdict import mean_matches, variance_matches
 
 import cme
 
@@ -87,3 +88,66 @@ def test_lna_in_time_refuses(text, message):
 def test_nothing_that_moves_has_a_stationary_gaussian():
     with pytest.raises(cme.ModelError, match=r"comes to rest in no way that can be looked for: the propensity .* depends on time; ask for"):
         cme.lna(cme.parse(DRIVEN), np.inf)
+
+
+# ------------------------------------------------------------------------------------------------------------ langevin
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("0 => X @ 2000*(1 + sin(3*time)); X -> 0 @ 1; X = 700", {}),
+        ("0 -> X @ 1000; X => 0 @ X*(1 + 0.5*cos(time)); X = 700", {"boundary": "natural"}),
+        ("A => B @ A*(1 + sin(time)); B => A @ B*time; A = 3000; B = 400", {}),
+        ("0 => X @ k; X -> 0 @ 1; k = 1000; k' = -k + 2000*(time >= 2); X = 500", {}),
+        ("0 => X @ piecewise(500, time < 1, 2000, time < 1.01, 0); X -> 0 @ 0.1; X = 500", {"dt": 0.05}),
+        ("0 -> X @ 1000; X -> Y @ 1; X = 700; h: at time >= 1: X = 3*X + 2*Y, Y = 100; h2: at time >= 2: X = X/2", {}),
+        ("X -> 0 @ 1; X = 5000; now: at time >= 0, t0 = false: X = 3*X", {}),
+    ],
+)  # fmt: skip
+def test_langevin_of_many_molecules_has_the_moments_of_the_gaussian(text, options):
+    network, times = cme.parse(text), [0.0, 1.0, 2.0, 2.5]
+    gauss = cme.lna(network, times)
+    paths = cme.langevin(network, times, n_paths=2000, seed=5, threads=1, **options)
+    step = np.abs(paths.coarse.mean() - paths.counts[:1000].mean(axis=0))  # of first order, so that this is the error that is left
+    spread = np.abs(paths.coarse.counts.var(axis=0) - paths.counts[:1000].var(axis=0))
+    for t, s in np.ndindex(*gauss.means.shape):
+        variance = gauss.covariance[t, s, s]
+        mean_matches(paths.counts[:, t, s], gauss.means[t, s], np.sqrt(variance), bias=1.5 * step[t, s] + 1e-6)
+        variance_matches(paths.counts[:, t, s], variance, bias=0.02 * variance + 1.5 * spread[t, s] + 1e-6)
+
+
+def test_langevin_of_rates_that_only_look_as_if_they_moved_draws_the_same_paths():
+    options = {"n_paths": 5, "seed": 1, "dt": 0.01, "threads": 1}
+    moving = cme.langevin(cme.parse("0 => X @ 8 + sin(time)^2 + cos(time)^2; 2 X -> 0 @ 0.1; X = 3"), [1.0, 2.0], **options)
+    still = cme.langevin(cme.parse("0 -> X @ 9; 2 X -> 0 @ 0.1; X = 3"), [1.0, 2.0], **options)
+    assert moving.counts == pytest.approx(still.counts, rel=1e-9)
+    assert moving.coarse.counts == pytest.approx(still.coarse.counts, rel=1e-9)
+    assert (moving.info["pieces"], "pieces" in still.info) == (1, False)
+
+
+def test_langevin_gives_variables_and_rules_in_time():
+    paths = cme.langevin(cme.parse("0 => X @ k*time; X -> 0 @ 1; k = 2; k' = 1; y := X + k"), [1.0, 2.0], n_paths=3, seed=1, threads=1)
+    assert paths["k"] == pytest.approx(np.tile([3.0, 4.0], (3, 1)))
+    assert paths["y"] == pytest.approx(paths["X"] + [3.0, 4.0])
+
+
+def test_the_step_of_langevin_resolves_how_rates_move():
+    paths = cme.langevin(cme.parse("0 => X @ 200*(1 + sin(40*time)); X -> 0 @ 1; X = 200"), [1.0], n_paths=2, seed=1, threads=1)
+    assert paths.info["dt_from"] == "how fast rates move"
+    assert 0.02 / 40 < paths.info["dt"] < 0.05 / 40
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("0 => X @ cos(time); X -> 0 @ 1", {}, r"no step could be chosen .* the rate cos\(time\) of reaction 'r1' is negative at t=1"),
+        ("0 => X @ cos(time); X -> 0 @ 1", {"dt": 0.1}, r"the propensity cos\(time\) of reaction 'r1' is negative in state \{X: "),
+        ("X -> 0 @ 1; X = 3; h: at time >= 1: X = X - 9", {"dt": 0.1}, r"an event takes an amount below zero from \{X: "),
+        ("X -> 0 @ 1; X = 3; h: at time >= 1: X = X^2", {}, "langevin can't take 'network': event 'h' happens at .*; use ssa or fsp"),
+        ("X -> 0 @ 1; X = 3; h: at time >= 1: X = 2*X; g: at time >= 1: X = 7", {}, "their order decides about a count; give them priorit"),
+    ],
+)  # fmt: skip
+def test_langevin_in_time_refuses(text, options, message):
+    with pytest.raises(cme.ModelError, match=message):
+        cme.langevin(cme.parse(text), [3.0], n_paths=3, seed=1, threads=1, **options)
