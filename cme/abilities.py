@@ -35,7 +35,7 @@ TAKES: dict[str, set[Kind]] = {
     "rate_equations": set(Kind) - {Kind.DRAW},
     "lna": _RATES_IN_TIME | {Kind.TIMED_EVENT},
     "langevin": _RATES_IN_TIME | {Kind.TIMED_EVENT},
-    "fokker_planck": set(),
+    "fokker_planck": _RATES_IN_TIME,
 }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ REMEDIES: dict[str, dict[str, str]] = {
 
 def _remedy(what: str, wanted: tuple[str, ...]) -> str:
     ways = REMEDIES[what]
-    return next((ways[kind] for kind in (*wanted, "Diffusion", "Generator") if kind in ways), f"give {wanted[0]}")
+    return next((ways[kind] for kind in (*reversed(wanted), "Generator") if kind in ways), f"give {wanted[0]}")
 
 
 class Feature(NamedTuple):

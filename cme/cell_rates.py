@@ -8,13 +8,15 @@ import numpy as np
 from cme.errors import ConvergenceError
 
 CHUNK = 2_000_000  # kernel values in memory at a time
-MOST = 200_000_000  # kernel values in all, beyond those of the first look
+MOST = 500_000_000  # kernel values in all, beyond those of the first look
 UNRESOLVED = 0.01  # two rules that differ by this part of the integral do not resolve the kernel
-FAR = 0.3  # and a rule of lower order by this part
+FAR = 0.3  # they may agree by chance if a third differs by this part of the integral,
+CHANCE = (1.0, 1e-3)  # and their difference is this part of that: in two dimensions, where it would cost too much to be wary
 # Points of a cell and weights, along an axis: Gauss's rule, and Lobatto's, which sees the ends. There a peak at x = y shows between two
 # neighbouring cells, however narrow it is, and no jump of the kernel can cut off a corner unseen.
-_GAUSS = (np.array([-np.sqrt(0.6), 0.0, np.sqrt(0.6)]) + 1) / 2, np.array([[5, 8, 5]]) / 18
+_GAUSS, _FINER_GAUSS = (((nodes + 1) / 2, weights[None] / 2) for nodes, weights in map(np.polynomial.legendre.leggauss, (3, 4)))
 _LOBATTO = np.array([0.0, 0.5, 1.0]), np.array([[1, 4, 1], [3, 0, 3]]) / 6  # and the trapezoidal rule, from the same values
+_FINER_LOBATTO = (np.array([-1, -np.sqrt(0.2), np.sqrt(0.2), 1]) + 1) / 2, np.array([[1, 5, 5, 1], [6, 0, 0, 6]]) / 12
 
 
 def check_edges(edges) -> tuple[np.ndarray, ...]:
@@ -53,7 +55,9 @@ def kernel_rates(kernel: Callable, axes: tuple[np.ndarray, ...], tol: float) -> 
     low, side = _on_all_cells([axis[:-1] for axis in axes]), _on_all_cells([np.diff(axis) for axis in axes])
     n_cells, dimensions = low.shape
     rates = _between_all(kernel, low, side, _GAUSS)[0]
-    error = _off(rates, *_between_all(kernel, low, side, _LOBATTO))
+    chance = CHANCE[dimensions - 1]
+    gauss, lobatto = (_GAUSS, _LOBATTO) if dimensions == 1 else (_FINER_GAUSS, _FINER_LOBATTO)  # of pieces: halving four axes is costly
+    error = _off(rates, _between_all(kernel, low, side, _LOBATTO), chance)
     np.fill_diagonal(rates, 0.0)
     np.fill_diagonal(error, 0.0)
     to, source = np.divmod(np.arange(rates.size), n_cells)
@@ -65,7 +69,7 @@ def kernel_rates(kernel: Callable, axes: tuple[np.ndarray, ...], tol: float) -> 
         refined = off > np.where(error.sum(axis=0) > most, most / n_pieces, np.inf)[pieces.source]
         if not np.any(refined):
             return np.maximum(rates, 0.0), np.maximum(error, 0.0)  # what is left of differences of equal numbers is rounding
-        spent += int(refined.sum()) * 4**dimensions * 2 * len(_GAUSS[0]) ** (2 * dimensions)
+        spent += int(refined.sum()) * 4**dimensions * 2 * len(gauss[0]) ** (2 * dimensions)
         if spent > MOST:
             raise ConvergenceError(
                 f"rates between cells are off by {error.sum(axis=0).max():.1e}, more than tol={tol:g} of the largest, "
@@ -74,20 +78,23 @@ def kernel_rates(kernel: Callable, axes: tuple[np.ndarray, ...], tol: float) -> 
         for total, part in ((rates, found), (error, off)):  # pieces take the place of the whole
             np.subtract.at(total, (pieces.to[refined], pieces.source[refined]), part[refined])
         pieces = pieces.halves(refined)
-        found = _between_pieces(kernel, pieces, low, side, _GAUSS)[0]
-        off = _off(found, *_between_pieces(kernel, pieces, low, side, _LOBATTO))
+        found = _between_pieces(kernel, pieces, low, side, gauss)[0]
+        off = _off(found, _between_pieces(kernel, pieces, low, side, lobatto), chance)
         for total, part in ((rates, found), (error, off)):
             np.add.at(total, (pieces.to, pieces.source), part)
 
 
-def _off(gauss: np.ndarray, lobatto: np.ndarray, trapezoid: np.ndarray) -> np.ndarray:
+def _off(gauss: np.ndarray, others: np.ndarray, chance: float) -> np.ndarray:
     """How far the first rule may be off: by less than it differs from the second, if both resolve the kernel.
 
-    Otherwise they may agree by chance; then the third, which is of lower order, is far from both.
+    Otherwise they may agree by chance, as they do for some kernels that jump; then the third, of lower order, is far from both.
     """
+    lobatto, trapezoid = others
     off, gap, most = np.abs(gauss - lobatto), np.abs(gauss - trapezoid), np.maximum(np.maximum(gauss, lobatto), trapezoid)
     off = np.where(off > UNRESOLVED * gauss, 4 * off, off)
-    return np.maximum(off, np.where(gap > FAR * most, gap**2 / np.where(most > 0, most, 1.0), 0.0))
+    return np.maximum(
+        off, np.where((gap > FAR * most) & (np.abs(gauss - lobatto) <= chance * gap), gap**2 / np.where(most > 0, most, 1.0), 0.0)
+    )
 
 
 class _Pieces(NamedTuple):

@@ -364,3 +364,125 @@ def test_what_leaks_is_lost_and_paths_say_so():
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_paths_of_rates_that_depend_on_time_follow_the_law():
+    law = cme.fsp(DRIVEN, [0.0, 0.3, 1.0], initial=P0, tol=1e-8)
+    paths = cme.ssa(DRIVEN, [0.0, 0.3, 1.0], n_paths=20_000, seed=3, initial=P0)
+    for t in range(3):
+        verdict.samples_match_pmf(paths.counts[:, t, 0], law.p[t])
+    both = np.bincount(6 * paths.counts[:, 1, 0] + paths.counts[:, 2, 0], minlength=36)
+    joint = (cme.propagator(DRIVEN, 1.0, 0.3) * law.p[1]).T.ravel()
+    verdict.samples_match_pmf(np.repeat(np.arange(36), both), joint)
+    assert np.array_equal(cme.ssa(DRIVEN, [0.0, 0.3, 1.0], n_paths=50, seed=3, initial=P0).counts, paths.counts[:50])
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 1")
+    leaking = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 4}))
+    with pytest.raises(cme.ModelError, match=r"a path left the states of the generator between t = 0, at \{X: 0\}, and t = 50; keep more"):
+        cme.ssa(cme.TimeDependentGenerator(lambda t: leaking), [50.0], seed=1, initial={"X": 0})
+
+
+def test_diffusion_approximations_of_a_generator_are_those_of_its_jump_moments():
+    """Hops of 0.1 to the right at rate 50 + 5 (2 - x), to the left at 50: drift (2 - x) / 2, noise about 1."""
+    x = 0.1 * np.arange(-20, 61)
+    rates = np.diag(np.maximum(50 + 5 * (2 - x), 0)[:-1], -1) + np.diag(np.full(80, 50.0), 1)
+    generator = cme.Generator.from_rates(rates, x)
+    by_hand = cme.Diffusion.from_generator(generator)
+    exact = 2 + (1 - 2) * np.exp(-0.5)
+    assert cme.rate_equations(generator, 1.0, initial=1.0).means[0, 0] == pytest.approx(exact, abs=1e-6)
+    assert cme.lna(generator, 1.0, initial=1.0).means[0, 0] == pytest.approx(exact, abs=1e-6)
+    density = cme.fokker_planck(generator, 1.0, initial=1.0, tol=1e-3)
+    assert np.array_equal(density.p, cme.fokker_planck(by_hand, 1.0, initial=1.0, tol=1e-3).p)
+    assert density.mean()[0, 0] == pytest.approx(exact, abs=1e-2)
+    paths = cme.langevin(generator, 1.0, initial=1.0, n_paths=500, seed=1)
+    assert np.array_equal(paths.counts, cme.langevin(by_hand, 1.0, initial=1.0, n_paths=500, seed=1).counts)
+
+
+def test_jump_moments_of_a_kernel_in_the_plane_make_a_diffusion():
+    """Jumps with the mean -0.1 (x, 2 y) and variances 0.05 and 0.07, 30 per unit of time."""
+
+    def kernel(x, y):
+        z = (x - y + 0.1 * y * [1.0, 2.0]) / np.sqrt([0.05, 0.07])
+        return 30 * np.exp(-(z**2).sum(axis=-1) / 2) / (2 * np.pi * np.sqrt(0.05 * 0.07))
+
+    edges = np.linspace(-1.5, 1.5, 16)
+    process = cme.Diffusion.from_generator(cme.Generator.from_kernel(kernel, (edges, edges), tol=1e-2, names=("u", "v")))
+    place = np.array([[0.3, -0.2]])
+    mean = -0.1 * place[0] * [1.0, 2.0]
+    assert process.names == ("u", "v")
+    assert process.drift_at(place)[0] == pytest.approx(30 * mean, abs=0.03)
+    assert process.noise_at(place)[0] == pytest.approx(30 * (np.diag([0.05, 0.07]) + np.outer(mean, mean)), abs=0.2)  # on cells of 0.2
+    with pytest.raises(ValueError, match=r"in two dimensions put it on a grid, Generator\.from_kernel"):
+        cme.jump_moments(kernel, 1, [[0.0, 0.0]])
+
+
+OTHERS = {"diffusion": cme.Diffusion(-1.0, 1.0), "walk": cme.RandomWalk(0.0, 1.0, 0.1), "form": cme.SchrodingerForm(0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: cme.ssa(OTHERS["diffusion"], 1.0),
+            r"^ssa takes a Network or a Generator or a TimeDependentGenerator, and not a Diffusion; make",
+        ),
+        (
+            lambda: cme.fsp(OTHERS["diffusion"], 1.0),
+            r"^fsp takes .*, and not a Diffusion; make a generator of it on a grid with \.generator\(",
+        ),
+        (lambda: cme.stationary(OTHERS["diffusion"]), r"^stationary takes a Network or a Generator, and not a Diffusion; make a generator"),
+        (
+            lambda: cme.stationary(DRIVEN),
+            r"not a TimeDependentGenerator; its rates depend on time; take them as they are .* with \.at\(time\)",
+        ),
+        (lambda: cme.lump(DRIVEN, keep=["x"]), r"^lump takes a Network or a Generator, and not a TimeDependentGenerator; its rates depend"),
+        (
+            lambda: cme.lump(OTHERS["walk"], keep=["x"]),
+            r"^lump takes .* not a RandomWalk; use its \.law\(\) or \.sample\(\), or its generator",
+        ),
+        (
+            lambda: cme.propagator(cme.parse("A -> B @ 1; A = 1"), 1.0),
+            r"not a Network; make a generator of it with Generator\.from_network",
+        ),
+        (
+            lambda: cme.propagator(OTHERS["diffusion"], 1.0),
+            r"^propagator takes a Generator or a TimeDependentGenerator, and not a Diffusion",
+        ),
+        (
+            lambda: cme.feynman_kac(OTHERS["diffusion"], 1.0, ds=0.1),
+            r"not a Diffusion; give its drift and noise as SchrodingerForm\(drift, alpha\)",
+        ),
+        (
+            lambda: cme.fokker_planck(OTHERS["walk"], 1.0),
+            r"^fokker_planck takes .*, and not a RandomWalk; .* the diffusion that it tends to",
+        ),
+        (lambda: cme.langevin(OTHERS["form"], 1.0), r"^langevin takes .* and not a SchrodingerForm; use its \.law\(\), or give Diffusion"),
+        (lambda: cme.lna("A -> B", 1.0), r"^lna takes a Network or a Generator or a TimeDependentGenerator or a Diffusion, and not a str$"),
+        (lambda: cme.rate_equations(np.ones(2), 1.0), r"^rate_equations takes .* and not a ndarray$"),
+        (lambda: DRIVEN @ P0, r"the rates depend on time; say when, generator\.at\(time\) @ p"),
+        (lambda: cme.jump_moments(OTHERS["diffusion"], 1), r"for a Diffusion they are its drift and noise"),
+    ],
+)
+def test_a_solver_says_what_it_takes(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cme.jump_moments(STEADY, 1, time=1.0), "nothing here depends on time; leave out time"),
+        (lambda: cme.jump_moments(STEADY, 1, domain=(0, 1)), "only a kernel has a domain; leave it out"),
+        (lambda: cme.jump_moments(cme.parse("A -> B @ 1; A = 1"), 1, time=1.0), "nothing here depends on time; leave out time"),
+        (lambda: cme.jump_moments(hop, 1, [0.0], time=1.0), "nothing here depends on time; leave out time"),
+        (lambda: cme.Diffusion.from_kernel(lambda x: x), r"the kernel must be a function W\(x, y\) or W\(x, y, t\)"),
+        (
+            lambda: cme.lna(cme.Generator.from_network(cme.parse("A <-> B @ 1, 1; A = 3")), 1.0, initial=(3, 0)),
+            "states on a whole rectangular",
+        ),
+        (lambda: cme.ssa(DRIVEN, 1.0, initial=P0, threads=2), "all paths advance together; leave out threads and progress"),
+        (lambda: cme.ssa(DRIVEN, 1.0), "a generator does not say where it starts"),
+    ],
+)
+def test_arguments_without_effect(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -8,7 +8,7 @@ from cme import errors
 from cme.abilities import features, require
 from cme.arguments import Seed, check_choice, check_count, check_memory, check_positive, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
-from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.diffusion_paths import diffusion_paths
 from cme.continuum.euler_steps import GIVEN, pairs_of_steps
 from cme.continuum.langevin_in_time import PathsInTime
@@ -134,12 +134,13 @@ def langevin(
         raise ValueError("give dt or max_steps, not both: the length of the steps decides their number")
     max_steps = None if max_steps is None else check_count("max_steps", max_steps)
     rule = BOUNDARIES[check_choice("boundary", boundary, tuple(BOUNDARIES))]
+    require(network, "langevin")
+    network = with_jump_moments(network)
     if isinstance(network, Diffusion):
         if threads is not None or rule != engine.REFLECT:
             raise ValueError("a diffusion's paths all advance together, and its walls reflect; leave out threads and boundary")
         dt = dt if dt is None else check_positive("dt", dt)
         return diffusion_paths(network, times, n_paths, min(n_paths, REPEATED), seed, dt, max_steps, initial, progress)
-    require(network, "langevin")
     threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
     paths = PathsInTime(network, initial, times) if features(network) else _Paths(network, initial, times)

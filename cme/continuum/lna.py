@@ -8,7 +8,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from cme.abilities import features, require
 from cme.arguments import check_positive, check_times, record
-from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.rate_equations import describe_initial, integrate, steady_state
 from cme.continuum.rates_in_time import LinearMap, RatesInTime
 from cme.continuum.vector_field import VectorField, refuse_negative, vector_field
@@ -82,10 +82,10 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     started = time.perf_counter()
     times = check_times(times, infinity=True)
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
-    if isinstance(network, Network):
-        require(network, "lna")
-        if features(network):
-            return _in_time(network, times, initial, rtol, atol, started)
+    require(network, "lna")
+    if isinstance(network, Network) and features(network):
+        return _in_time(network, times, initial, rtol, atol, started)
+    network = with_jump_moments(network)
     field = vector_field(network, stationary=bool(np.isinf(times[0])))
     states, p = field.start(initial)
     mean = p @ states
