@@ -606,3 +606,17 @@ def test_refused_by_fokker_planck(process, arguments, error, message):
 def test_refused_elsewhere(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("drift", "noise", "what"), [(np.nan, 1.0, "drift"), (0.0, np.inf, "diffusion")])
+def test_numbers_that_are_none(drift, noise, what):
+    with pytest.raises(ValueError, match=f"the {what} must hold finite numbers, not"):
+        cme.Diffusion(drift, noise)
+
+
+def test_states_that_leak_do_not_say_how_far_jumps_go():
+    """At its ends a walk has lost the jumps that leave: drift and noise there are those of the next states."""
+    process = cme.Diffusion.from_generator(cme.RandomWalk(0.4, 1.0, 0.5).generator(-1.0, 1.0))
+    ends = np.array([[-1.0], [1.0]])
+    assert process.drift_at(ends).ravel() == pytest.approx([0.4, 0.4])
+    assert process.noise_at(ends).ravel() == pytest.approx([1.0, 1.0])
