@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from cme.abilities import features, require
+from cme.abilities import require
 from cme.arguments import check_choice, check_count, check_positive, check_times, record
 from cme.compiled import Compiled
 from cme.continuum.diffusion import Diffusion, with_jump_moments
@@ -19,7 +19,6 @@ from cme.continuum.finite_volume import Grid
 from cme.continuum.flow import EPS, Flow, along_axes
 from cme.continuum.network_flow import reduce_network
 from cme.continuum.rate_equations import describe_initial
-from cme.continuum.rates_in_time import RatesInTime
 from cme.distances import total_variation
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.generator import TimeDependentGenerator
@@ -64,8 +63,7 @@ def fokker_planck(
     Parameters
     ----------
     network
-        S species; rates may depend on time, and on variables whose course does not depend on counts, which timed events may set. Or a
-        `Diffusion`. A `Generator` stands for the diffusion with its jump moments, `Diffusion.from_generator`.
+        S species; or a `Diffusion`. A `Generator` stands for the diffusion with its jump moments, `Diffusion.from_generator`.
     times : (T,)
         Increasing, in the model's unit. The single time inf asks for the stationary density.
     boundary : "reflect" or "natural"
@@ -177,17 +175,6 @@ def fokker_planck(
 
 def _problem(network: Network | Diffusion, times: np.ndarray, boundary: str, domain, initial) -> tuple["_Problem", np.ndarray]:
     """What is to be solved, and what the caller fixed of the box, (D, 2), nan where nothing."""
-    if isinstance(network, Network) and features(network):
-        if np.isinf(times[0]):
-            raise ModelError(f"{network.name!r} has no stationary density: {features(network)[0]}; ask for finite times")
-        if boundary != "reflect":
-            raise ModelError(
-                f"boundary='natural' has no domain: {network.name!r} has rates that move with time, and so would its end; use boundary='reflect'"
-            )
-        moving = RatesInTime(network, initial, times)
-        flow = reduce_network(moving.network, moving.states, natural=False, in_time=moving)
-        problem = _Problem(flow, times, moving.states[:, list(flow.columns)], moving.p, moving.variables())
-        return problem, _check_domain(domain, flow, problem.starts)
     if isinstance(network, Network):
         states, weights = Compiled(network).start(initial, whole=False)
         flow = reduce_network(network, states, natural=boundary == "natural")
@@ -257,7 +244,6 @@ class _Problem:
     times: np.ndarray
     starts: np.ndarray
     weights: np.ndarray
-    variables: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def solve(
         self, grid: Grid, times: np.ndarray, steepest: float = np.inf, tol: float = INTEGRATION
@@ -284,8 +270,7 @@ class _Problem:
 
 def _by_midpoints(generator: TimeDependentGenerator, p: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Masses (T, N) with the rates of the middle of each of some steps: enough to see where the density goes."""
-    breaks = [time for time in generator.breaks if time < times[-1]]
-    ticks = np.unique(np.concatenate([[0.0], times, np.linspace(0.0, times[-1], LOOKING_STEPS + 1), breaks]))
+    ticks = np.unique(np.concatenate([[0.0], times, np.linspace(0.0, times[-1], LOOKING_STEPS + 1)]))
     reached = {0.0: p}
     for before, after in pairwise(ticks.tolist()):
         p = propagate(generator.at((before + after) / 2), p, [after - before], tol=1e-9).p[0]
@@ -301,7 +286,7 @@ def _solution(problem: _Problem, grid: Grid) -> Distribution:
     lost = np.maximum(problem.weights.sum() - p.sum(axis=1), 0.0)
     info = {"method": method, "cells": len(states), "widest_cell": dict(zip(flow.species, widths.tolist(), strict=True))}
     cells = widths if flow.positions else None
-    return Distribution(problem.times, flow.species, states, p, lost, error, info, flow.observables(states), widths, None, on_edge, cells, problem.variables)
+    return Distribution(problem.times, flow.species, states, p, lost, error, info, flow.observables(states), widths, None, on_edge, cells)
 
 
 def _grid_errors(fine: Distribution, coarse: Distribution) -> dict[str, float]:
