@@ -91,6 +91,7 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
 
     >>> import numpy as np
     >>> from scipy.special import gammaln
+    >>> from cme.results import Distribution
     >>> n = np.arange(60)
     >>> p = np.exp(n * np.log(10) - 10 - gammaln(n + 1))
     >>> times, zero = np.array([np.inf]), np.zeros(1)
