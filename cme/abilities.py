@@ -8,7 +8,7 @@ from cme.elements import Event
 from cme.errors import ModelError
 from cme.infix import shorten, to_infix
 from cme.network import Network
-from cme.ratelaw import Expr, Number
+from cme.ratelaw import Apply, Expr, Number
 
 
 class Kind(Enum):
@@ -17,21 +17,24 @@ class Kind(Enum):
     TIME = "depends on time"
     CLOCK = "changes in time, whatever the counts are"
     RATE_RULE = "changes in time, and on the way depends on counts"
+    TIMED_SWITCH = "sets parameters at times that are known in advance"
     TIMED_EVENT = "happens at times that are known in advance"
+    TIMED_MAP = "happens at times that are known in advance, and what it sets counts to is not linear in them"
     EVENT = "happens at times, or remembers values, that depend on counts or on chance"
     DRAW = "is drawn at random"
     NET_FLUX = "is the difference of a forward and a backward rate, and no propensity"
     STOICHIOMETRY = "is no constant whole number"
 
 
-_CHAIN_IN_TIME = {Kind.TIME, Kind.CLOCK, Kind.TIMED_EVENT}
+_RATES_IN_TIME = {Kind.TIME, Kind.CLOCK, Kind.TIMED_SWITCH}
+_CHAIN_IN_TIME = _RATES_IN_TIME | {Kind.TIMED_EVENT, Kind.TIMED_MAP}
 TAKES: dict[str, set[Kind]] = {
     "ssa": _CHAIN_IN_TIME | {Kind.RATE_RULE, Kind.EVENT, Kind.DRAW},
     "fsp": _CHAIN_IN_TIME,
     "stationary": set(),
     "rate_equations": set(Kind) - {Kind.DRAW},
-    "lna": set(),
-    "langevin": set(),
+    "lna": _RATES_IN_TIME | {Kind.TIMED_EVENT},
+    "langevin": _RATES_IN_TIME | {Kind.TIMED_EVENT},
     "fokker_planck": set(),
 }  # fmt: skip
 
@@ -70,7 +73,7 @@ REMEDIES: dict[str, dict[str, str]] = {
 
 def _remedy(what: str, wanted: tuple[str, ...]) -> str:
     ways = REMEDIES[what]
-    return next((ways[kind] for kind in (*wanted, "Diffusion", "Generator") if kind in ways), f"give {wanted[0]}")
+    return next((ways[kind] for kind in (*reversed(wanted), "Generator") if kind in ways), f"give {wanted[0]}")
 
 
 class Feature(NamedTuple):
@@ -106,7 +109,7 @@ def features(network: Network) -> tuple[Feature, ...]:
     for rule in network.rate_rules:
         found.append(Feature(Kind.CLOCK if rule.name in moving else Kind.RATE_RULE, f"{rule.name!r}, set by a rate rule,"))
     for event in network.events:
-        found.append(Feature(Kind.TIMED_EVENT if _is_timed(network, event, moving) else Kind.EVENT, f"event {event.name!r}"))
+        found.append(Feature(_kind_of_event(network, event, moving), f"event {event.name!r}"))
         if any(ratelaw.has_draws(formula) for formula in event.formulas()):
             found.append(Feature(Kind.DRAW, f"a value in event {event.name!r}"))
     found += [Feature(Kind.DRAW, f"the start of {draw.name!r}") for draw in network.initial.draws]
@@ -164,6 +167,25 @@ def clocks(network: Network) -> frozenset[str]:
 
 def _uses(network: Network, formula: Expr, names: set[str]) -> bool:
     return not names.isdisjoint(ratelaw.names(network.resolve(formula)))
+
+
+def _kind_of_event(network: Network, event: Event, moving: frozenset[str]) -> Kind:
+    if not _is_timed(network, event, moving):
+        return Kind.EVENT
+    counts = set(network.species_names) - moving
+    maps = [network.resolve(each.formula) for each in event.assignments if each.name in counts]
+    if not maps:
+        return Kind.TIMED_SWITCH
+    return Kind.TIMED_EVENT if all(_is_linear(formula, counts) for formula in maps) else Kind.TIMED_MAP
+
+
+def _is_linear(formula: Expr, counts: set[str]) -> bool:
+    """Is a resolved formula a constant plus multiples of counts, as it is written?"""
+    if ratelaw.names(formula).isdisjoint(counts) or not isinstance(formula, Apply):
+        return True
+    moving = [not ratelaw.names(arg).isdisjoint(counts) for arg in formula.args]
+    once = {"+": True, "neg": True, "*": sum(moving) == 1, "/": moving == [True, False]}
+    return once.get(formula.op, False) and all(_is_linear(arg, counts) for arg in formula.args)
 
 
 def _is_timed(network: Network, event: Event, moving: frozenset[str]) -> bool:

@@ -38,9 +38,16 @@ def check_count(name: str, value: int, least: int = 1) -> int:
     return int(value)
 
 
+def check_number(name: str, value: float) -> float:
+    """A finite number."""
+    if np.ndim(value) != 0 or not np.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
+    return float(value)
+
+
 def check_positive(name: str, value: float) -> float:
     """A finite number above zero."""
-    if not (np.isfinite(value) and value > 0):
+    if callable(value) or not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be a finite number above 0, not {value!r}")
     return float(value)
 

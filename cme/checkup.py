@@ -9,6 +9,7 @@ import numpy as np
 from cme import errors, graphs, ratelaw
 from cme.abilities import TAKES, Kind, features
 from cme.arguments import check_count
+from cme.derivative import differentiate
 from cme.hybrid import Hybrid
 from cme.infix import format_number, shorten, to_infix
 from cme.network import Network
@@ -171,6 +172,10 @@ def _numbers(network: Network) -> Iterator[Finding]:
         for value in sorted(fractions):
             message = f"{name!r} starts at {format_number(value)}, not a whole number of molecules; round it with with_initial()"
             yield Finding("warning", "amounts", name, message)
+        least = min(state[s] for state in network.initial.states)
+        if least < 0:
+            message = f"{name!r} starts at {format_number(least)}, below zero; only rate_equations can take that, with below_zero='allow'"
+            yield Finding("warning", "amounts", name, message)
 
 
 def _conversions(network: Network) -> Iterator[Finding]:
@@ -238,6 +243,18 @@ def _size(network: Network, max_states: int, whole: bool) -> tuple[int | None, s
     return n, str(n)
 
 
+def _without_derivative(network: Network) -> Iterator[str]:
+    """Rates that the linearised equations can't take."""
+    for reaction in network.reactions:
+        rate = network.resolve(reaction.rate)
+        try:
+            for name in ratelaw.names(rate) & set(network.species_names):
+                differentiate(rate, name)
+        except errors.ModelError as error:
+            yield f"reaction {reaction.name!r}: {error}"
+            return
+
+
 def _starts_broken(network: Network) -> bool:
     return any(value != round(value) for state in network.initial.states for value in state)
 
@@ -248,5 +265,7 @@ def _obstacles(network: Network, solver: str, conserved: tuple[str, ...] | None)
     if solver in ("ssa", "fsp", "stationary") and _starts_broken(network) and not beyond:
         yield "the start is no whole number of molecules"
     n_free = len(network.species) - len(conserved or ())
+    if solver in ("lna", "langevin") and not beyond:
+        yield from _without_derivative(network)
     if solver == "fokker_planck" and not beyond and n_free > 2:
         yield f"{n_free} independent species; it takes one or two"

@@ -294,11 +294,9 @@ class Clockwork:
         ModelError
             If an event would leave a count that is negative or no whole number; it names the event and the state.
         """
-        if not self.network.events or not self._touches_counts(instant):
+        if not self.changes_counts(instant):
             return states, p
-        y = np.empty((len(states), self._machine.size))
-        y[:] = instant.before
-        y[:, : self.n_species] = states
+        y = self._at(instant, states)
         images, weights = [], []
         for weight, after in self._each_order(self._machine, self.n_species, instant, y):
             images.append(after[:, : self.n_species].astype(np.int64))
@@ -306,7 +304,21 @@ class Clockwork:
         found, slot = np.unique(np.concatenate(images), axis=0, return_inverse=True)
         return found, np.bincount(slot.ravel(), weights=np.concatenate(weights), minlength=len(found))
 
-    def _touches_counts(self, instant: Instant) -> bool:
+    def images(self, instant: Instant, amounts: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Where events take real amounts (N, S), (N, S) for each order that chance may choose, with its probability."""
+        orders = self._each_order(self._machine, 0, instant, self._at(instant, amounts))
+        return [(weight, after[:, : self.n_species].copy()) for weight, after in orders]
+
+    def _at(self, instant: Instant, states: np.ndarray) -> np.ndarray:
+        y = np.empty((len(states), self._machine.size))
+        y[:] = instant.before
+        y[:, : self.n_species] = states
+        return y
+
+    def changes_counts(self, instant: Instant) -> bool:
+        """Does an event set a count then?"""
+        if not self.network.events:
+            return False
         species = set(self.network.species_names)
         for _ in self._each_order(self._blank, 0, instant, instant.before[None]):
             for e in np.flatnonzero(self._agenda.executed != instant.memory.executed):

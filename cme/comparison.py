@@ -5,18 +5,17 @@ time integrator) and grid (cell width or time step). What is left after them is 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cme import distances
-from cme.results import Distribution, Moments, Trajectories
+from cme.law import Law, Result, law_of
+from cme.results import Moments, Trajectories
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Result = Distribution | Trajectories | Moments
 SOURCES = ("monte_carlo", "truncation", "integration", "grid")
 
 
@@ -92,6 +91,7 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
 
     >>> import numpy as np
     >>> from scipy.special import gammaln
+    >>> from cme.results import Distribution
     >>> n = np.arange(60)
     >>> p = np.exp(n * np.log(10) - 10 - gammaln(n + 1))
     >>> times, zero = np.array([np.inf]), np.zeros(1)
@@ -115,10 +115,10 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
                 continue
             at = {method: (other, other.time_index(time)) for method, other in others.items() if species in pairs[method]}
             edges = shared_edges(reference, name, species, t, at)
-            exact = _law(reference, species, t, edges=edges)
+            exact = law_of(reference, species, t, edges=edges)
             rows += [(time, species, name, *row) for row in _moment_rows(exact)]
             for method, (other, s) in at.items():
-                law = _law(other, species, s, cells=len(exact.p), edges=edges)
+                law = law_of(other, species, s, cells=len(exact.p), edges=edges)
                 rows += [(time, species, method, *row) for row in (*_moment_rows(law), *_distance_rows(exact, law))]
     table = pd.DataFrame(rows, columns=["time", "species", "method", "metric", "value", "lo", "hi", *SOURCES])
     table.attrs.update(
@@ -171,86 +171,6 @@ def _span(result: Result, species: str, t: int) -> tuple[float, float]:
     return min(low, ends[0]), max(high, ends[1])
 
 
-@dataclass(frozen=True)
-class _Law:
-    """The law of one species at one time, with what limits it. `p` is empty if the values are no counts or only moments are known."""
-
-    mean: float
-    sd: float
-    p: np.ndarray  # on the cells 0, 1, ..., K-1, or on those of a position
-    log_p: np.ndarray
-    negative: float = 0.0
-    lost: float = 0.0
-    integration: float = 0.0
-    span: tuple[float, float] = (0.0, 0.0)  # the least and the greatest value that is kept
-    samples: np.ndarray | None = None
-    unresolved: float = 0.0  # less probability than this is not told from none on this grid
-    twin: "tuple[_Law, _Law] | None" = None  # on this grid and on one twice as wide, alike in all else
-    width: float | None = None  # of the cells of a position; None for an amount
-
-    @property
-    def n_paths(self) -> int:
-        return 0 if self.samples is None else len(self.samples)
-
-
-_NO_CELLS = np.empty(0)
-
-
-def _law(result: Result, name: str, t: int, *, cells: int = 0, edges: np.ndarray | None = None) -> _Law:
-    width = None if edges is None else float(edges[1] - edges[0])
-    if isinstance(result, Moments):
-        return replace(_law_of_moments(result, name, t, cells, edges), width=width)
-    make: Callable = _law_of_paths if isinstance(result, Trajectories) else _law_of_states
-    law = replace(make(result, name, t, edges), width=width)
-    if result.coarse is None:
-        return law
-    coarse = replace(make(result.coarse, name, result.coarse.time_index(result.times[t]), edges), width=width)
-    if isinstance(result, Trajectories):
-        return replace(law, twin=(make(result.first(result.coarse.n_paths), name, t, edges), coarse))
-    law, coarse = (replace(each, unresolved=distances.total_variation(law.p, coarse.p)) for each in (law, coarse))
-    return replace(law, twin=(law, coarse))
-
-
-def _law_of_moments(result: Moments, name: str, t: int, cells: int, edges: np.ndarray | None) -> _Law:
-    if result.covariance is None or name in result.observables:
-        return _Law(float(result[name][t]), np.nan, _NO_CELLS, _NO_CELLS)
-    marginal = result.marginal(name, t, edges)
-    log_p = result.log_cells(name, t, max(cells, len(marginal.p)), edges)
-    return _Law(marginal.mean, marginal.sd, np.exp(log_p), log_p, marginal.negative)
-
-
-def _law_of_paths(result: Trajectories, name: str, t: int, edges: np.ndarray | None) -> _Law:
-    samples = result[name][:, t]
-    no_count = np.issubdtype(result.counts.dtype, np.integer) and bool(np.any((samples != np.round(samples)) | (samples < 0)))
-    if edges is None and (result.cells is not None or no_count):
-        sd = float(np.std(samples, ddof=1)) if len(samples) > 1 else np.nan
-        return _Law(float(samples.mean()), sd, _NO_CELLS, _NO_CELLS, samples=samples)  # an observable that is no count
-    marginal = result.marginal(name, t, edges)
-    return _Law(marginal.mean, marginal.sd, marginal.p, _log(marginal.p), marginal.negative, samples=samples)
-
-
-def _law_of_states(result: Distribution, name: str, t: int, edges: np.ndarray | None) -> _Law:
-    values, p = result.values(name, t), result.p[t]
-    span, lost, integration = (float(values.min()), float(values.max())), float(result.lost[t]), float(result.integration_error[t])
-    if edges is None and not _has_cells(result, values):
-        mean = float(p @ values)
-        return _Law(mean, float(np.sqrt(p @ (values - mean) ** 2)), _NO_CELLS, _NO_CELLS, 0.0, lost, integration, span)
-    marginal = result.marginal(name, t, edges)
-    kept = np.maximum(marginal.p, 0.0)  # an integrator may leave entries just below zero: they are counted as its error
-    integration += float((kept - marginal.p).sum())
-    return _Law(marginal.mean, marginal.sd, kept, _log(kept), marginal.negative, lost, integration, span)
-
-
-def _has_cells(result: Distribution, values: np.ndarray) -> bool:
-    """A density is put on integer cells; a law of counts must take whole values >= 0."""
-    return (result.cells is None and result.widths is not None) or bool(values.min() >= 0 and np.all(values == np.round(values)))
-
-
-def _log(p: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return np.log(p)
-
-
 # ------------------------------------------------------------------------------------------------------ rows
 
 
@@ -267,7 +187,7 @@ def _row(metric: str, value: float, errors: list[_Error], least: float = -np.inf
     return metric, value, lo, hi, *(max(error) for error in errors)
 
 
-def _moment_rows(law: _Law) -> Iterator[tuple]:
+def _moment_rows(law: Law) -> Iterator[tuple]:
     """Mean, standard deviation and Fano factor, each with its errors in the order of SOURCES."""
     least, most = law.span
     down, up = max(0.0, -least), max(0.0, most)
@@ -294,19 +214,19 @@ def _fano_error(mean: float, variance: float, fano: float, m: _Error, v: _Error)
     return _Error(fano - max(variance - v.below, 0.0) / (mean + m.above), above - fano)
 
 
-_MOMENTS: dict[str, Callable[[_Law], float]] = {
+_MOMENTS: dict[str, Callable[[Law], float]] = {
     "mean": lambda law: law.mean,
     "sd": lambda law: law.sd,
     "fano": lambda law: law.sd**2 / law.mean if law.mean > 0 else np.nan,
 }
 
 
-def _moment_grid_error(law: _Law, moment: Callable[[_Law], float]) -> _Error:
+def _moment_grid_error(law: Law, moment: Callable[[Law], float]) -> _Error:
     change = abs(moment(law.twin[0]) - moment(law.twin[1])) if law.twin else 0.0
     return _Error(change, change)
 
 
-def _sampling_error(law: _Law, metric: str) -> _Error:
+def _sampling_error(law: Law, metric: str) -> _Error:
     """Half a 95 % interval from the influence of one path on the moment (the delta method)."""
     if law.samples is None:
         return _Error()
@@ -325,7 +245,7 @@ def _sampling_error(law: _Law, metric: str) -> _Error:
     return _Error(half, half)
 
 
-def _distance_rows(exact: _Law, law: _Law) -> Iterator[tuple]:
+def _distance_rows(exact: Law, law: Law) -> Iterator[tuple]:
     """The distances of a law from the reference, each with its errors in the order of SOURCES."""
     if not len(exact.p) or not len(law.p):
         return
@@ -348,7 +268,7 @@ def _distance_rows(exact: _Law, law: _Law) -> Iterator[tuple]:
         yield row
 
 
-def _divergence(exact: _Law, law: _Law) -> float:
+def _divergence(exact: Law, law: Law) -> float:
     """KL, with cells that are empty under the method merged into the next one if they can't be told from empty."""
     p, log_q = exact.p, law.log_p
     size = max(len(p), len(log_q))
@@ -364,7 +284,7 @@ def _divergence(exact: _Law, law: _Law) -> float:
     return distances.kullback_leibler(p, log_q=log_q)
 
 
-_DISTANCES: dict[str, Callable[[_Law, _Law], float]] = {
+_DISTANCES: dict[str, Callable[[Law, Law], float]] = {
     "total_variation": lambda exact, law: distances.total_variation(exact.p, law.p),
     "hellinger": lambda exact, law: distances.hellinger(exact.p, law.p),
     "kl": _divergence,
@@ -373,7 +293,7 @@ _DISTANCES: dict[str, Callable[[_Law, _Law], float]] = {
 }
 
 
-def _distance_grid_error(metric: str, distance: Callable[[_Law, _Law], float], exact: _Law, law: _Law) -> _Error:
+def _distance_grid_error(metric: str, distance: Callable[[Law, Law], float], exact: Law, law: Law) -> _Error:
     """What the grid or the step does to a distance.
 
     The difference of two grids may leave a distance as it is and yet move it on the next grid. For a density the whole difference
@@ -394,7 +314,7 @@ def _distance_grid_error(metric: str, distance: Callable[[_Law, _Law], float], e
     return _Error(change, change)
 
 
-def _grid_error_of_kl(this: _Law, other: _Law, is_exact: bool) -> float:
+def _grid_error_of_kl(this: Law, other: Law, is_exact: bool) -> float:
     """How far KL moves if the masses of one side move by as much as they do between the two grids."""
     assert this.twin is not None
     fine, coarse = (each.p for each in this.twin)
@@ -407,7 +327,7 @@ def _grid_error_of_kl(this: _Law, other: _Law, is_exact: bool) -> float:
     return float(moved @ slope)
 
 
-def _missing_mass_error(metric: str, exact: _Law, law: _Law, of_exact: float, of_law: float) -> _Error:
+def _missing_mass_error(metric: str, exact: Law, law: Law, of_exact: float, of_law: float) -> _Error:
     """What mass `of_exact` and `of_law`, put anywhere, does to a distance (see the Notes of `compare`)."""
     if of_exact == 0 and of_law == 0:
         return _Error()
@@ -422,7 +342,7 @@ def _missing_mass_error(metric: str, exact: _Law, law: _Law, of_exact: float, of
     return _Error(half, half)
 
 
-def _missing_mass_in_kl(exact: _Law, law: _Law, of_exact: float, of_law: float) -> float:
+def _missing_mass_in_kl(exact: Law, law: Law, of_exact: float, of_law: float) -> float:
     p, log_q = _both_positive(exact, law)
     half = 0.0
     if of_law > 0:
@@ -432,14 +352,14 @@ def _missing_mass_in_kl(exact: _Law, law: _Law, of_exact: float, of_law: float) 
     return half
 
 
-def _both_positive(exact: _Law, law: _Law) -> tuple[np.ndarray, np.ndarray]:
+def _both_positive(exact: Law, law: Law) -> tuple[np.ndarray, np.ndarray]:
     """P and log Q on the cells where neither is zero."""
     size = min(len(exact.p), len(law.p))
     held = (exact.p[:size] > 0) & (law.log_p[:size] > -np.inf)
     return exact.p[:size][held], law.log_p[:size][held]
 
 
-def _distance_sampling_error(metric: str, exact: _Law, law: _Law) -> _Error:
+def _distance_sampling_error(metric: str, exact: Law, law: Law) -> _Error:
     """Half a 95 % interval from the paths of either side: a bias, which is upwards, and a fluctuation."""
     if metric == "mass_outside":
         if law.samples is None or np.issubdtype(law.samples.dtype, np.integer):  # counts are never negative

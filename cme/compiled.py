@@ -159,8 +159,11 @@ class Compiled:
         return starting_states(self.network, initial, whole=whole)
 
 
-def starting_states(network: Network, initial=None, *, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """The initial states (K, S) of any network and their probabilities (K,), see `Compiled.start`."""
+def starting_states(network: Network, initial=None, *, whole: bool = True, below_zero: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The initial states (K, S) of any network and their probabilities (K,), see `Compiled.start`.
+
+    With `below_zero` any amount may start below zero, otherwise only what no reaction changes.
+    """
     if isinstance(initial, Distribution):
         if initial.species != network.species_names:
             raise ModelError(f"the initial distribution is over {initial.species}, the network over {network.species_names}")
@@ -171,6 +174,13 @@ def starting_states(network: Network, initial=None, *, whole: bool = True) -> tu
         return np.ascontiguousarray(initial.states[kept]), p[kept]
     network = network if initial is None else network.with_initial(initial)
     states, p = np.array(network.initial.states, dtype=np.float64), np.array(network.initial.probabilities)
+    free = {rule.name for rule in network.rate_rules} | {each.name for each in network.species if each.boundary}
+    for species, column in zip(network.species_names, states.T, strict=True):
+        if column.min() < 0 and not below_zero and species not in free:
+            raise ModelError(
+                f"species {species!r} starts at {column.min():g}; an initial count must be >= 0 (only rate_equations with "
+                "below_zero='allow' takes less)"
+            )
     if not whole:
         return states, p
     for species, column in zip(network.species_names, states.T, strict=True):

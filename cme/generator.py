@@ -5,29 +5,28 @@ rates W becomes a generator as A = W - diag(W's column sums); the diagonal of W 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import eigvals, eigvalsh
-from scipy.sparse.linalg import LinearOperator, eigs
+from scipy.sparse.linalg import LinearOperator
 
 from cme.abilities import require
-from cme.arguments import count_arguments
+from cme.arguments import check_count, check_positive, count_arguments
+from cme.cell_rates import centres_of, check_edges, kernel_rates
 from cme.clockwork import Clockwork, with_amounts_apart
 from cme.errors import ModelError
+from cme.jump_rates import label_states, master_matrix
 from cme.moving_rates import MovingRates, spaces_in_time
 from cme.network import Network
 from cme.pieces import Piece
-from cme.quadrature import centres_of, check_edges, kernel_rates
+from cme.spectrum import DENSE, slowest
 from cme.states import StateSpace
 
 if TYPE_CHECKING:
     from cme.lumping import Lumping
-
-DENSE = 2000  # up to this many states, all eigenvalues are computed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,7 +55,7 @@ class Generator:
     names: tuple[str, ...] = ("x",)
     widths: np.ndarray | None = None
     quadrature_error: np.ndarray | None = None
-    _exit_rates: np.ndarray | None = None  # of a matrix-free generator
+    _exit_rates: np.ndarray | None = None  # where they are known otherwise than from the diagonal
 
     # ------------------------------------------------------------------------------------------------- building
 
@@ -69,7 +68,7 @@ class Generator:
         network
             Where the propensities come from.
         space
-            The states to keep; by default all that can be reached.
+            The states to keep; all that can be reached by default.
 
         Examples
         --------
@@ -92,8 +91,9 @@ class Generator:
         Parameters
         ----------
         rates
-            W (N, N) with W[i, j] >= 0 the rate from j to i: an array, a sparse matrix, or a `LinearOperator` (matrix-free; it must
-            also apply its transpose). The diagonal is ignored. A function t -> W gives a time-dependent generator.
+            W (N, N) with W[i, j] >= 0 the rate from j to i: an array, a sparse matrix, or a `LinearOperator` (matrix-free: its columns
+            are looked at once, which takes N products, and not kept). The diagonal is ignored. A function t -> W gives a
+            time-dependent generator.
         states : (N,) or (N, D)
             What the indices mean; 0, 1, ..., N-1 by default.
         names
@@ -102,8 +102,7 @@ class Generator:
         Raises
         ------
         ValueError
-            If W is not square, or a rate off the diagonal is negative or not finite; the message gives its place. (The entries
-            of a `LinearOperator` can't be seen; its column sums are checked.)
+            If W is not square, or a rate off the diagonal is negative or not finite; the message gives its place.
 
         Examples
         --------
@@ -113,45 +112,18 @@ class Generator:
                [ 1., -2.]])
         """
         if callable(rates) and not isinstance(rates, LinearOperator):
-            return TimeDependentGenerator(_remember(lambda t: cls._from_constant_rates(rates(t), states, names)))
+            return TimeDependentGenerator.of(lambda t: cls._from_constant_rates(rates(t), states, names))
         return cls._from_constant_rates(rates, states, names)
 
     @classmethod
     def _from_constant_rates(cls, rates, states, names: Sequence[str] | None) -> "Generator":
-        if isinstance(rates, LinearOperator):
-            return cls._matrix_free(rates, states, names)
-        w = sp.coo_array(rates if sp.issparse(rates) else np.atleast_2d(np.asarray(rates, dtype=np.float64)))
-        if w.shape[0] != w.shape[1]:
-            raise ValueError(f"a matrix of rates must be square, not {w.shape[0]} x {w.shape[1]}")
-        off = w.row != w.col
-        row, column, rate = w.row[off], w.col[off], w.data[off].astype(np.float64)
-        wrong = np.flatnonzero(~((rate >= 0) & np.isfinite(rate)))
-        if wrong.size:
-            i, j, value = row[wrong[0]], column[wrong[0]], rate[wrong[0]]
-            raise ValueError(f"the rate from state {j} to state {i}, W[{i}, {j}], is {value:g}; a rate must be finite and >= 0")
-        n_states = w.shape[0]
-        out = np.bincount(column, weights=rate, minlength=n_states)
-        here = np.arange(n_states)
-        entries = np.concatenate([rate, -out]), (np.concatenate([row, here]), np.concatenate([column, here]))
-        matrix = sp.csc_array(sp.coo_array(entries, shape=w.shape))
-        places, labels = _label_states(states, names, n_states)
-        return cls(matrix, np.zeros(n_states), places, labels)
-
-    @classmethod
-    def _matrix_free(cls, w: LinearOperator, states, names: Sequence[str] | None) -> "Generator":
-        """Gain minus loss, W p - (column sums of W) p: whatever the diagonal of W is, it cancels."""
-        n_states = w.shape[0]
-        out = np.asarray(w.rmatvec(np.ones(n_states)), dtype=np.float64)
-        wrong = np.flatnonzero(~((out >= 0) & np.isfinite(out)))
-        if wrong.size:
-            raise ValueError(f"the rates out of state {wrong[0]} sum to {out[wrong[0]]:g}; rates must be finite and >= 0")
-        operator = LinearOperator((n_states, n_states), matvec=lambda p: w @ p - out * p, dtype=np.float64)
-        places, labels = _label_states(states, names, n_states)
-        return cls(operator, np.zeros(n_states), places, labels, _exit_rates=out)
+        matrix, out = master_matrix(rates)
+        places, labels = label_states(states, names, len(out))
+        return cls(matrix, np.zeros(len(out)), places, labels, _exit_rates=out)
 
     @classmethod
     def from_kernel(
-        cls, kernel: Callable, edges, *, order: int = 4, names: Sequence[str] | None = None
+        cls, kernel: Callable, edges, *, tol: float | None = None, names: Sequence[str] | None = None
     ) -> Union["Generator", "TimeDependentGenerator"]:
         """The generator of a jump process on a continuous state, with a density of rates W(x, y) for jumps from y to x.
 
@@ -163,9 +135,9 @@ class Generator:
             W(x, y), or W(x, y, t) for a time-dependent one: the rate density at x of jumps from y, vectorised. With two axes x and y
             have a last axis of length 2.
         edges : (N + 1,) or two such
-            Cell edges of one or two axes. The grid is the whole state space: there are no jumps beyond it.
-        order
-            Gauss points per cell and axis.
+            Cell edges of one or two axes, beyond which there are no jumps.
+        tol
+            Error allowed in a column of rates, as a part of the largest one; by default 1e-5 with one axis, 1e-3 with two.
         names
             What the axes mean.
 
@@ -173,12 +145,14 @@ class Generator:
         ------
         ValueError
             If the kernel is negative or not finite; the message gives the place.
+        ConvergenceError
+            If `tol` is not reached with 5e8 values of the kernel; one that jumps asks for a larger `tol`.
 
         Notes
         -----
-        `quadrature_error` compares with a quadrature of half the order: each column of rates is off by about that much in the 1-norm,
-        and a solution at time t by at most t times its largest value. That probability is spread evenly over each cell is a
-        further error, of second order in the widths; solve on cells of half the width to see it.
+        `quadrature_error` estimates how far each column of rates is off in the 1-norm; 2 t times its largest value is in the
+        `integration_error` of `fsp`. That probability is spread evenly over each cell is a further error, of second order in the
+        widths: solve on cells of half the width. A peak much narrower than a cell is found at x = y; elsewhere it may go unseen.
 
         Examples
         --------
@@ -188,19 +162,19 @@ class Generator:
         True
         """
         axes = check_edges(edges)
+        tol = (1e-5, 1e-3)[len(axes) - 1] if tol is None else check_positive("tol", tol)
+        if not callable(kernel) or count_arguments(kernel) not in (2, 3):
+            raise ValueError("the kernel must be a function W(x, y) or W(x, y, t); for rates between states use Generator.from_rates")
         if count_arguments(kernel) == 3:
-            return TimeDependentGenerator(_remember(lambda t: cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, order, names)))
-        return cls._from_constant_kernel(kernel, axes, order, names)
+            return TimeDependentGenerator.of(lambda t: cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, tol, names))
+        return cls._from_constant_kernel(kernel, axes, tol, names)
 
     @classmethod
-    def _from_constant_kernel(cls, kernel: Callable, axes: tuple[np.ndarray, ...], order: int, names) -> "Generator":
-        rates = kernel_rates(kernel, axes, order)
-        coarse = kernel_rates(kernel, axes, max(order // 2, 1))
+    def _from_constant_kernel(cls, kernel: Callable, axes: tuple[np.ndarray, ...], tol: float, names) -> "Generator":
+        rates, error = kernel_rates(kernel, axes, tol)
         found = cls._from_constant_rates(rates, centres_of(axes), names or ("x", "y")[: len(axes)])
-        difference = np.abs(rates - coarse)
-        np.fill_diagonal(difference, 0.0)
         widths = np.array([np.diff(axis).max() for axis in axes])
-        return cls(found.matrix, found.leak, found.states, found.names, widths, difference.sum(axis=0))
+        return replace(found, widths=widths, quadrature_error=error.sum(axis=0))
 
     @classmethod
     def from_levels(cls, rates, degeneracy, states=None) -> "Generator":
@@ -218,10 +192,12 @@ class Generator:
         states
             What the levels mean.
         """
-        degeneracy = np.asarray(degeneracy, dtype=np.float64)
-        if np.any(degeneracy < 1) or np.any(degeneracy != np.round(degeneracy)):
+        degeneracy, micro = np.asarray(degeneracy, dtype=np.float64), sp.csc_array(rates)
+        if np.any(~(degeneracy >= 1)) or np.any(degeneracy != np.round(degeneracy)):
             raise ValueError(f"a degeneracy must be a whole number >= 1, not {degeneracy.tolist()}")
-        weighted = sp.diags_array(degeneracy) @ sp.csc_array(np.asarray(rates, dtype=np.float64))
+        if degeneracy.shape != micro.shape[:1]:
+            raise ValueError(f"there are {micro.shape[0]} levels in the rates and {degeneracy.size} in the degeneracy")
+        weighted = sp.diags_array(degeneracy) @ micro
         return cls._from_constant_rates(weighted, states, None)
 
     # ------------------------------------------------------------------------------------------------- looking
@@ -245,12 +221,15 @@ class Generator:
 
     def gain_loss(self, p: np.ndarray) -> np.ndarray:
         """dp/dt as what comes in minus what goes out, sum over y of [W(x, y) p(y) - W(y, x) p(x)] - leak p; equals ``self @ p``."""
+        if isinstance(self.matrix, LinearOperator):  # which is applied in this way
+            return self.matrix @ p
         w = self.rates
         return w @ p - np.asarray(w.sum(axis=0)).ravel() * p - self.leak * p
 
     def detailed_balance_defect(self, pi: np.ndarray) -> float:
         """The largest |W(x, y) pi(y) - W(y, x) pi(x)| relative to the largest flux W(x, y) pi(y); 0 in detailed balance."""
-        flux = self.rates @ sp.diags_array(np.asarray(pi))
+        pi = self._law(pi)
+        flux = self.rates @ sp.diags_array(pi)
         return float(abs(flux - flux.T).max() / flux.max()) if flux.nnz else 0.0
 
     def spectrum(self, k: int | None = None, pi: np.ndarray | None = None) -> np.ndarray:
@@ -259,10 +238,9 @@ class Generator:
         Parameters
         ----------
         k
-            How many; all by default (up to 2000 states).
+            How many; all by default (up to 2000 states). One more is given where the last would be half of a complex pair.
         pi : (N,)
-            A law with which the rates are in detailed balance: the eigenvalues are then real, and come from the symmetric matrix
-            pi^(-1/2) A pi^(1/2).
+            A law with which the rates are in detailed balance: eigenvalues are then those of a symmetric matrix, and real.
 
         Raises
         ------
@@ -270,21 +248,26 @@ class Generator:
             If k is not given for a large generator, or the rates are not in detailed balance with `pi`.
         """
         matrix = self.sparse("the spectrum")
+        k = None if k is None else check_count("k", k)
         if pi is not None:
+            pi = self._law(pi)
+            if not np.all(pi > 0):
+                raise ValueError("pi must be above 0 in every state to make the matrix symmetric; leave pi out")
             defect = self.detailed_balance_defect(pi)
             if defect > 1e-9:
                 raise ValueError(f"the rates are not in detailed balance with pi (relative defect {defect:.1e}); leave pi out")
-            root = np.sqrt(np.asarray(pi))
+            root = np.sqrt(pi)
             matrix = sp.csc_array(sp.diags_array(1 / root) @ matrix @ sp.diags_array(root))
-        if k is None or k >= len(self) - 1:
-            if len(self) > DENSE:
-                raise ValueError(f"{len(self)} states have too many eigenvalues to compute all; give k")
-            values = eigvals(matrix.toarray()) if pi is None else eigvalsh((matrix + matrix.T).toarray() / 2)
-        else:
-            shift = 1e-9 * self.largest_rate  # beside the eigenvalue 0, where A itself is singular
-            values = eigs(matrix.tocsc(), k=k, sigma=shift, which="LM", return_eigenvectors=False)
-            values = values.real if pi is not None else values
-        return values[np.argsort(-values.real)][:k]
+        if k is None and len(self) > DENSE:
+            raise ValueError(f"{len(self)} states have too many eigenvalues to compute all; give k")
+        return slowest(matrix, k, pi is not None, self.largest_rate)
+
+    def _law(self, pi) -> np.ndarray:
+        """Probabilities (N,), up to a factor."""
+        pi = np.asarray(pi, dtype=np.float64)
+        if pi.shape != (len(self),) or not (np.all(pi >= 0) and np.all(np.isfinite(pi)) and pi.sum() > 0):
+            raise ValueError(f"pi must give each of the {len(self)} states a finite number >= 0, and not all of them 0")
+        return pi
 
     def jump_moments(self, k: int) -> np.ndarray:
         """Jump moments a_k(y) = sum over x of (x - y)^k W(x, y); for D > 1 the tensor, (N, D, ..., D) with k axes D.
@@ -304,7 +287,7 @@ class Generator:
 
     def lump(self, partition: np.ndarray) -> "Lumping":
         """The generator on the levels of a strongly lumpable partition (N,), see `cme.lump`."""
-        from cme.lumping import lump  # an arrow that points back: a generator can lump itself
+        from cme.lumping import lump  # an arrow that points back
 
         return lump(self, partition)
 
@@ -314,13 +297,12 @@ class Generator:
         Parameters
         ----------
         initial
-            An array of N probabilities; or one state, as a tuple in the order of `names`, a mapping from names, or (with one name) a
-            number.
+            N probabilities; or one state: a tuple in the order of `names`, a mapping from names, or (with one name) a number.
         """
         if isinstance(initial, Mapping | tuple) or np.ndim(initial) == 0:
-            wanted = (
-                initial if isinstance(initial, tuple) else [initial[n] for n in self.names] if isinstance(initial, Mapping) else [initial]
-            )
+            if isinstance(initial, Mapping) and set(initial) != set(self.names):
+                raise ValueError(f"the initial state must name {', '.join(self.names)}, not {', '.join(map(str, initial))}")
+            wanted = [initial[name] for name in self.names] if isinstance(initial, Mapping) else np.atleast_1d(initial)
             found = np.flatnonzero(np.all(np.isclose(self.states, np.asarray(wanted, dtype=np.float64), rtol=1e-12, atol=1e-12), axis=1))
             if found.size != 1:
                 raise ValueError(f"the initial state {initial!r} is not one of the {len(self)} states of the generator")
@@ -351,15 +333,31 @@ class Generator:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TimeDependentGenerator:
-    """A master equation dp/dt = A(t) p: at each time a `Generator` on the same states.
+    """A master equation dp/dt = A(t) p.
 
     Attributes
     ----------
     at
-        The generator at a time.
+        The `Generator` at a time; its states are the same at all times.
+    breaks
+        Times at which rates jump, or a short pulse begins or ends, see `with_breaks`.
     """
 
     at: Callable[[float], Generator]
+    breaks: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, build: Callable[[float], Generator]) -> "TimeDependentGenerator":
+        """From a function that makes a generator for a time, on the same states at all times; what it made last is kept."""
+        first = build(0.0)
+
+        def at(time: float) -> Generator:
+            found = first if time == 0 else build(time)
+            if len(found) != len(first):
+                raise ValueError(f"there are rates for {len(found)} states at t={time:g}, and for {len(first)} at t=0; keep the states")
+            return found
+
+        return cls(_remember(at))
 
     @classmethod
     def from_network(cls, network: Network, until: float, space: StateSpace | None = None) -> "TimeDependentGenerator":
@@ -412,6 +410,21 @@ class TimeDependentGenerator:
         rates = MovingRates(network, piece, space)
         return cls(_remember(lambda time: Generator(*rates.at(time), space.states, network.species_names)))
 
+    def with_breaks(self, *breaks: float) -> "TimeDependentGenerator":
+        """The same, with times at which rates jump, or a short pulse begins or ends, so that no solver steps over them.
+
+        Examples
+        --------
+        >>> import cme, math  # a pulse of 0.004, at which no step would look
+        >>> pulsed = cme.Generator.from_rates(lambda t: [[0, 0], [50.0 * (abs(t - 0.503) < 0.002), 0]])
+        >>> law = cme.fsp(pulsed.with_breaks(0.501, 0.505), [1.0], initial=(0,))
+        >>> bool(abs(law.p[0, 0] - math.exp(-50 * 0.004)) < 1e-9)
+        True
+        """
+        if not np.all(np.isfinite(breaks)):
+            raise ValueError(f"breaks must be finite times, not {breaks!r}")
+        return replace(self, breaks=tuple(sorted({*self.breaks, *(float(each) for each in breaks)})))
+
     @property
     def states(self) -> np.ndarray:
         return self.at(0.0).states
@@ -424,23 +437,14 @@ class TimeDependentGenerator:
         """A start as probabilities (N,), see `Generator.start`."""
         return self.at(0.0).start(initial)
 
+    def __matmul__(self, p: np.ndarray) -> np.ndarray:
+        raise TypeError("the rates depend on time; say when, generator.at(time) @ p")
+
     def __len__(self) -> int:
         return len(self.at(0.0))
 
     def __repr__(self) -> str:
         return f"TimeDependentGenerator: {len(self)} states"
-
-
-def _label_states(states, names: Sequence[str] | None, n_states: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    places = np.arange(n_states)[:, None] if states is None else np.asarray(states)
-    places = places[:, None] if places.ndim == 1 else places
-    if places.shape[0] != n_states:
-        raise ValueError(f"there are {n_states} states in the rates and {places.shape[0]} in states")
-    default = ("x",) if places.shape[1] == 1 else tuple(f"x{i + 1}" for i in range(places.shape[1]))
-    labels = default if names is None else tuple(names)
-    if len(labels) != places.shape[1]:
-        raise ValueError(f"states have {places.shape[1]} columns and there are {len(labels)} names")
-    return places, labels
 
 
 _remember = lru_cache(maxsize=16)  # an integrator asks for the same times again

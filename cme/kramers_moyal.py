@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cme.abilities import require
-from cme.arguments import count_arguments
+from cme.arguments import check_number, count_arguments
 from cme.compiled import Compiled
 from cme.generator import Generator, TimeDependentGenerator
 from cme.network import Network
@@ -17,8 +17,8 @@ def jump_moments(
     k: int,
     at=None,
     *,
-    domain: tuple[float, float] = (-np.inf, np.inf),
-    time: float = 0.0,
+    domain: tuple[float, float] | None = None,
+    time: float | None = None,
 ) -> np.ndarray:
     r"""Compute the jump moments of a process, (Kramers 1940, Moyal 1949).
 
@@ -30,15 +30,16 @@ def jump_moments(
     Parameters
     ----------
     process
-        A jump kernel W(x, y) or W(x, y, t), the rate density at x of jumps from y on a line, vectorised; a `Generator`; or a network.
+        A jump kernel W(x, y) or W(x, y, t), the rate density at x of jumps from y on a line, vectorised; a `Generator` (also for a kernel
+        in two dimensions, `Generator.from_kernel`); or a network.
     k
         The order, from 1.
     at
         Where: places y (N,) for a kernel, states (N, S) for a network (its initial ones by default). A generator has its own states.
     domain
-        Of a kernel: jumps beyond it do not happen.
+        Of a kernel: jumps beyond it do not happen. All of the line by default.
     time
-        For what depends on time.
+        When, for what depends on time; 0 by default.
 
     Returns
     -------
@@ -73,10 +74,18 @@ def jump_moments(
     """
     if k < 1 or int(k) != k:
         raise ValueError(f"jump moments are numbered 1, 2, ..., not {k!r}")
+    is_kernel = not isinstance(process, Generator | TimeDependentGenerator | Network) and callable(process)
+    if domain is not None and not is_kernel:
+        raise ValueError("only a kernel has a domain; leave it out")
+    n_arguments = count_arguments(process) if callable(process) and is_kernel else 0
+    in_time = isinstance(process, TimeDependentGenerator) or n_arguments == 3
+    if time is not None and not in_time:
+        raise ValueError("nothing here depends on time; leave out time")
+    now = 0.0 if time is None else check_number("time", time)
     if isinstance(process, Generator | TimeDependentGenerator):
         if at is not None:
             raise ValueError("a generator has its own states; leave out at")
-        return (process if isinstance(process, Generator) else process.at(time)).jump_moments(int(k))
+        return (process if isinstance(process, Generator) else process.at(now)).jump_moments(int(k))
     if isinstance(process, Network):
         require(process, "jump_moments")
         states = Compiled(process).start(None, whole=False)[0] if at is None else np.atleast_2d(np.asarray(at, dtype=np.float64))
@@ -86,7 +95,16 @@ def jump_moments(
         for _ in range(int(k)):
             terms = (terms[:, :, None] * change[:, None, :]).reshape(len(change), -1)
         return (out @ terms).reshape(len(states), *[change.shape[1]] * int(k))
+    if n_arguments not in (2, 3):
+        raise TypeError(
+            "jump_moments takes a kernel W(x, y) or W(x, y, t), a Generator or a Network; for a Diffusion they are its drift and noise"
+        )
     if at is None:
         raise ValueError("say with at= at which places y the moments of the kernel are wanted")
-    kernel = (lambda x, y: process(x, y, time)) if count_arguments(process) == 3 else process
-    return kernel_moments(kernel, int(k), np.atleast_1d(np.asarray(at, dtype=np.float64)), domain)
+    places = np.atleast_1d(np.asarray(at, dtype=np.float64))
+    if places.ndim != 1:
+        raise ValueError(
+            "the kernel must be one of jumps on a line, at places (N,); in two dimensions put it on a grid, Generator.from_kernel"
+        )
+    kernel = (lambda x, y: process(x, y, now)) if in_time else process
+    return kernel_moments(kernel, int(k), places, (-np.inf, np.inf) if domain is None else domain)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cme.ratelaw import OPERATORS, Apply, Expr, Number, Symbol
+from cme.ratelaw import OPERATORS, Expr, Number, Symbol
 
 
 def to_program(formula: Expr, index: Mapping[str, int]) -> tuple[list[tuple[int, float]], int]:
@@ -32,13 +32,9 @@ def to_program(formula: Expr, index: Mapping[str, int]) -> tuple[list[tuple[int,
                 program.append((OPCODES[expr.op], 0.0))
 
     def emit_piecewise(args: tuple[Expr, ...], depth: int) -> None:
-        if len(args) == 1:
-            return emit(args[0], depth)
-        emit(args[0], depth)
-        emit(args[1], depth + 1)
-        nested = Apply("piecewise", args[2:]) if len(args) > 3 else args[2]
-        emit(nested, depth + 2)
-        program.append((OPCODES["select"], 0.0))
+        for i, arg in enumerate(args):  # value, condition, value, condition, ..., otherwise: chosen from the last to the first
+            emit(arg, depth + i)
+        program.extend([(OPCODES["select"], 0.0)] * (len(args) // 2))
 
     emit(formula, 0)
     return program, deepest

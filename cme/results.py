@@ -4,7 +4,7 @@ All are frozen, carry their own error and an `info` record, know no solver, and 
 S species, N states. Times and rates are in the model's time unit, counts in molecules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,6 +90,13 @@ class _Result:
         return f"<p>{self!r}</p>" + self.summary().to_html(index=False, max_rows=20)
 
 
+def _free(column: str, names: Iterable[str]) -> str:
+    """The name of a column, with underscores added if a species has it."""
+    while column in names:
+        column += "_"
+    return column
+
+
 def _with_info(frame: "pd.DataFrame", info: Mapping[str, Any]) -> "pd.DataFrame":
     frame.attrs.update(info)
     return frame
@@ -108,7 +115,7 @@ class Trajectories(_Result):
     times : (T,)
     species : S names
     counts : (M, T, S)
-        Whole numbers from `ssa`, real numbers from `langevin`.
+        Whole numbers from `ssa` (as float64 where rules and events may set any number), real numbers from `langevin`.
     events : M pairs (times, reactions), or None
         Every reaction of every path, if it was asked for: when, and which.
     coarse : Trajectories or None
@@ -165,11 +172,15 @@ class Trajectories(_Result):
         return Trajectories(self.times, self.species, self.counts[:n_paths], self.info, observables, cells=self.cells)
 
     def to_frame(self, tidy: bool = False) -> "pd.DataFrame":
-        """A frame with index (path, time) and a column per species; with `tidy`, columns path, time, species, count."""
+        """A frame with index (path, time) and a column per species; with `tidy`, columns path, time, species, count.
+
+        Where a species is named path or time, that level of the index is named path_ or time_.
+        """
         import pandas as pd
 
-        index = pd.MultiIndex.from_product([range(self.n_paths), self.times], names=["path", "time"])
-        columns = {name: self[name].ravel() for name in (*self.species, *self.observables)}
+        taken = (*self.species, *self.observables)
+        index = pd.MultiIndex.from_product([range(self.n_paths), self.times], names=[_free(each, taken) for each in ("path", "time")])
+        columns = {name: self[name].ravel() for name in taken}
         frame = _with_info(pd.DataFrame(columns, index=index), self.info)
         if tidy:
             frame = frame.melt(ignore_index=False, var_name="species", value_name="count").reset_index()
@@ -181,10 +192,11 @@ class Trajectories(_Result):
 
         if self.events is None or self.event_counts is None:
             raise ValueError("the events were not kept; call ssa(..., every_event=True)")
+        names = [_free(each, self.species) for each in ("path", "time")]
         path = np.repeat(np.arange(self.n_paths), [len(when) for when, _ in self.events])
-        index = pd.MultiIndex.from_arrays([path, np.concatenate([when for when, _ in self.events])], names=["path", "time"])
+        index = pd.MultiIndex.from_arrays([path, np.concatenate([when for when, _ in self.events])], names=names)
         counts = np.concatenate(self.event_counts)
-        columns = {"reaction": np.concatenate([which for _, which in self.events])}
+        columns = {_free("reaction", self.species): np.concatenate([which for _, which in self.events])}
         columns |= {name: counts[:, s] for s, name in enumerate(self.species)}
         return _with_info(pd.DataFrame(columns, index=index), self.info)
 
@@ -338,12 +350,15 @@ class Distribution(_Result):
         return spread_points(values, p, float(self.widths[self.species_index(name)]), edges, self.nodes_on_edge)
 
     def to_frame(self, drop_below: float = 0.0) -> "pd.DataFrame":
-        """A frame with columns time, one per species, p; without the rows whose p is not above `drop_below`."""
+        """A frame with columns time, one per species, p; without the rows whose p is not above `drop_below`.
+
+        Where a species is named time or p, the column of that meaning is named time_ or p_.
+        """
         import pandas as pd
 
         t, n = np.nonzero(self.p > drop_below)
-        columns = {"time": self.times[t]} | {name: self.states[n, s] for s, name in enumerate(self.species)}
-        return _with_info(pd.DataFrame(columns | {"p": self.p[t, n]}), self.info)
+        columns = {_free("time", self.species): self.times[t]} | {name: self.states[n, s] for s, name in enumerate(self.species)}
+        return _with_info(pd.DataFrame(columns | {_free("p", self.species): self.p[t, n]}), self.info)
 
     def __repr__(self) -> str:
         kind = "states" if self.widths is None else "cells"

@@ -10,7 +10,7 @@ from cme import ratelaw
 from cme.elements import Event, MassAction, Reaction
 from cme.errors import ModelError
 from cme.infix import MAX_NAME, shorten
-from cme.ratelaw import Expr
+from cme.ratelaw import Apply, Expr
 
 if TYPE_CHECKING:
     from cme.network import Network
@@ -49,22 +49,18 @@ def _check_names(network: "Network") -> None:
     for name, value in network.constants.items():  # a variable may have no value until an event sets it
         if not math.isfinite(value):
             raise ModelError(f"{seen[name]} {name!r} is {value}; give it a finite value")
-    for name, value in network.compartments.items():
-        if value <= 0 and name not in network.variables:
-            raise ModelError(f"compartment {name!r} has volume {value:g}; a volume must be positive")
 
 
 def _check_initial(network: "Network") -> None:
     states, probabilities = network.initial.states, network.initial.probabilities
     if len(states) != len(probabilities) or not states:
         raise ModelError(f"the initial distribution has {len(states)} states and {len(probabilities)} probabilities")
-    free = {rule.name for rule in network.rate_rules} | {species.name for species in network.species if species.boundary}
     for state in states:
         if len(state) != len(network.species):
             raise ModelError(f"an initial state has {len(state)} counts for {len(network.species)} species")
         for species, value in zip(network.species, state, strict=True):
-            if not math.isfinite(value) or (value < 0 and species.name not in free):
-                raise ModelError(f"species {species.name!r} starts at {value:g}; an initial count must be finite and >= 0")
+            if not math.isfinite(value):
+                raise ModelError(f"species {species.name!r} starts at {value:g}; an initial count must be finite")
     if any(not p >= 0 for p in probabilities) or abs(math.fsum(probabilities) - 1) > 1e-9:
         raise ModelError(f"the initial probabilities must be >= 0 and sum to 1; they sum to {math.fsum(probabilities):.12g}")
 
@@ -104,9 +100,33 @@ def _check_formulas(network: "Network") -> None:
         _check_formula(rule.formula, known, f"the rate rule for {rule.name!r}")
     for event in network.events:
         _check_event(event, known)
+    _check_volumes(network)
     for draw in network.initial.draws:
         _check_formula(draw.formula, known, f"the random start of {draw.name!r}", draws=True)
     rule_order(network)
+
+
+def _check_volumes(network: "Network") -> None:
+    """A volume of zero is no harm while nothing is divided by it."""
+    given = {name: value for name, value in network.compartments.items() if name not in network.variables}
+    for name, value in given.items():
+        if value < 0:
+            raise ModelError(f"compartment {name!r} has volume {value:g}; a volume must be positive")
+    flat = {name for name, value in given.items() if value == 0}
+    if not flat:
+        return
+    formulas = [each.law.constant if isinstance(each.law, MassAction) else each.law for each in network.reactions]
+    formulas += [rule.formula for rule in (*network.rules, *network.rate_rules)]
+    formulas += [formula for event in network.events for formula in event.formulas()]
+    for name in flat & set().union(*map(_denominators, formulas)):
+        raise ModelError(f"compartment {name!r} has volume 0, and a formula divides by it; a volume must be positive")
+
+
+def _denominators(formula: Expr) -> set[str]:
+    if not isinstance(formula, Apply):
+        return set()
+    found = set().union(*map(_denominators, formula.args))
+    return found | ratelaw.names(formula.args[1]) if formula.op == "/" else found
 
 
 def _check_reaction(reaction: Reaction, species: set[str], rules: set[str], known: set[str]) -> None:

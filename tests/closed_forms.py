@@ -26,6 +26,12 @@ class Case:
     alpha: float
     x0: float
     domain: tuple[float, float] = (-np.inf, np.inf)
+    moving: bool = False  # does the drift depend on time?
+
+    @property
+    def given(self):
+        """The drift as one gives it to a solver: of x alone, unless it depends on time."""
+        return (lambda x, t: self.drift(x, t)) if self.moving else (lambda x: self.drift(x, 0.0))
 
     def masses(self, edges, t, order=12):
         """The integrals of the density over cells, (K,), by Gauss's rule."""
@@ -102,6 +108,7 @@ def e6(a=1.5, w=4.0, alpha=1.0, x0=0.0):
         potential,
         alpha,
         x0,
+        moving=True,
     )
 
 

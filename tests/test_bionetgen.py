@@ -176,7 +176,6 @@ def test_pairs_annihilate_as_counted():
         (net("1 1 2 3", species="2 A() 1"), "line 2: cannot read '2 A.. 1'; expected '1 pattern count'"),
         (net("1 1 2 3", species="1 A()"), "line 2: cannot read '1 A..'; expected '1 pattern count'"),
         (net("1 1 1 3", species="1 A() k"), "line 2: the count uses 'k', which is no parameter"),
-        (net("1 1 1 3", species="1 A() -1"), "species 'S1' starts at -1"),
     ],
 )
 def test_refusals(text, message):

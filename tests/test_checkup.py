@@ -81,8 +81,8 @@ def test_who_can_take_it():
     by_count = Event("kill", parse("X > 40"), (Rule("X", parse("0")),))
     timed = Network(network.species, network.reactions, network.initial, events=(known,))
     found = cme.check(timed)
-    assert [name for name, obstacle in found.solvers.items() if not obstacle] == ["ssa", "fsp", "rate_equations"]
-    assert found.solvers["lna"] == "event 'reset' happens at times that are known in advance"
+    assert [name for name, obstacle in found.solvers.items() if not obstacle] == ["ssa", "fsp", "rate_equations", "lna", "langevin"]
+    assert found.solvers["fokker_planck"] == "event 'reset' happens at times that are known in advance"
     found = cme.check(Network(network.species, network.reactions, network.initial, events=(known, by_count)))
     assert found.solvers["fsp"] == "event 'kill' happens at times, or remembers values, that depend on counts or on chance"
     drawn = Network(network.species, network.reactions, Initial(((0.0,),), draws=(Rule("X", parse("poisson(4)")),)))

@@ -200,7 +200,7 @@ def test_usage_that_typer_refuses_is_code_2_without_a_traceback(run, words):
     [
         ("m.xml", "<sbml><model></sbml>", [], "line"),  # broken XML
         ("m.txt", BIRTH_DEATH, ["--initial", "Y=3"], "'m' has no species 'Y'; there are X"),
-        ("m.txt", BIRTH_DEATH, ["--initial", "X=-3"], "species 'X' starts at -3; an initial count must be finite and >= 0"),
+        ("m.txt", BIRTH_DEATH, ["--initial", "X=-3"], "species 'X' starts at -3; an initial count must be >= 0"),
         ("m.txt", BIRTH_DEATH, ["--initial", "X=0.5"], "species 'X' starts at 0.5, not a whole number of molecules"),
         ("m.txt", BIRTH_DEATH, ["--set", "q=1"], "'m' has no parameter 'q'; there are g, k"),
         ("m.txt", "0 => X @ k*q\nk = 1\n", [], "uses 'q', which is not defined"),

@@ -97,3 +97,11 @@ def test_refusals_of_starts(initial, message):
 def test_starts_may_be_real_for_the_continuum():
     states, p = Compiled(cme.parse("A -> B @ 1")).start({"A": 1.5}, whole=False)
     assert (states.tolist(), p.tolist()) == ([[1.5, 0.0]], [1.0])
+
+
+def test_a_long_table_of_pieces_is_one_program():
+    pieces = ", ".join(f"{i}, X < {i}" for i in range(1, 2001))
+    network = cme.parse(f"0 => X @ piecewise({pieces}, 7); X = 3")
+    assert Compiled(network).propensities(np.array([[0.0], [2.0], [1500.0], [3000.0]]))[:, 0].tolist() == [1, 3, 1501, 7]
+    paths = cme.ssa(network, [1.0], n_paths=50, seed=1)
+    assert (paths["X"][:, 0] >= 3).all()

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from closed_forms import CASES
-from scipy.integrate import quad
+from scipy.integrate import quad, solve_ivp
 from scipy.linalg import expm, solve_continuous_lyapunov
 from scipy.stats import lognorm, multivariate_normal, ncx2, norm
 from verdict import mean_matches, variance_matches
@@ -175,10 +175,11 @@ def test_a_walk_and_its_limit_are_master_equations_alike():
     walk = cme.RandomWalk(0.0, 1.0, 0.25)
     of_walk, of_limit = walk.generator(-1.0, 1.0), walk.limit().generator(np.arange(-1.125, 1.2, 0.25))
     assert of_walk.rates.toarray() == pytest.approx(of_limit.rates.toarray())
-    well = cme.RandomWalk(lambda x, t: -x, 1.0, 0.1)
-    assert well.limit(time=0.0).static
-    assert not well.limit().static
-    density = cme.fokker_planck(well.limit(time=0.0), [1.0], initial=0.7, tol=1e-5)
+    well = cme.RandomWalk(lambda x: -x, 1.0, 0.1)
+    assert well.limit().static
+    assert not cme.RandomWalk(lambda x, t: -x, 1.0, 0.1).limit().static
+    assert cme.RandomWalk(lambda x, t: -x, 1.0, 0.1).limit(time=0.0).static
+    density = cme.fokker_planck(well.limit(), [1.0], initial=0.7, tol=1e-5)
     table = cme.compare(well.law([1.0], start=0.7), limit=density)
     row = table[(table.method == "limit") & (table.metric == "total_variation")].iloc[0]
     assert row.lo - 1e-6 < 1.335e-3 < row.hi + 1e-6  # from the Gaussian itself
@@ -282,6 +283,30 @@ def test_correlated_noise_at_a_wall_flows_along_it():
     paths = cme.langevin(process, [6.0], initial=(1.0, 0.0), n_paths=2000, seed=1, dt=0.005)
     mean_matches(paths["x"][:, 0], 1 / np.sqrt(np.pi), bias=0.01)
     mean_matches(paths["y"][:, 0], 0.0, bias=0.01)
+
+
+def moments(density):
+    return density.mean(), density.covariance()
+
+
+@pytest.mark.parametrize("noise", [1.0, [[1.0, 0.3], [0.3, 1.0]]], ids=["equal", "correlated"])
+def test_time_in_a_drift_in_the_plane(noise):
+    """u' = -u + sin 3t, v' = -v + u / 2: the mean is that of the equations, the covariance that of the linear ones without time."""
+    a = np.array([[-1.0, 0.0], [0.5, -1.0]])
+    process = cme.Diffusion(lambda x, t: x @ a.T + np.array([np.sin(3 * t), 0.0]), noise, names=("u", "v"))
+    box = {"u": (-4, 4.5), "v": (-4, 4)}
+    density = cme.fokker_planck(process, [1.0], initial=(0.0, 0.0), cells=24, domain=box)
+    mean = solve_ivp(lambda t, m: a @ m + [np.sin(3 * t), 0.0], (0, 1), [0.0, 0.0], rtol=1e-10, atol=1e-12).y[:, -1]
+    rest, u = solve_continuous_lyapunov(a, -(np.eye(2) * noise if np.ndim(noise) == 0 else np.array(noise))), expm(a)
+    found = [each[0] for each in moments(density)]  # the central flux keeps those of linear drifts, the fitted one to second order
+    if np.ndim(noise) == 0:
+        found = [(4 * fine - coarse[0]) / 3 for fine, coarse in zip(found, moments(density.coarse), strict=True)]
+    assert found[0] == pytest.approx(mean, abs=5e-3)
+    assert found[1] == pytest.approx(rest - u @ rest @ u.T, abs=0.03)
+    if np.ndim(noise) == 0:
+        found = cme.fokker_planck(process, [1.0], initial=(0.0, 0.0), cells=16)
+        assert found.info["edge_mass"] < 1e-6
+        assert found.mean()[0] == pytest.approx(mean, abs=0.05)
 
 
 def test_a_potential_in_the_plane_is_exact_at_rest():
@@ -567,17 +592,31 @@ def test_refused_by_fokker_planck(process, arguments, error, message):
         (lambda: cme.rate_equations(cme.Diffusion(lambda x, t: -x, 1.0), np.inf, initial=1.0), ValueError, "nothing comes to rest"),
         (lambda: cme.jump_moments(lambda x, y: 1 / (1 + (x - y) ** 2), 2, [0.0]), cme.ConvergenceError, "long jumps are too frequent"),
         (lambda: cme.jump_moments(lambda x, y: np.abs(x - y) ** -3.5, 2, [0.0]), cme.ConvergenceError, "short jumps are too frequent"),
-        (lambda: cme.jump_moments(lambda x, y: x - y, 1, [0.0]), ValueError, "the kernel .* a jump rate must be a number"),
+        (lambda: cme.jump_moments(lambda x, y: x - y, 1, [0.0]), ValueError, "the kernel .* a jump rate must be a finite number"),
         (lambda: cme.jump_moments(lambda x, y: x - y, 0, [0.0]), ValueError, "numbered 1, 2, ..., not 0"),
         (lambda: cme.jump_moments(lambda x, y: x - y, 1), ValueError, "say with at= at which places y"),
         (lambda: cme.jump_moments(cme.Generator.from_rates(np.ones((2, 2))), 1, at=[0]), ValueError, "has its own states; leave out at"),
         (
             lambda: cme.Diffusion.from_generator(cme.Generator.from_rates(np.ones((2, 2)), [[0, 0], [1, 1]])),
             ValueError,
-            "made from states on a line, and these have the coordinates x1, x2",
+            "states on a whole rectangular grid, none of which leaks",
         ),
     ],
 )
 def test_refused_elsewhere(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("drift", "noise", "what"), [(np.nan, 1.0, "drift"), (0.0, np.inf, "diffusion")])
+def test_numbers_that_are_none(drift, noise, what):
+    with pytest.raises(ValueError, match=f"the {what} must hold finite numbers, not"):
+        cme.Diffusion(drift, noise)
+
+
+def test_states_that_leak_do_not_say_how_far_jumps_go():
+    """At its ends a walk has lost the jumps that leave: drift and noise there are those of the next states."""
+    process = cme.Diffusion.from_generator(cme.RandomWalk(0.4, 1.0, 0.5).generator(-1.0, 1.0))
+    ends = np.array([[-1.0], [1.0]])
+    assert process.drift_at(ends).ravel() == pytest.approx([0.4, 0.4])
+    assert process.noise_at(ends).ravel() == pytest.approx([1.0, 1.0])

@@ -14,7 +14,7 @@ from cme.arguments import check_seed
 from cme.errors import ConvergenceError, ModelError
 from cme.kernels.random import BRANCHING_WALK, WEIGHTED_WALK
 
-OU = cme.SchrodingerForm(lambda x, t: -x, 1.0)
+OU = cme.SchrodingerForm(lambda x: -x, 1.0)
 LARGEST_Z = 5.0
 
 
@@ -41,7 +41,7 @@ def test_W21_table_feynman_kac_row():
     found = [cme.feynman_kac(OU, 1.0, ds=ds, start=0.7, method="sum") for ds in (0.2, 0.1, 0.05, 0.025)]
     assert [f"{variation(each, e3(x0=0.7)):.2e}" for each in found] == ["4.96e-03", "1.19e-03", "3.00e-04", "7.51e-05"]
     assert [f"{each.mass[0]:.5f}" for each in found] == ["0.99784", "0.99946", "0.99987", "0.99997"]
-    walk = cme.RandomWalk(lambda x, t: -x, 1.0, 0.2).law(1.0, start=0.7)
+    walk = cme.RandomWalk(lambda x: -x, 1.0, 0.2).law(1.0, start=0.7)
     assert walk.p.sum() == pytest.approx(1, abs=1e-12)  # while the biased walk conserves it
 
 
@@ -71,7 +71,7 @@ def test_W21_weights_and_branching_have_the_mean_of_the_sum(three, oracle, metho
 
 
 def test_W21_the_biased_walk_samples_P_not_phi(three):
-    law = cme.RandomWalk(lambda x, t: -x, 1.0, 0.1).law(TIMES, start=0.7)
+    law = cme.RandomWalk(lambda x: -x, 1.0, 0.1).law(TIMES, start=0.7)
     found = three["biased"]
     sites = {round(float(x), 9): n for n, x in enumerate(law.states[:, 0])}
     for t in range(2):
@@ -122,7 +122,7 @@ def test_W21_mean_by_brownian_paths(three):
     ("case", "start"), [(e4(c=1.0), 0.0), (e6(), 0.0), (e7(), 0.4), (e7(c=2.0, x0=0.4), 0.4)], ids=["E4", "E6", "E7", "E7, c=2"]
 )
 def test_the_sum_tends_to_the_closed_form(case, start):
-    form = cme.SchrodingerForm(case.drift, case.alpha)
+    form = cme.SchrodingerForm(case.given, case.alpha)
     found = [variation(cme.feynman_kac(form, 1.0, ds=ds, start=start, method="sum"), case) for ds in (0.1, 0.05)]
     assert found[1] < 3e-3
     assert found[0] / found[1] == pytest.approx(4, rel=0.1)
@@ -131,7 +131,7 @@ def test_the_sum_tends_to_the_closed_form(case, start):
 def test_bessel_free_walks_that_die_at_zero():
     """E5: V = 0, but phi = 0 at x = 0; all weights are 1 until a walk is killed."""
     case = e5()
-    form = cme.SchrodingerForm(case.drift, 1.0, reference=1.0, domain=(0.0, np.inf), drift_derivative=lambda x, t: -1 / x**2)
+    form = cme.SchrodingerForm(case.given, 1.0, reference=1.0, domain=(0.0, np.inf), drift_derivative=lambda x: -1 / x**2)
     all_walks = cme.feynman_kac(form, 1.0, ds=0.1, start=1.0, method="sum")
     assert variation(all_walks, case) < 3e-3
     assert all_walks.mass[0] == pytest.approx(1, abs=1e-9)  # xi = x is a martingale of the killed walk, for every ds
@@ -153,7 +153,7 @@ def test_a_drift_in_time_by_paths():
 
 def test_branching_keeps_going_where_weights_die_out():
     """After a long time the weights of a few free walks outweigh all others; branching walkers stay where the weight is."""
-    form = cme.SchrodingerForm(lambda x, t: -x, 1.0)
+    form = cme.SchrodingerForm(lambda x: -x, 1.0)
     weighted, branched = (cme.feynman_kac(form, 20.0, ds=0.2, method=method, n_paths=5000, seed=5) for method in ("weights", "branching"))
     exact = cme.feynman_kac(form, 20.0, ds=0.2, method="sum")
     assert weighted.effective_paths[0] < 50
@@ -247,7 +247,7 @@ def test_results_as_frames_and_for_compare(three):
     assert frame.groupby("time").p.sum().tolist() == pytest.approx(found.mass.tolist())
     assert list(found.summary().columns) == ["time", "mass", "mass_error", "relative_mass", "relative_mass_error", "effective_paths"]
     assert found.summary().attrs["method"] == "weights"
-    walk = cme.RandomWalk(lambda x, t: -x, 1.0, 0.1).law(TIMES, start=0.7)
+    walk = cme.RandomWalk(lambda x: -x, 1.0, 0.1).law(TIMES, start=0.7)
     table = cme.compare(walk, weights=found.distribution())
     assert table[table.metric == "total_variation"].value.max() < 0.02
     assert repr(found).startswith("RelativeProbability on ")
@@ -313,7 +313,7 @@ def test_it_says_what_it_did(three):
         ),
         (
             lambda: cme.feynman_kac(
-                cme.SchrodingerForm(lambda x, t: -x, 1.0, drift_derivative=lambda x, t: np.where(x > 0.45, np.nan, -1.0)),
+                cme.SchrodingerForm(lambda x: -x, 1.0, drift_derivative=lambda x, t: np.where(x > 0.45, np.nan, -1.0)),
                 1.0,
                 ds=0.1,
                 seed=1,
@@ -323,7 +323,7 @@ def test_it_says_what_it_did(three):
         ),
         (
             lambda: cme.feynman_kac(
-                cme.SchrodingerForm(lambda x, t: -x, 1.0, drift_derivative=lambda x, t: np.where(x > 0.45, np.nan, -1.0)),
+                cme.SchrodingerForm(lambda x: -x, 1.0, drift_derivative=lambda x, t: np.where(x > 0.45, np.nan, -1.0)),
                 1.0,
                 ds=0.1,
                 method="sum",
@@ -336,3 +336,28 @@ def test_it_says_what_it_did(three):
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_time_in_the_drift_far_from_the_start_counts():
+    """Beyond |x| = 2.05, where no walk starts, the drift oscillates: as the same drift with its integral given has it."""
+
+    def push(x, t):
+        return -np.sign(x) * np.maximum(np.abs(x) - 2.05, 0) ** 3 * (2 + 2 * np.sin(7 * t))
+
+    def integral(x, t):
+        return -(np.maximum(np.abs(x) - 2.05, 0) ** 4) / 4 * (2 + 2 * np.sin(7 * t))
+
+    plain, given = (cme.SchrodingerForm(push, 1.0, **options) for options in ({}, {"drift_integral": integral}))
+    totals = [cme.feynman_kac(form, 1.0, ds=0.1, method="sum").relative_mass[0] for form in (plain, given)]
+    frozen = cme.feynman_kac(cme.SchrodingerForm(lambda x: push(x, 0.0), 1.0), 1.0, ds=0.1, method="sum").relative_mass[0]
+    assert totals[0] == pytest.approx(totals[1], rel=1e-6)
+    assert abs(totals[0] - frozen) > 0.001
+
+
+def test_what_sampling_adds_is_in_the_intervals_of_compare():
+    exact = cme.feynman_kac(OU, 1.0, ds=0.1, start=0.7, method="sum").distribution()
+    for seed in range(5):
+        sampled = cme.feynman_kac(OU, 1.0, ds=0.1, start=0.7, method="weights", n_paths=500, seed=seed).distribution()
+        row = cme.compare(exact, walks=sampled).set_index(["method", "metric"]).loc[("walks", "total_variation")]
+        assert row.lo == 0
+        assert row.value > 0.02

@@ -358,7 +358,7 @@ def test_refusals(text, message):
         cme.fsp(cme.parse(text), [3.0])
 
 
-@pytest.mark.parametrize("solver", ["stationary", "lna", "langevin", "fokker_planck", "Generator", "StateSpace", "lump", "jump_moments"])
+@pytest.mark.parametrize("solver", ["stationary", "fokker_planck", "Generator", "StateSpace", "lump", "jump_moments"])
 def test_what_takes_constant_rates_alone_says_what_is_in_the_way_and_who_can(solver):
     network = cme.parse("0 => X @ 1 + time; X -> 0 @ 1")
     call = {

@@ -18,15 +18,16 @@ ROWS = [
     {"infix"},
     {"elements"},
     {"wellformed"},
-    {"network", "results", "arguments", "progress", "distances", "quadrature", "derivative", "enclosure"},
-    {"abilities", "programs"},
+    {"network", "results", "arguments", "progress", "distances", "cell_rates", "jump_rates", "spectrum", "derivative", "enclosure"},
+    {"abilities", "programs", "quadrature"},
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"states", "pieces"},
     {"clockwork"},
-    {"moving_rates"},
+    {"moving_rates", "rates_in_piece"},
     {"generator"},
     {"lumping", "kramers_moyal", "checkup"},
     {"sampling", "projection", "continuum"},
+    {"law"},
     {"comparison"},
     {"plots", "report"},
     {"cli"},
@@ -34,7 +35,12 @@ ROWS = [
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}
 # The arrows that point back, since a network can write itself and a generator lump itself; the sideways ones; what a family shares.
 ALLOWED = {("network", "formats.sbml"), ("network", "formats.text_write"), ("generator", "lumping")}
-SIDEWAYS = {("continuum", "projection.propagate"), ("continuum", "projection.propagator"), ("continuum", "projection.stationary")}
+SIDEWAYS = {
+    ("continuum", "projection.propagate"),
+    ("continuum", "projection.propagator"),
+    ("continuum", "projection.stationary"),
+    ("sampling", "projection.propagator"),
+}
 HEAVY = ["numba", "pandas", "scipy", "libsbml", "matplotlib", "networkx", "rich", "pyarrow"]
 
 

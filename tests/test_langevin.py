@@ -16,7 +16,6 @@ from strategies import networks
 import cme
 from cme import errors
 from cme.arguments import check_seed
-from cme.compiled import Compiled
 from cme.continuum.langevin import _complaint
 from cme.kernels import langevin as engine
 
@@ -292,6 +291,6 @@ def test_refusals():
     stiff = r"langevin needs 500000 steps of 2\.0e-05 for a path, because of the fastest relaxation; raise max_steps \(now 50000\)"
     refuse("X -> Y @ 1000; X = 9", cme.ConvergenceError, stiff, times=(10.0,), dt=None)
     refuse("X -> Y @ 1000; X = 9", ValueError, "give dt or max_steps, not both", max_steps=10)
-    swimmer = engine.new_swimmer(1, 1, 1, 1)
-    error = _complaint(Compiled(cme.parse("0 -> X @ 1")), engine.UNSETTLED, swimmer, "reflect", 0.5)  # no network is known that does this
+    swimmer = engine.new_swimmer(1, 0, 1, 1, 1)
+    error = _complaint(cme.parse("0 -> X @ 1"), engine.UNSETTLED, swimmer, "reflect", 0.5)  # no network is known that does this
     assert str(error) == "a path could not be brought back from {X: 0} with dt=0.5 and boundary='reflect'; give a smaller dt"

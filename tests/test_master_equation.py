@@ -1,5 +1,6 @@
 """The first essay, from a Markov process to the master equation, row by row (M1-M18 of the theory sheet)."""
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -92,6 +93,30 @@ def test_M7_probability_is_conserved(name):
     assert u.min() >= -1e-15
 
 
+@pytest.mark.parametrize("t", [1.0, 3.0, 1e3, 1e9])
+def test_M7_also_after_a_long_time_and_with_fast_rates(t):
+    """Rates between 1e6 and 1e-3, against 60 digits."""
+    w = RNG.random((5, 5)) * 10.0 ** RNG.integers(-3, 7, size=(5, 5))
+    with mpmath.workdps(60):
+        a = mpmath.matrix((w - np.diag(np.diag(w))).tolist())
+        for j in range(5):
+            a[j, j] = -sum(a[i, j] for i in range(5) if i != j)
+        values, left = mpmath.eig(a)
+        u = left * mpmath.diag([mpmath.exp(t * value) for value in values]) * mpmath.inverse(left)
+        exact = np.array([[float(mpmath.re(u[i, j])) for j in range(5)] for i in range(5)])
+    found = cme.propagator(cme.Generator.from_rates(w), t)
+    assert found == pytest.approx(exact, rel=1e-12, abs=1e-14)
+    assert found.sum(axis=0) == pytest.approx(np.ones(5), abs=1e-15)
+
+
+def test_M7_what_leaks_leaves():
+    network = cme.parse("0 -> X @ 3e5; X -> 0 @ 1e5")
+    generator = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 4}))
+    u = cme.propagator(generator, 2e-4)
+    assert u == pytest.approx(expm(2e-4 * generator.matrix.toarray()), abs=1e-12)
+    assert cme.propagator(cme.Generator.from_network(cme.parse("X -> 0 @ 1e8; X = 1")), 1e-8)[0, 0] == pytest.approx(np.exp(-1), rel=1e-14)
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_M8_columns_sum_to_zero(name):
     generator = BUILT[name]
@@ -101,10 +126,11 @@ def test_M8_columns_sum_to_zero(name):
 
 
 def test_M9_the_swap_of_names():
-    """sum over x of W_xy = sum over x of delta_xy (sum over z of W_zx): an identity of indices, no physics."""
+    """sum over x of W_xy = sum over x of delta_xy (sum over z of W_zx): what the generator takes off its diagonal is the latter."""
     delta = np.eye(6)
-    assert np.einsum("xy,zx->y", delta, W0) == pytest.approx(W0.sum(axis=0), abs=1e-15)
-    assert np.einsum("xy,zx->xy", delta, W0) == pytest.approx(np.diag(W0.sum(axis=0)), abs=1e-15)
+    w = STEADY.rates.toarray()
+    assert np.einsum("xy,zx->xy", delta, w) == pytest.approx(w - STEADY.matrix.toarray(), abs=1e-15)
+    assert np.einsum("xy,zx->y", delta, w) == pytest.approx(STEADY.exit_rates, abs=1e-15)
 
 
 def test_M10_rates_less_what_leaves():
@@ -121,6 +147,8 @@ def test_M11_gain_minus_loss(name):
 def test_M11_matrix_free():
     """The matrix-free form is nothing but gain minus loss."""
     assert BUILT["matrix-free"] @ P0 == pytest.approx(STEADY @ P0, abs=1e-14)
+    assert BUILT["matrix-free"].gain_loss(P0) == pytest.approx(STEADY.gain_loss(P0), abs=1e-14)
+    assert BUILT["matrix-free"].exit_rates == pytest.approx(STEADY.exit_rates, abs=1e-14)
     with pytest.raises(ValueError, match="the spectrum needs the entries of the generator, and this one is matrix-free"):
         BUILT["matrix-free"].spectrum()
 
@@ -137,9 +165,9 @@ def test_M12_any_function_conserves_but_only_rates_keep_probabilities_positive()
         cme.Generator.from_rates(sp.csr_array(w))
     with pytest.raises(ValueError, match=r"W\[1, 0\], is nan"):
         cme.Generator.from_rates([[0, 1], [np.nan, 0]])
-    with pytest.raises(ValueError, match=r"the kernel W\(x, y\) is -.* at x = .*, y = .*; a jump rate must be a number >= 0"):
+    with pytest.raises(ValueError, match=r"the kernel W\(x, y\) is -.* at x = .*, y = .*; a jump rate must be a finite number >= 0"):
         cme.Generator.from_kernel(lambda x, y: x - y, np.linspace(0, 1, 5))
-    with pytest.raises(ValueError, match="the rates out of state 1 sum to -3"):
+    with pytest.raises(ValueError, match=r"the rate from state 1 to state 0, W\[0, 1\], is -3; a rate must be finite and >= 0"):
         cme.Generator.from_rates(aslinearoperator(np.array([[0.0, -3.0], [1.0, 0.0]])))
     with pytest.raises(ValueError, match=r"W\[0, 1\], is -0"):
         cme.fsp(cme.Generator.from_rates(lambda t: np.array([[0, 1 - 2 * t], [1, 0]])), [1.0], initial=(0,))
@@ -148,8 +176,12 @@ def test_M12_any_function_conserves_but_only_rates_keep_probabilities_positive()
 def test_M13_the_diagonal_is_gauge():
     noise = np.diag(10 * np.random.default_rng(5).standard_normal(6))
     assert cme.Generator.from_rates(W0 + noise).matrix.toarray() == pytest.approx(STEADY.matrix.toarray(), abs=1e-14)
-    shifted = cme.Generator.from_rates(aslinearoperator(W0 + np.abs(noise)))
-    assert shifted @ P0 == pytest.approx(STEADY @ P0, abs=1e-13)
+    for each in (noise, -1e3 * np.eye(6), 1e3 * np.eye(6)):
+        shifted = cme.Generator.from_rates(aslinearoperator(W0 + each))
+        assert shifted @ P0 == pytest.approx(STEADY @ P0, abs=1e-12)
+        assert shifted.exit_rates == pytest.approx(STEADY.exit_rates, abs=1e-12)
+    law = cme.fsp(shifted, [0.7], initial=P0, tol=1e-10)
+    assert law.p[0] == pytest.approx(expm(0.7 * STEADY.matrix.toarray()) @ P0, abs=1e-10)
 
 
 def test_M14_discrete_states_and_reactions():
@@ -185,6 +217,25 @@ def test_M15_rates_that_switch_off():
     assert np.abs(run.p[0] - exact).sum() <= run.integration_error[0] <= 1e-7
 
 
+def test_M15_matrix_free_rates_in_time():
+    """Rates that grow as t: those of the integral, t^2 / 2."""
+    driven = cme.Generator.from_rates(lambda t: aslinearoperator(t * W0))
+    law = cme.fsp(driven, [1.0], initial=P0, tol=1e-5)
+    assert law.integration_error[0] <= 1e-5
+    assert np.abs(law.p[0] - expm(STEADY.matrix.toarray() / 2) @ P0).sum() <= 1e-5
+
+
+def test_M15_a_short_pulse():
+    """50 for 0.004 about t = 0.503: seen where the rates say when they jump."""
+    pulsed = cme.Generator.from_rates(lambda t: [[0, 0], [50.0 * (abs(t - 0.503) < 0.002), 0]]).with_breaks(0.505, 0.501)
+    assert pulsed.breaks == (0.501, 0.505)
+    for times in ([1.0], [0.2, 0.501, 0.503, 0.505, 0.9], [0.502]):
+        law = cme.fsp(pulsed, times, initial=(0,), tol=1e-8)
+        exact = np.exp(-50 * np.clip(np.array(times) - 0.501, 0, 0.004))
+        assert law.p[:, 0] == pytest.approx(exact, abs=1e-8)
+    assert cme.propagator(pulsed, 1.0, 0.503)[0, 0] == pytest.approx(np.exp(-0.1), abs=1e-9)
+
+
 def test_M15_a_jump_kernel_in_time():
     edges = np.linspace(0, 1, 13)
     driven = cme.Generator.from_kernel(lambda x, y, t: (1 + t) * hop(x, y), edges)
@@ -207,6 +258,14 @@ def test_M16_detailed_balance_gives_boltzmann_and_a_real_spectrum():
     assert ring.detailed_balance_defect(np.ones(3) / 3) == pytest.approx(0.5)
     with pytest.raises(ValueError, match=r"not in detailed balance with pi \(relative defect 5.0e-01\)"):
         ring.spectrum(pi=np.ones(3) / 3)
+
+
+def test_M16_a_complex_pair_is_not_torn():
+    ring = cme.Generator.from_rates([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    assert ring.spectrum(2) == pytest.approx([0, -1.5 + 0.75**0.5 * 1j, -1.5 - 0.75**0.5 * 1j])
+    long_ring = cme.Generator.from_rates(sp.csr_array(np.roll(np.eye(40), 1, axis=0)))
+    turn = np.exp(2j * np.pi / 40)
+    assert long_ring.spectrum(2) == pytest.approx([0, turn - 1, turn.conj() - 1], abs=1e-8)
 
 
 def test_M16_a_few_eigenvalues_of_a_large_generator():
@@ -273,6 +332,28 @@ def test_what_leaks_is_lost_and_paths_say_so():
         (lambda: cme.stationary(STEADY, initial=(0,)), "a generator has its states already"),
         (lambda: cme.ssa(STEADY, [1.0], initial=(0,), every_event=True), "every_event lists reactions, and a generator has none"),
         (lambda: cme.Generator.from_rates(np.ones((2, 3))), "a matrix of rates must be square, not 2 x 3"),
+        (lambda: cme.Generator.from_rates(np.ones((2, 2, 2))), "a matrix of rates must be square, not 2 x 2 x 2"),
+        (lambda: cme.Generator.from_rates(np.ones((0, 0))), "a matrix of rates must be square, not 0 x 0"),
+        (lambda: cme.Generator.from_rates(1j * np.ones((2, 2))), "a matrix of rates must hold real numbers, not complex128"),
+        (lambda: cme.Generator.from_rates(sp.csr_array(1j * np.ones((2, 2)))), "a matrix of rates must hold real numbers"),
+        (lambda: cme.Generator.from_rates(W0, states=np.ones((6, 2)), names=("x", "x")), "must have different names, not"),
+        (lambda: cme.Generator.from_rates(W0, states=[0, 1, 2, np.nan, 4, 5]), "state 3 is nan; states must be numbers"),
+        (lambda: cme.Generator.from_rates(W0, states=np.ones((6, 1, 1))), "states must be N numbers or N rows of numbers"),
+        (
+            lambda: cme.Generator.from_rates(lambda t: np.ones((2 + (t > 1), 2 + (t > 1)))).at(2.0),
+            "rates for 3 states at t=2, and for 2 at t=0",
+        ),
+        (lambda: cme.Generator.from_levels(W0, [1, 2]), "there are 6 levels in the rates and 2 in the degeneracy"),
+        (lambda: STEADY.spectrum(0), "k must be at least 1, not 0"),
+        (lambda: STEADY.detailed_balance_defect(np.full(6, np.nan)), "pi must give each of the 6 states a finite number >= 0"),
+        (lambda: STEADY.detailed_balance_defect([1.0]), "pi must give each of the 6 states a finite number >= 0"),
+        (lambda: DRIVEN.with_breaks(np.inf), "breaks must be finite times"),
+        (lambda: cme.propagator(STEADY, np.inf), "from one finite time to another, not from s=0 to t=inf; for t = inf use stationary"),
+        (lambda: cme.fsp(STEADY, [1.0], initial={"y": 0}), "the initial state must name x, not y"),
+        (lambda: cme.Generator.from_kernel(hop, []), "enclose at least two cells"),
+        (lambda: cme.Generator.from_kernel(hop, np.linspace(0, 1, 4), tol=0.0), "tol must be a finite number above 0"),
+        (lambda: cme.Generator.from_kernel(lambda x: x, np.linspace(0, 1, 4)), r"must be a function W\(x, y\) or W\(x, y, t\)"),
+        (lambda: cme.Generator.from_kernel(W0, np.linspace(0, 1, 4)), r"for rates between states use Generator.from_rates"),
         (lambda: cme.Generator.from_rates(W0, states=[1, 2]), "there are 6 states in the rates and 2 in states"),
         (lambda: cme.Generator.from_kernel(hop, [0.0, 1.0]), "finite, increasing, and enclose at least two cells"),
         (lambda: cme.Generator.from_levels(W0, [0.5] * 6), "a degeneracy must be a whole number >= 1"),
@@ -285,12 +366,123 @@ def test_refusals(call, message):
         call()
 
 
-def test_quadrature_error_is_above_the_true_one():
-    """A kernel whose cell averages are known: exp(-|x - y|) has a kink on the diagonal cells only."""
-    edges = np.linspace(0, 1, 9)
-    found = cme.Generator.from_kernel(lambda x, y: np.exp(x - y), edges, order=2)
-    a, b = edges[:-1, None], edges[1:, None]
-    exact = (np.exp(b) - np.exp(a)) * ((np.exp(-a) - np.exp(-b)) / (b - a)).T
-    np.fill_diagonal(exact, 0.0)
-    difference = np.abs(found.rates.toarray() - exact).sum(axis=0)
-    assert np.all(difference <= found.quadrature_error)
+def test_paths_of_rates_that_depend_on_time_follow_the_law():
+    law = cme.fsp(DRIVEN, [0.0, 0.3, 1.0], initial=P0, tol=1e-8)
+    paths = cme.ssa(DRIVEN, [0.0, 0.3, 1.0], n_paths=20_000, seed=3, initial=P0)
+    for t in range(3):
+        verdict.samples_match_pmf(paths.counts[:, t, 0], law.p[t])
+    both = np.bincount(6 * paths.counts[:, 1, 0] + paths.counts[:, 2, 0], minlength=36)
+    joint = (cme.propagator(DRIVEN, 1.0, 0.3) * law.p[1]).T.ravel()
+    verdict.samples_match_pmf(np.repeat(np.arange(36), both), joint)
+    assert np.array_equal(cme.ssa(DRIVEN, [0.0, 0.3, 1.0], n_paths=50, seed=3, initial=P0).counts, paths.counts[:50])
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 1")
+    leaking = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 4}))
+    with pytest.raises(cme.ModelError, match=r"a path left the states of the generator between t = 0, at \{X: 0\}, and t = 50; keep more"):
+        cme.ssa(cme.TimeDependentGenerator(lambda t: leaking), [50.0], seed=1, initial={"X": 0})
+
+
+def test_diffusion_approximations_of_a_generator_are_those_of_its_jump_moments():
+    """Hops of 0.1 to the right at rate 50 + 5 (2 - x), to the left at 50: drift (2 - x) / 2, noise about 1."""
+    x = 0.1 * np.arange(-20, 61)
+    rates = np.diag(np.maximum(50 + 5 * (2 - x), 0)[:-1], -1) + np.diag(np.full(80, 50.0), 1)
+    generator = cme.Generator.from_rates(rates, x)
+    by_hand = cme.Diffusion.from_generator(generator)
+    exact = 2 + (1 - 2) * np.exp(-0.5)
+    assert cme.rate_equations(generator, 1.0, initial=1.0).means[0, 0] == pytest.approx(exact, abs=1e-6)
+    assert cme.lna(generator, 1.0, initial=1.0).means[0, 0] == pytest.approx(exact, abs=1e-6)
+    density = cme.fokker_planck(generator, 1.0, initial=1.0, tol=1e-3)
+    assert np.array_equal(density.p, cme.fokker_planck(by_hand, 1.0, initial=1.0, tol=1e-3).p)
+    assert density.mean()[0, 0] == pytest.approx(exact, abs=1e-2)
+    paths = cme.langevin(generator, 1.0, initial=1.0, n_paths=500, seed=1)
+    assert np.array_equal(paths.counts, cme.langevin(by_hand, 1.0, initial=1.0, n_paths=500, seed=1).counts)
+
+
+def test_jump_moments_of_a_kernel_in_the_plane_make_a_diffusion():
+    """Jumps with the mean -0.1 (x, 2 y) and variances 0.05 and 0.07, 30 per unit of time."""
+
+    def kernel(x, y):
+        z = (x - y + 0.1 * y * [1.0, 2.0]) / np.sqrt([0.05, 0.07])
+        return 30 * np.exp(-(z**2).sum(axis=-1) / 2) / (2 * np.pi * np.sqrt(0.05 * 0.07))
+
+    edges = np.linspace(-1.5, 1.5, 16)
+    process = cme.Diffusion.from_generator(cme.Generator.from_kernel(kernel, (edges, edges), tol=1e-2, names=("u", "v")))
+    place = np.array([[0.3, -0.2]])
+    mean = -0.1 * place[0] * [1.0, 2.0]
+    assert process.names == ("u", "v")
+    assert process.drift_at(place)[0] == pytest.approx(30 * mean, abs=0.03)
+    assert process.noise_at(place)[0] == pytest.approx(30 * (np.diag([0.05, 0.07]) + np.outer(mean, mean)), abs=0.2)  # on cells of 0.2
+    with pytest.raises(ValueError, match=r"in two dimensions put it on a grid, Generator\.from_kernel"):
+        cme.jump_moments(kernel, 1, [[0.0, 0.0]])
+
+
+OTHERS = {"diffusion": cme.Diffusion(-1.0, 1.0), "walk": cme.RandomWalk(0.0, 1.0, 0.1), "form": cme.SchrodingerForm(0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: cme.ssa(OTHERS["diffusion"], 1.0),
+            r"^ssa takes a Network or a Generator or a TimeDependentGenerator, and not a Diffusion; make",
+        ),
+        (
+            lambda: cme.fsp(OTHERS["diffusion"], 1.0),
+            r"^fsp takes .*, and not a Diffusion; make a generator of it on a grid with \.generator\(",
+        ),
+        (lambda: cme.stationary(OTHERS["diffusion"]), r"^stationary takes a Network or a Generator, and not a Diffusion; make a generator"),
+        (
+            lambda: cme.stationary(DRIVEN),
+            r"not a TimeDependentGenerator; its rates depend on time; take them as they are .* with \.at\(time\)",
+        ),
+        (lambda: cme.lump(DRIVEN, keep=["x"]), r"^lump takes a Network or a Generator, and not a TimeDependentGenerator; its rates depend"),
+        (
+            lambda: cme.lump(OTHERS["walk"], keep=["x"]),
+            r"^lump takes .* not a RandomWalk; use its \.law\(\) or \.sample\(\), or its generator",
+        ),
+        (
+            lambda: cme.propagator(cme.parse("A -> B @ 1; A = 1"), 1.0),
+            r"not a Network; make a generator of it with Generator\.from_network",
+        ),
+        (
+            lambda: cme.propagator(OTHERS["diffusion"], 1.0),
+            r"^propagator takes a Generator or a TimeDependentGenerator, and not a Diffusion",
+        ),
+        (
+            lambda: cme.feynman_kac(OTHERS["diffusion"], 1.0, ds=0.1),
+            r"not a Diffusion; give its drift and noise as SchrodingerForm\(drift, alpha\)",
+        ),
+        (
+            lambda: cme.fokker_planck(OTHERS["walk"], 1.0),
+            r"^fokker_planck takes .*, and not a RandomWalk; .* the diffusion that it tends to",
+        ),
+        (lambda: cme.langevin(OTHERS["form"], 1.0), r"^langevin takes .* and not a SchrodingerForm; use its \.law\(\), or give Diffusion"),
+        (lambda: cme.lna("A -> B", 1.0), r"^lna takes a Network or a Generator or a TimeDependentGenerator or a Diffusion, and not a str$"),
+        (lambda: cme.rate_equations(np.ones(2), 1.0), r"^rate_equations takes .* and not a ndarray$"),
+        (lambda: DRIVEN @ P0, r"the rates depend on time; say when, generator\.at\(time\) @ p"),
+        (lambda: cme.jump_moments(OTHERS["diffusion"], 1), r"for a Diffusion they are its drift and noise"),
+    ],
+)
+def test_a_solver_says_what_it_takes(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cme.jump_moments(STEADY, 1, time=1.0), "nothing here depends on time; leave out time"),
+        (lambda: cme.jump_moments(STEADY, 1, domain=(0, 1)), "only a kernel has a domain; leave it out"),
+        (lambda: cme.jump_moments(cme.parse("A -> B @ 1; A = 1"), 1, time=1.0), "nothing here depends on time; leave out time"),
+        (lambda: cme.jump_moments(hop, 1, [0.0], time=1.0), "nothing here depends on time; leave out time"),
+        (lambda: cme.Diffusion.from_kernel(lambda x: x), r"the kernel must be a function W\(x, y\) or W\(x, y, t\)"),
+        (
+            lambda: cme.lna(cme.Generator.from_network(cme.parse("A <-> B @ 1, 1; A = 3")), 1.0, initial=(3, 0)),
+            "states on a whole rectangular",
+        ),
+        (lambda: cme.ssa(DRIVEN, 1.0, initial=P0, threads=2), "all paths advance together; leave out threads and progress"),
+        (lambda: cme.ssa(DRIVEN, 1.0), "a generator does not say where it starts"),
+    ],
+)
+def test_arguments_without_effect(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -102,8 +102,10 @@ def test_with_initial_takes_names_sequences_and_distributions():
         mixed.with_initial(A=1)
     with pytest.raises(cme.ModelError, match="has no species 'D'; there are A, B, C"):
         n.with_initial(D=1)
-    with pytest.raises(cme.ModelError, match="species 'A' starts at -1; an initial count must be finite and >= 0"):
-        n.with_initial(A=-1)
+    with pytest.raises(cme.ModelError, match="species 'A' starts at -1; an initial count must be >= 0"):
+        cme.ssa(n.with_initial(A=-1), [1.0])
+    with pytest.raises(cme.ModelError, match="species 'A' starts at inf; an initial count must be finite"):
+        n.with_initial(A=float("inf"))
     with pytest.raises(cme.ModelError, match="an initial state has 2 counts for 3 species"):
         n.with_initial([1, 2])
     with pytest.raises(cme.ModelError, match=r"must be >= 0 and sum to 1; they sum to 0\.5"):

@@ -17,7 +17,7 @@ from cme.kernels import walk as engine
 from cme.kernels.random import WALK
 from cme.results import Moments
 
-OU = lambda x, t: -x  # noqa: E731
+OU = lambda x: -x  # noqa: E731
 
 
 def gaussian(time, mean, variance):
@@ -155,13 +155,13 @@ def test_W8_the_bound_is_enforced_with_its_place_and_the_way_out():
         ValueError, match=r"^the drift is 3, so that \|p\| ds = 1\.5 is more than alpha = 1 .* ds must be at most 0\.333333, and is 0\.5$"
     ):
         cme.RandomWalk(3.0, 1.0, 0.5)
-    walk = cme.RandomWalk(lambda x, t: 2 * x, 1.0, 0.5)
+    walk = cme.RandomWalk(lambda x: 2 * x, 1.0, 0.5)
     with pytest.raises(ValueError, match=r"the drift is -3 at x = -1\.5, t = 0\.75, so that \|p\| ds = 1\.5 is more .* at most 0\.333333"):
         walk.law(1.0)
     with pytest.raises(ValueError, match=r"the drift is -?3 at x = -?1\.5, t = 0\.75, .* would have a negative probability"):
         walk.sample(2.0, n_paths=50, seed=1)
     with pytest.raises(ValueError, match=r"the drift is -4 at x = -2, t = 0, so that \|p\| ds = 2"):
-        walk.generator(-2.0, 2.0, time=0.0)
+        walk.generator(-2.0, 2.0)
     assert cme.RandomWalk(2.0, 1.0, 0.5).law(1.0, tol=0).states.tolist() == [[2.0]]  # at the bound all go right
 
 
@@ -192,7 +192,7 @@ def test_W10_the_equation_in_fourier_space(ds):
     """d/dt F[P] = -(w^2 alpha/2) F[P] - i w F[p P], against the right side as the walk's master equation has it (a finite-volume one)."""
     alpha, x = 1.3, np.arange(-10, 10 + ds / 2, ds)
     density = np.exp(-((x - 0.3) ** 2)) * (1 + 0.5 * np.sin(x))
-    rate = cme.RandomWalk(lambda x, t: np.sin(x) - 0.3 * x, alpha, ds).generator(-10.0, 10.0, time=0.0) @ density
+    rate = cme.RandomWalk(lambda x: np.sin(x) - 0.3 * x, alpha, ds).generator(-10.0, 10.0) @ density
     for w in (0.5, 1.5):
         transform = np.exp(-1j * w * x) * ds
         expected = -(w**2) * alpha / 2 * transform @ density - 1j * w * transform @ ((np.sin(x) - 0.3 * x) * density)
@@ -220,7 +220,7 @@ def test_W11_table_walk_to_limit(column):
     case, expected = TABLE[column]
     found, on_cells = [], []
     for ds in STEPS:
-        law = cme.RandomWalk(case.drift, 1.0, ds).law(1.0, start=case.x0)
+        law = cme.RandomWalk(case.given, 1.0, ds).law(1.0, start=case.x0)
         x, p = law.states[:, 0], law.p[0]
         assert p.sum() + law.lost[0] == pytest.approx(1, abs=1e-13)
         found.append(point_variation(x, p, case.density(x, 1.0), 2 * ds))
@@ -306,7 +306,7 @@ def test_a_walk_against_another_on_half_the_step():
 
 def test_what_is_left_out_is_lost():
     walk = cme.RandomWalk(0.5, 1.0, 0.05)
-    for drift in (0.5, lambda x, t: 0.5):
+    for drift in (0.5, lambda x: 0.5):
         whole, part = (dataclasses.replace(walk, drift=drift).law(1.0, tol=tol) for tol in (0, 1e-4))
         assert len(part.states) < 0.3 * len(whole.states)
         assert whole.lost[0] == 0
@@ -335,7 +335,7 @@ def test_ten_thousand_steps():
 def test_bessel_walk_never_reaches_zero():
     """p = alpha/x: from x = ds all steps go right, and x = 0, where p is infinite, holds nothing."""
     with np.errstate(divide="ignore"):
-        walk = cme.RandomWalk(lambda x, t: 1 / x, 1.0, 0.1)
+        walk = cme.RandomWalk(lambda x: 1 / x, 1.0, 0.1)
         law = walk.law(2.0, start=1.0)
         paths = walk.sample(2.0, n_paths=2000, seed=1, start=1.0)
     assert law.states.min() > 0.05
@@ -346,8 +346,17 @@ def test_bessel_walk_never_reaches_zero():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: cme.RandomWalk("fast", 1.0, 0.1), r"^the drift must be a finite number or a function p\(x, t\), not 'fast'$"),
+        (lambda: cme.RandomWalk("fast", 1.0, 0.1), r"^the drift must be a finite number or a function p\(x\) or p\(x, t\), not 'fast'$"),
         (lambda: cme.RandomWalk(np.inf, 1.0, 0.1), r"the drift must be a finite number .* not inf"),
+        (lambda: cme.RandomWalk(OU, 1.0, 0.1).law(1.0, start=np.nan), "start must be a finite number, not nan"),
+        (lambda: cme.RandomWalk(OU, 1.0, 0.1).sample(1.0, start=np.inf), "start must be a finite number, not inf"),
+        (lambda: cme.RandomWalk(0.0, 1.0, 0.1).generator(np.nan, 1.0), "low must be a finite number, not nan"),
+        (lambda: cme.RandomWalk(0.5, 1.0, 0.1).limit(time=1.0), "the drift does not depend on time; leave out time"),
+        (lambda: cme.RandomWalk(OU, 1.0, 0.1).generator(-1, 1, time=0.0), "the drift does not depend on time; leave out time"),
+        (
+            lambda: cme.RandomWalk(lambda x: float(x) if x.size > 1 else x, 1.0, 0.1).law(1.0),
+            "must take an array of positions, and fails on one",
+        ),
         (lambda: cme.RandomWalk(0.0, 0.0, 0.1), r"alpha must be a finite number above 0, not 0\.0"),
         (lambda: cme.RandomWalk(0.0, 1.0, -0.1), r"ds must be a finite number above 0, not -0\.1"),
         (
@@ -362,7 +371,7 @@ def test_bessel_walk_never_reaches_zero():
         (lambda: cme.RandomWalk(OU, 1.0, 0.1).law(1.0, method="best"), r"method must be one of 'auto', 'binomial', 'fft', 'transfer', not"),
         (lambda: cme.RandomWalk(OU, 1.0, 0.1).law(1.0, tol=1.0), r"tol must be at least 0 and below 1, not 1\.0"),
         (
-            lambda: cme.RandomWalk(lambda x, t: [1, 2], 1.0, 0.1).law(1.0),
+            lambda: cme.RandomWalk(lambda x: [1, 2], 1.0, 0.1).law(1.0),
             r"must give one value for each x, shape \(1,\), and gives shape \(2,\)",
         ),
         (
@@ -387,8 +396,8 @@ def test_refusals(call, message):
 
 def test_jump_moments_of_the_walk_in_continuous_time():
     """a_1 = p and a_2 = alpha exactly for every ds; a_3 = p ds^2, a_4 = alpha ds^2."""
-    walk = cme.RandomWalk(lambda x, t: np.sin(x), 1.7, 0.25)
-    generator = walk.generator(-2.0, 2.0, time=0.0)
+    walk = cme.RandomWalk(lambda x: np.sin(x), 1.7, 0.25)
+    generator = walk.generator(-2.0, 2.0)
     x = generator.states[1:-1, 0]
     moments = [generator.jump_moments(k).reshape(len(generator))[1:-1] for k in (1, 2, 3, 4)]
     assert moments[0] == pytest.approx(np.sin(x), abs=1e-13)
@@ -416,7 +425,7 @@ def test_p_equal_alpha_equal_a_is_the_poisson_jump():
 def test_in_continuous_time_there_is_no_parity_and_the_same_limit():
     found = []
     for ds in (0.2, 0.1):
-        law = cme.fsp(cme.RandomWalk(OU, 1.0, ds).generator(-4.9, 4.9, time=0.0), 1.0, tol=1e-6, initial=0.7)
+        law = cme.fsp(cme.RandomWalk(OU, 1.0, ds).generator(-4.9, 4.9), 1.0, tol=1e-6, initial=0.7)
         law = dataclasses.replace(law, cells=np.array([ds]))
         assert np.all(law.p[0, 10:-10] > 0)
         assert law.mean()[0, 0] == pytest.approx(0.7 * np.exp(-1), abs=1e-6)  # mean and variance are exact for every ds

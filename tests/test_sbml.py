@@ -154,7 +154,7 @@ def test_a_species_that_a_rule_sets_is_an_observable_in_molecules():
     two = species("S", amount="false") + species("T", None, amount="false", boundary="true")
     network = cme.load(model(species=two, rules=rule("T", "3*S"), reactions=reaction("k*T", products="T")))
     assert network.species_names == ("S",)
-    assert network.rules == (Rule("T", parse("3*(S/c)*c")),)  # the rule sets the concentration; the observable is the amount
+    assert network.rules == (Rule("T", parse("3*S")),)  # the rule sets the concentration; the observable is the amount
     assert network.reactions[0].products == ()
     assert propensity(network) == 12  # k*T means the concentration, 3*8/4
     amounts = species("S") + species("T", None, boundary="true")

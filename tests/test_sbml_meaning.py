@@ -108,7 +108,7 @@ def test_an_event_of_level_2():
 
 def test_a_concentration_that_an_event_sets_becomes_a_count():
     (found,) = cme.load(model(event("time > 1", "S = S + 1"))).events
-    assert found.assignments == (Rule("S", parse("(S/c + 1)*c")),)
+    assert found.assignments == (Rule("S", parse("S + 1*c")),)
     (found,) = cme.load(model(event("time > 1", "S = S + 1"), species=species("S"))).events
     assert found.assignments == (Rule("S", parse("S + 1")),)
 
@@ -437,3 +437,38 @@ def test_units_that_would_scale_are_refused(units, message):
         return
     with pytest.raises(cme.ModelError, match=message):
         cme.load(text)
+
+
+def test_whole_numbers_stay_whole_through_a_concentration():
+    """A volume of 49 would turn 27 into 27.000000000000004."""
+    volume = '<compartment id="c" spatialDimensions="3" size="49" constant="true"/>'
+    for formula, expected in (("S", "S"), ("2*S", "2*S"), ("-S + 1", "-S + 1*c"), ("piecewise(S, S > 3, 0)", "piecewise(S, S/c > 3, 0*c)")):
+        (found,) = cme.load(model(event("time > 1", f"S = {formula}"), compartments=volume)).events
+        assert found.assignments == (Rule("S", parse(expected)),)
+
+
+def test_a_count_may_start_below_zero_for_the_rate_equations_alone():
+    network = cme.load(model(species=species("S", -3), reactions=reaction("k*S")))
+    assert cme.rate_equations(network, [0.5], below_zero="allow")["S"] == pytest.approx([-3 * np.exp(-1)])
+    for solver in (cme.ssa, cme.fsp, cme.lna, cme.rate_equations):
+        with pytest.raises(cme.ModelError, match="species 'S' starts at -3; an initial count must be >= 0"):
+            solver(network, [0.5])
+    (found,) = cme.check(network).findings
+    assert "starts at -3, below zero; only rate_equations" in found.message
+
+
+def test_a_volume_of_zero_is_no_harm_while_nothing_is_divided_by_it():
+    flat = '<compartment id="c" spatialDimensions="3" size="0" constant="true"/>'
+    network = cme.load(model(species=species("S", 3), compartments=flat, reactions=reaction("k*S")))
+    assert cme.rate_equations(network, [0.5])["S"] == pytest.approx([3 * np.exp(-1)])
+
+
+def test_a_parameter_without_a_value_is_undefined_but_there():
+    network = cme.load(model(parameters=parameter("k", 2) + parameter("p"), reactions=reaction("k*S")))
+    assert np.isnan(cme.rate_equations(network, [1.0])["p"]).all()
+
+
+def test_an_amount_and_a_concentration_contradict_each_other():
+    both = species("S", 5).replace('initialAmount="5"', 'initialAmount="5" initialConcentration="7"')
+    with pytest.raises(cme.ModelError, match="species 'S' has an initial amount and an initial concentration; drop one"):
+        cme.load(model(species=both))

@@ -22,7 +22,7 @@ def residual_of_14(density):
 
 
 def form_of(case, domain, **options):
-    return cme.SchrodingerForm(case.drift, case.alpha, domain=domain, **options)
+    return cme.SchrodingerForm(case.given, case.alpha, domain=domain, **options)
 
 
 def variation(law, case, t=-1):
@@ -35,19 +35,43 @@ def variation(law, case, t=-1):
 # ----------------------------------------------------------------------------------------------- rows W13 to W20
 
 
+def operator_of_12(form, n_cells):
+    """xi M / xi for the symmetric M of (19): what acts on P."""
+    nodes, diagonal, beside, s = form.operator(n_cells)
+    matrix = np.diag(diagonal) + beside * (np.eye(len(nodes), k=1) + np.eye(len(nodes), k=-1))
+    return nodes, np.exp(s)[:, None] * matrix * np.exp(-s)
+
+
 def test_W13_is_12_times_alpha():
-    density = sympy.exp(-(X**2) / (2 * ALPHA * T)) / sympy.sqrt(2 * sympy.pi * ALPHA * T)
-    twelve = D(density, T) - ALPHA / 2 * D(density, X, 2) + D(P_DRIFT * density, X)
-    assert sympy.simplify(residual_of_14(density) - ALPHA * twelve) == 0
-    assert sympy.simplify(residual_of_14(density).subs(P_DRIFT, 0).doit()) == 0
+    """alpha P_t = (alpha^2/2) P_xx - alpha (p P)_x, (14), for a density of which the right side is known; of second order in the cells."""
+    density = sympy.exp(-(X**2)) * (2 + sympy.sin(X))
+    right = (-residual_of_14(density).subs(P_DRIFT, -sympy.tanh(X)).doit()).subs(ALPHA, 1.3)
+    p, rate = (sympy.lambdify(X, each, "numpy") for each in (density, right))
+    errors = []
+    for n_cells in (200, 400):
+        x, matrix = operator_of_12(cme.SchrodingerForm(lambda x: -np.tanh(x), 1.3, domain=(-5, 5)), n_cells)
+        errors.append(np.abs(1.3 * matrix @ p(x) - rate(x)).max())
+    assert errors[1] < 2e-3
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.02)
 
 
 def test_W14_the_product():
-    """P = phi xi turns (14) into alpha phi_t = (alpha^2/2) phi_xx + eta phi_x + V phi, with the eta and V of (15) and (16)."""
+    """P = phi xi turns (14) into alpha phi_t = (alpha^2/2) phi_xx + eta phi_x + V phi with the eta and V of (15) and (16).
+
+    With the xi of the form eta is zero, and its V is that of (16).
+    """
     eta = ALPHA**2 * D(XI, X) / XI - ALPHA * P_DRIFT
     v = -(ALPHA * D(P_DRIFT, X) * XI + ALPHA * P_DRIFT * D(XI, X) - ALPHA**2 / 2 * D(XI, X, 2) + ALPHA * D(XI, T)) / XI
     product = ALPHA * D(PHI, T) - ALPHA**2 / 2 * D(PHI, X, 2) - eta * D(PHI, X) - v * PHI
     assert sympy.simplify(residual_of_14(PHI * XI) / XI - product) == 0
+    form = cme.SchrodingerForm(lambda x, t: np.cos(x) * (1 + t * t), 1.3)
+    x, t, h = np.linspace(-2, 2, 9), 0.7, 1e-3
+    xi, p = form.xi(x, t), np.cos(x) * (1 + t * t)
+    first, second = (form.xi(x + h, t) - form.xi(x - h, t)) / (2 * h), (form.xi(x + h, t) - 2 * xi + form.xi(x - h, t)) / h**2
+    rate = (form.xi(x, t + h) - form.xi(x, t - h)) / (2 * h)
+    assert 1.3**2 * first / xi - 1.3 * p == pytest.approx(np.zeros(9), abs=1e-5)  # eta
+    of_16 = -(-1.3 * np.sin(x) * (1 + t * t) * xi + 1.3 * p * first - 1.3**2 / 2 * second + 1.3 * rate) / xi
+    assert form.V(x, t) == pytest.approx(of_16, abs=2e-5)
 
 
 def test_W15_no_first_derivative_if_xi_is_the_exponential_of_the_integral():
@@ -63,18 +87,69 @@ def test_W15_no_first_derivative_if_xi_is_the_exponential_of_the_integral():
 
 
 def test_W16_V_from_16_is_18():
+    """With xi = exp(S / alpha), (16) is (18), and so is what the form gives."""
     action = sympy.Function("S")(X, T)
     xi, p = sympy.exp(action / ALPHA), D(action, X)
     v = -(ALPHA * D(p, X) * xi + ALPHA * p * D(xi, X) - ALPHA**2 / 2 * D(xi, X, 2) + ALPHA * D(xi, T)) / xi
     assert sympy.simplify(v - (-(ALPHA * D(p, X) + p**2) / 2 - D(action, T))) == 0
+    of_one = v.subs(action, (sympy.sin(2 * X) - X) * sympy.exp(-T)).doit().subs(ALPHA, 0.7)
+    form = cme.SchrodingerForm(lambda x, t: (2 * np.cos(2 * x) - 1) * np.exp(-t), 0.7)
+    x = np.linspace(-2, 2, 9)
+    assert form.V(x, 0.4) == pytest.approx(sympy.lambdify((X, T), of_one, "numpy")(x, 0.4), abs=1e-8)
 
 
 @pytest.mark.parametrize("case", [e3(k=0.8, alpha=1.3), e4(c=1.5), e6(), e7()], ids=["E3", "E4", "E6", "E7"])
 def test_W16_V_with_the_integral_of_the_rate_of_the_drift(case):
-    form = cme.SchrodingerForm(case.drift, case.alpha)
+    form = cme.SchrodingerForm(case.given, case.alpha)
     x = np.linspace(-3, 3, 13)
     for t in (0.0, 1e-4, 0.3, 2.0):
         assert form.V(x, t) == pytest.approx(case.potential(x, t), abs=2e-8)
+
+
+@pytest.mark.parametrize("frequency", [1.0, 3000.0, 1e5])
+@pytest.mark.parametrize("t", [0.0, 1e-3, 0.4])
+def test_V_of_a_fast_drift(frequency, t):
+    """p = cos(w t): V = -cos(w t)^2 / 2 + w sin(w t) x."""
+    form = cme.SchrodingerForm(lambda x, t: np.cos(frequency * t) + 0 * x, 1.0)
+    exact = -(np.cos(frequency * t) ** 2) / 2 + frequency * np.sin(frequency * t) * 2.0
+    assert form.V(2.0, t) == pytest.approx(exact, abs=1e-5 * frequency)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_V_in_any_unit(unit):
+    form = cme.SchrodingerForm(lambda x: -unit * np.sin(x / unit), unit**2)
+    x = np.linspace(-3, 3, 13)
+    assert form.V(x * unit) / unit**2 == pytest.approx((np.cos(x) - np.sin(x) ** 2) / 2, abs=1e-6)
+
+
+def test_a_drift_that_jumps_in_time_has_no_V_there():
+    form = cme.SchrodingerForm(lambda x, t: -x * (1 + (t > 0.5)), 1.0)
+    assert form.V(1.0, 0.3) == pytest.approx(0.0, abs=1e-8)
+    with pytest.raises(ConvergenceError, match=r"the drift is too rough in time at t = 0\.5 for its rate of change; smooth it"):
+        form.V(1.0, 0.5)
+
+
+def test_a_drift_that_takes_a_time_depends_on_it():
+    """A pulse, nothing at most times: m' = -m + 2 exp(-((t - 0.55) / 0.02)^2)."""
+    form = cme.SchrodingerForm(lambda x, t: -x + 2 * np.exp(-(((t - 0.55) / 0.02) ** 2)), 1.0, domain=(-6, 6))
+    law = form.law([1.0], start=0.0, n_cells=40, tol=1e-2)
+    assert law.info["method"] == "steps"
+    assert law.mean()[0, 0] == pytest.approx(2 * 0.02 * np.sqrt(np.pi) * np.exp(-0.45), abs=4e-3)
+
+
+def test_a_strong_drift_in_time_stays_in_range():
+    """S / alpha from 0 to -1200: the mean and variance of p = -x (1 + sin(t) / 2)."""
+    form = cme.SchrodingerForm(
+        lambda x, t: -x * (1 + 0.5 * np.sin(t)), 0.01, domain=(-4, 4), drift_integral=lambda x, t: -(x**2) / 2 * (1 + 0.5 * np.sin(t))
+    )
+    law = form.law([1.0], start=0.5, n_cells=800, tol=1e-4)
+    decay = lambda t: np.exp(-t - 0.5 * (1 - np.cos(t)))  # noqa: E731
+    s = np.linspace(0, 1, 2001)
+    mean, variance = (
+        (4 * fine - coarse)[0, 0] / 3 for fine, coarse in ((law.mean(), law.coarse.mean()), (law.sd() ** 2, law.coarse.sd() ** 2))
+    )
+    assert mean == pytest.approx(0.5 * decay(1.0), abs=5e-4)
+    assert variance == pytest.approx(np.trapezoid(0.01 * (decay(1.0) / decay(s)) ** 2, s), rel=2e-2)
 
 
 def test_W16_gauge():
@@ -95,7 +170,7 @@ def test_W16_gauge():
 def test_W17_imaginary_time_schroedinger():
     """The energy is U = -V with hbar = alpha and mass 1: for p = -k x that of an oscillator, less the energy of its ground state."""
     k, alpha = 0.7, 1.3
-    form = cme.SchrodingerForm(lambda x, t: -k * x, alpha, domain=(-9, 9))
+    form = cme.SchrodingerForm(lambda x: -k * x, alpha, domain=(-9, 9))
     x = np.linspace(-2, 2, 5)
     assert -form.V(x) == pytest.approx(k**2 * x**2 / 2 - alpha * k / 2, abs=1e-9)
     levels = alpha * k * (np.arange(5) + 0.5) - alpha * k / 2
@@ -123,8 +198,8 @@ def quadrature(function):
 def test_W19_one_spectrum_for_both_operators():
     """That of (12), as the walk's master equation, is that of the symmetric operator: 0, -k, -2k, ..."""
     k = 1.4
-    form = cme.SchrodingerForm(lambda x, t: -k * x, 1.0, domain=(-5, 5))
-    generator = cme.RandomWalk(lambda x, t: -k * x, 1.0, 0.025).generator(-5.0, 5.0, time=0.0)
+    form = cme.SchrodingerForm(lambda x: -k * x, 1.0, domain=(-5, 5))
+    generator = cme.RandomWalk(lambda x: -k * x, 1.0, 0.025).generator(-5.0, 5.0)
     of_twelve = generator.spectrum(6)
     assert np.abs(of_twelve.imag).max() < 1e-6
     assert of_twelve.real == pytest.approx(-k * np.arange(6), abs=1e-2)
@@ -219,8 +294,8 @@ def test_the_first_eigenfunction_times_xi_is_the_stationary_density():
 
 def test_walk_and_form_agree_by_compare():
     """Two solutions of one equation: the walk on its cells, the form on its grid."""
-    walk = cme.RandomWalk(lambda x, t: np.sin(2 * x) - x, 0.7, 0.05).law(0.5, start=0.2)
-    law = cme.SchrodingerForm(lambda x, t: np.sin(2 * x) - x, 0.7, domain=(-4, 4)).law(0.5, start=0.2, n_cells=600)
+    walk = cme.RandomWalk(lambda x: np.sin(2 * x) - x, 0.7, 0.05).law(0.5, start=0.2)
+    law = cme.SchrodingerForm(lambda x: np.sin(2 * x) - x, 0.7, domain=(-4, 4)).law(0.5, start=0.2, n_cells=600)
     table = cme.compare(walk, form=law).set_index(["method", "metric"])
     row = table.loc[("form", "total_variation")]
     assert row.value < 1.5e-3
@@ -236,20 +311,20 @@ def test_given_integrals_and_derivatives_are_used():
     for t in (0.0, 0.7):
         assert given.action(x, t) == pytest.approx(plain.action(x, t), abs=1e-11)
         assert given.V(x, t) == pytest.approx(plain.V(x, t), abs=1e-8)
-    wrong = cme.SchrodingerForm(lambda x, t: np.sin(x), 1.0, drift_derivative=lambda x, t: 7 + 0 * x)
+    wrong = cme.SchrodingerForm(lambda x: np.sin(x), 1.0, drift_derivative=lambda x, t: 7 + 0 * x)
     assert wrong.V(0.0) == -3.5
 
 
 def test_a_drift_that_jumps_needs_its_integral_only_away_from_the_reference():
-    kinked = cme.SchrodingerForm(lambda x, t: -np.sign(x - 0.3), 1.0, reference=0.0)
+    kinked = cme.SchrodingerForm(lambda x: -np.sign(x - 0.3), 1.0, reference=0.0)
     with pytest.raises(
         ConvergenceError, match=r"the drift can't be integrated from 0 to 1 to 1e-11 \(it may be singular or jump\); give drift_int"
     ):
         kinked.action(1.0)
-    helped = cme.SchrodingerForm(lambda x, t: -np.sign(x - 0.3), 1.0, drift_integral=lambda x, t: -abs(x - 0.3))
+    helped = cme.SchrodingerForm(lambda x: -np.sign(x - 0.3), 1.0, drift_integral=lambda x, t: -abs(x - 0.3))
     assert helped.action(1.0) == pytest.approx(-0.4)
     with pytest.raises(
-        ConvergenceError, match=r"too rough for its derivative at x = 0\.3, t = 0: differences over 0\.0003 .* give drift_derivative"
+        ConvergenceError, match=r"too rough for its derivative at x = 0\.3, t = 0: its differences do not settle; give drift_derivative"
     ):
         helped.V(np.array([0.0, 0.3]))
     assert np.isnan(helped.V(np.array([0.0, 0.3]), strict=False)).tolist() == [False, True]
@@ -262,7 +337,11 @@ def fast(x, t):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: cme.SchrodingerForm(None, 1.0), ValueError, r"the drift must be a finite number or a function p\(x, t\), not None"),
+        (
+            lambda: cme.SchrodingerForm(None, 1.0),
+            ValueError,
+            r"the drift must be a finite number or a function p\(x\) or p\(x, t\), not None",
+        ),
         (lambda: cme.SchrodingerForm(0.0, -1.0), ValueError, r"alpha must be a finite number above 0, not -1\.0"),
         (
             lambda: cme.SchrodingerForm(0.0, 1.0, domain=(0.0, 5.0)),
@@ -270,9 +349,27 @@ def fast(x, t):
             r"the reference 0 must lie inside the domain from 0 to 5",
         ),
         (
-            lambda: cme.SchrodingerForm(lambda x, t: -x, 1.0, reference=1.0, drift_integral=lambda x, t: x**2 / 2),
+            lambda: cme.SchrodingerForm(lambda x: -x, 1.0, reference=1.0, drift_integral=lambda x, t: x**2 / 2),
             ValueError,
-            r"drift_integral grows by 1 per unit of x at x = 1, where the drift is -1; it must be the integral",
+            r"drift_integral grows by 1 per unit of x at x = 1, t = 0, where the drift is -1; it must be the integral",
+        ),
+        (lambda: cme.SchrodingerForm(0.0, lambda x: 1.0), ValueError, r"alpha must be a finite number above 0, not <function"),
+        (
+            lambda: cme.SchrodingerForm(lambda x, t, u: x, 1.0),
+            ValueError,
+            r"must be a function p\(x\) or p\(x, t\), not one of 3 arguments",
+        ),
+        (
+            lambda: cme.SchrodingerForm(0.0, 1.0, domain=(-1, 1)).law(1.0, start=np.nan),
+            ValueError,
+            "start must be a finite number, not nan",
+        ),
+        (
+            lambda: cme.SchrodingerForm(
+                lambda x, t: -x * (1 + t), 1.0, reference=1.0, domain=(-3, 4), drift_integral=lambda x: -(x**2) / 2
+            ).law(1.0, start=1.0),
+            ValueError,
+            r"drift_integral grows by -1 per unit of x at x = 1, t = 1, where the drift is -2; it must be the integral",
         ),
         (
             lambda: cme.SchrodingerForm(0.0, 1.0).law(1.0),
@@ -287,7 +384,7 @@ def fast(x, t):
         (
             lambda: cme.SchrodingerForm(lambda x, t: t + 0 * x, 1.0, domain=(-1, 1)).law(1.0, method="eigenfunctions"),
             ValueError,
-            "the drift changes in time, and eigenfunctions are those of a static one; use method='steps'",
+            r"the drift is a function of x and t, and eigenfunctions are those of a static one; use method='steps', or give it as p\(x\)",
         ),
         (
             lambda: cme.SchrodingerForm(0.0, 1.0, domain=(-1, 1)).spectrum(100, n_cells=50),
@@ -297,7 +394,7 @@ def fast(x, t):
         (lambda: cme.SchrodingerForm(0.0, 1.0, domain=(-1, 1)).law(1.0, method="best"), ValueError, "method must be one of 'auto', 'eig"),
         (lambda: cme.SchrodingerForm(0.0, 1.0, domain=(-1, 1)).law(1.0, n_cells=4), ValueError, "n_cells must be at least 8, not 4"),
         (
-            lambda: cme.SchrodingerForm(lambda x, t: -x, 1.0, domain=(-13, 13)).law(1.0, start=11.0),
+            lambda: cme.SchrodingerForm(lambda x: -x, 1.0, domain=(-13, 13)).law(1.0, start=11.0),
             ConvergenceError,
             r"round-off may reach .*, more than tol=1e-06; narrow the domain or loosen tol",
         ),

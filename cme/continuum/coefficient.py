@@ -39,6 +39,8 @@ class Coefficient:
         in_time = callable(given) and count_arguments(given) == 2
         if callable(given) and count_arguments(given) not in (1, 2):
             raise ValueError(f"the {what} must be a function of x, or of x and t, not of {count_arguments(given)} arguments")
+        if not callable(given) and not np.all(np.isfinite(np.asarray(given, dtype=np.float64))):
+            raise ValueError(f"the {what} must hold finite numbers, not {given!r}")
         size = len(names)
         shapes = [()] if size == 1 else [(size,)] if rank == 1 else [(), (size,), (size, size)]
         found = np.shape(_call(what, given, in_time, points, 0.0))

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import PchipInterpolator, RegularGridInterpolator
 
 from cme.arguments import count_arguments
+from cme.cell_rates import check_edges
 from cme.continuum.coefficient import Coefficient
 from cme.continuum.diffusion_flow import DiffusionFlow
 from cme.continuum.finite_volume import Axis, Grid
 from cme.continuum.tabulated import Tabulated
 from cme.errors import ModelError, describe_state
 from cme.generator import Generator, TimeDependentGenerator
-from cme.quadrature import check_edges, kernel_moments
+from cme.quadrature import kernel_moments
 from cme.results import Distribution
 
 
@@ -25,7 +26,8 @@ class Diffusion:
     .. math:: \partial_t P = -\sum_i \partial_i (p_i P) + \tfrac12 \sum_{ij} \partial_i \partial_j (B_{ij} P), \qquad
         dx = p(x, t)\, dt + B(x, t)^{1/2}\, dW
 
-    `fokker_planck`, `langevin`, `lna` and `rate_equations` take it wherever they take a network.
+    `fokker_planck`, `langevin`, `lna` and `rate_equations` take it wherever they take a network; what changes in a 32nd of the last time
+    or less, such as a pulse, may go unseen by them unless a time asked for lies inside.
 
     Parameters
     ----------
@@ -246,6 +248,7 @@ class Diffusion:
         .. math:: p(y) = \int (x - y)\, W(x, y)\, dx, \qquad B(y) = \int (x - y)^2\, W(x, y)\, dx
 
         It is good for many small jumps. Compare `fokker_planck` of it with ``fsp(Generator.from_kernel(W, edges), ...)`` to see how good.
+        In two dimensions put the kernel on a grid, ``Diffusion.from_generator(Generator.from_kernel(W, edges))``.
 
         Parameters
         ----------
@@ -271,22 +274,26 @@ class Diffusion:
         >>> [round(float(c[0]), 6) for c in (process.drift_at(np.array([2.0])), process.noise_at(np.array([2.0]))[0])]
         [-10.0, 2.5]
         """
+        if not callable(kernel) or count_arguments(kernel) not in (2, 3):
+            raise ValueError("the kernel must be a function W(x, y) or W(x, y, t)")
         in_time = count_arguments(kernel) == 3
 
-        def moments(t: float) -> Callable[[np.ndarray], np.ndarray]:
+        def moments(t: float) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
             here = (lambda x, y: kernel(x, y, t)) if in_time else kernel
-            return Tabulated(lambda x: np.stack([kernel_moments(here, k, x, domain) for k in (1, 2)], axis=1), domain)
+            table = Tabulated(lambda x: np.stack([kernel_moments(here, k, x, domain) for k in (1, 2)], axis=1), domain)
+            return lambda x: tuple(table(x).T)
 
-        return cls._from_moments(moments, in_time, name, domain)
+        return cls._from_moments(moments, in_time, (name,), {name: domain})
 
     @classmethod
     def from_generator(cls, generator: Generator | TimeDependentGenerator) -> "Diffusion":
-        """The same for a jump process on states on a line: its jump moments, interpolated (monotone, cubic) between the states.
+        """The same for a jump process on states on a line or on a rectangular grid: its jump moments, interpolated between the states.
 
         Parameters
         ----------
         generator
-            With one name. The domain ends with the outermost states; the moments of states that leak are not used.
+            With one or two names. The domain ends with the outermost states. On a line the interpolation is cubic and monotone, and the
+            moments of states that leak are not used; on a grid it is linear, so that the noise stays one, and nothing may leak.
 
         Examples
         --------
@@ -300,28 +307,50 @@ class Diffusion:
         """
         in_time = isinstance(generator, TimeDependentGenerator)
         first = generator.at(0.0) if isinstance(generator, TimeDependentGenerator) else generator
-        if len(first.names) != 1:
-            raise ValueError(f"a diffusion is made from states on a line, and these have the coordinates {', '.join(first.names)}")
+        if len(first.names) > 2:
+            raise ValueError(f"a diffusion has one or two coordinates, and these states have {len(first.names)}: {', '.join(first.names)}")
+        places = np.asarray(first.states, dtype=np.float64)
+        ticks = [np.unique(column) for column in places.T]
+        if len(ticks) == 2 and (len(places) != len(ticks[0]) * len(ticks[1]) or min(map(len, ticks)) < 2 or np.any(first.leak > 0)):
+            raise ValueError("a diffusion in two coordinates is made from states on a whole rectangular grid, none of which leaks")
 
-        def moments(t: float) -> Callable[[np.ndarray], np.ndarray]:
+        def moments(t: float) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
             here = generator.at(t) if isinstance(generator, TimeDependentGenerator) else generator
-            kept = np.flatnonzero(here.leak == 0)
-            order = kept[np.argsort(here.states[kept, 0])]
-            values = np.stack([here.jump_moments(k).reshape(len(here))[order] for k in (1, 2)], axis=1)
-            places = np.asarray(here.states[order, 0], dtype=np.float64)
-            between = PchipInterpolator(places, values)
-            return lambda x: between(np.clip(x, places[0], places[-1]))
+            drift, noise = here.jump_moments(1), here.jump_moments(2)
+            if len(ticks) == 1:
+                kept = np.flatnonzero(here.leak == 0)
+                if len(kept) < 2:
+                    raise ValueError("a diffusion is made from the states that do not leak, of which there must be two or more")
+                order = kept[np.argsort(places[kept, 0])]
+                between = PchipInterpolator(places[order, 0], np.stack([drift[order, 0], noise[order, 0, 0]], axis=1))
+                low, high = places[order[0], 0], places[order[-1], 0]
+                return lambda x: tuple(between(np.clip(x, low, high)).T)
+            order = np.lexsort(places.T[::-1])
+            shape = (len(ticks[0]), len(ticks[1]))
+            both = [RegularGridInterpolator(ticks, each[order].reshape(*shape, *each.shape[1:])) for each in (drift, noise)]
+            ends = np.array([tick[[0, -1]] for tick in ticks]).T
+            return lambda x: tuple(each(np.clip(x, *ends)) for each in both)
 
-        half = 0.0 if first.widths is None else float(first.widths[0]) / 2
-        domain = float(first.states.min()) - half, float(first.states.max()) + half
-        return cls._from_moments(moments, in_time, first.names[0], domain)
+        half = np.zeros(len(ticks)) if first.widths is None else first.widths / 2
+        domain = {name: (float(tick[0] - h), float(tick[-1] + h)) for name, tick, h in zip(first.names, ticks, half, strict=True)}
+        return cls._from_moments(moments, in_time, first.names, domain)
 
     @classmethod
     def _from_moments(
-        cls, moments: Callable[[float], Callable[[np.ndarray], np.ndarray]], in_time: bool, name: str, domain: tuple[float, float]
+        cls,
+        moments: Callable[[float], Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]],
+        in_time: bool,
+        names: tuple[str, ...],
+        domain: Mapping[str, tuple[float, float]],
     ) -> "Diffusion":
-        """From drift and noise at a time, two columns."""
+        """From drift and noise at a time."""
         at = lru_cache(maxsize=16)(moments)
+        positive = (lambda b: np.maximum(b, 0.0)) if len(names) == 1 else (lambda b: b)  # interpolation may round below zero
         if in_time:
-            return cls(lambda x, t: at(t)(x)[:, 0], lambda x, t: np.maximum(at(t)(x)[:, 1], 0.0), (name,), {name: domain})
-        return cls(lambda x: at(0.0)(x)[:, 0], lambda x: np.maximum(at(0.0)(x)[:, 1], 0.0), (name,), {name: domain})
+            return cls(lambda x, t: at(t)(x)[0], lambda x, t: positive(at(t)(x)[1]), names, domain)
+        return cls(lambda x: at(0.0)(x)[0], lambda x: positive(at(0.0)(x)[1]), names, domain)
+
+
+def with_jump_moments(model):
+    """A generator as the diffusion with its first two jump moments, which is its diffusion approximation; others as they are."""
+    return Diffusion.from_generator(model) if isinstance(model, Generator | TimeDependentGenerator) else model

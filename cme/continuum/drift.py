@@ -1,31 +1,47 @@
-"""A drift p(x, t), given as a number or a function: checked, evaluated on arrays, tabulated, differentiated and integrated."""
+"""A drift p(x) or p(x, t), given as a number or a function: checked, evaluated on arrays, tabulated, differentiated and integrated."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from cme.arguments import count_arguments
 from cme.errors import ConvergenceError
 
 MOST_PIECES = 4096  # into which an interval is cut to integrate the drift over it
 
 
 def check_drift(drift: float | Callable) -> None:
-    """A drift is a finite number or a function p(x, t)."""
-    if not callable(drift) and not (isinstance(drift, int | float | np.number) and np.isfinite(drift)):
-        raise ValueError(f"the drift must be a finite number or a function p(x, t), not {drift!r}")
+    """A drift is a finite number or a function p(x) or p(x, t)."""
+    if callable(drift):
+        if count_arguments(drift) not in (1, 2):
+            raise ValueError(f"the drift must be a function p(x) or p(x, t), not one of {count_arguments(drift)} arguments")
+    elif not (isinstance(drift, int | float | np.number) and np.isfinite(drift)):
+        raise ValueError(f"the drift must be a finite number or a function p(x) or p(x, t), not {drift!r}")
+
+
+def moves(drift: float | Callable) -> bool:
+    """Does a drift depend on time? One that takes a time does, whatever it does with it."""
+    return callable(drift) and count_arguments(drift) == 2
 
 
 def evaluate_drift(drift: float | Callable, x: np.ndarray, t: float) -> np.ndarray:
     """The drift at positions x and a time, in the shape of x."""
-    p = np.asarray(drift(x, t) if callable(drift) else drift, dtype=np.float64)
+    try:
+        p = np.asarray((drift(x, t) if moves(drift) else drift(x)) if callable(drift) else drift, dtype=np.float64)
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"the drift must take an array of positions, and fails on one of shape {x.shape}: {error}; write it with numpy"
+        ) from error
     if p.shape not in ((), x.shape):
-        raise ValueError(f"the drift p(x, t) must give one value for each x, shape {x.shape}, and gives shape {p.shape}")
+        raise ValueError(f"the drift must give one value for each x, shape {x.shape}, and gives shape {p.shape}")
     return np.broadcast_to(p, x.shape)
 
 
 def tabulate(function: float | Callable, x: np.ndarray, times: np.ndarray) -> np.ndarray:
     """A function at all x and times, (B, K); what it says beyond where walks get to does not matter."""
     with np.errstate(all="ignore"):
+        if not moves(function):
+            return np.broadcast_to(evaluate_drift(function, x, 0.0), (len(times), len(x)))
         return np.stack([evaluate_drift(function, x, float(t)) for t in times])
 
 
@@ -36,6 +52,34 @@ def describe(drift: float | Callable) -> float | str:
 
 CENTRAL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
 FORWARD = ((0, -25 / 12), (1, 4.0), (2, -3.0), (3, 4 / 3), (4, -1 / 4))
+
+
+STEP = 3e-4  # of a first finite difference, in the units of x and of t
+ROUNDS, SHORTER = 7, 8.0  # how often it is made shorter, and by how much
+
+
+def derivative(function: Callable[[float], np.ndarray], at: float, size: float | np.ndarray, room: float = np.inf) -> np.ndarray:
+    """The derivative of function(h) at 0, in the shape of its values; nan where differences over no step agree with those over half of it.
+
+    `at` is how far from zero the places or times are that h is added to; `size` is what counts as a large derivative, beside its own;
+    the function may not exist farther than `room` below 0.
+    """
+    values = np.abs(function(0.0))
+    values = np.maximum(values, np.median(values) if values.size else 0.0)  # one that is 0 may be a difference of large ones
+    found = np.full(np.shape(values), np.nan)
+    h = STEP * max(1.0, at)
+    for _ in range(ROUNDS):
+        stencil = CENTRAL if room >= 2 * h else FORWARD
+        coarse, other, fine = (slope(function, stencil, part * h) for part in (1.0, 0.7309, 0.5))  # no period fits both
+        rounding = 40 * np.finfo(np.float64).eps * values / h
+        with np.errstate(invalid="ignore"):
+            change = np.maximum(np.abs(coarse - fine), np.abs(other - fine))
+            good = np.isnan(found) & (change <= 1e-6 * (np.abs(fine) + size) + rounding)
+        found = np.where(good, fine, found)
+        if not np.any(np.isnan(found)):
+            break
+        h /= SHORTER
+    return found
 
 
 def slope(function: Callable[[float], np.ndarray], stencil: tuple[tuple[int, float], ...], h: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cme.abilities import require
 from cme.arguments import Seed, check_choice, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.continuum.drift import describe
 from cme.continuum.random_walk import BLOCK, RandomWalk, blocks, gather
@@ -73,7 +74,7 @@ def feynman_kac(
     threads
         None means one for each processor. Not for "sum".
     progress
-        Show a progress bar: None means in a terminal or a notebook.
+        Show a progress bar: None means in a terminal or a notebook. Not for "sum".
 
     Returns
     -------
@@ -101,14 +102,16 @@ def feynman_kac(
     The integral of P for p = -x, which is not 1 but tends to 1:
 
     >>> import cme
-    >>> form = cme.SchrodingerForm(lambda x, t: -x, alpha=1.0)
+    >>> form = cme.SchrodingerForm(lambda x: -x, alpha=1.0)
     >>> [float(cme.feynman_kac(form, 1.0, ds=ds, start=0.7, method="sum").mass[0].round(5)) for ds in (0.2, 0.1)]
     [0.99784, 0.99946]
     """
     started = clock.perf_counter()
+    require(form, "feynman_kac")
     times = check_times(times)
     method = check_choice("method", method, METHODS)
-    _refuse_what_has_no_effect(method, n_paths=n_paths, populations=populations, seed=seed, threads=threads)
+    _refuse_what_has_no_effect(method, n_paths=n_paths, populations=populations, seed=seed, threads=threads, progress=progress)
+    form.check_integral(float(times[-1]))
     walk = RandomWalk(form.drift if method == "biased" else 0.0, form.alpha, ds)
     task = _Task(form, walk, walk.numbers_of_steps(times), float(start), check_threads(threads), progress)
     if not form.domain[0] < start < form.domain[1]:
@@ -134,7 +137,9 @@ def feynman_kac(
 
 
 def _refuse_what_has_no_effect(method: str, **given) -> None:
-    useless = {"sum": ("n_paths", "populations", "seed", "threads")}.get(method, () if method == "branching" else ("populations",))
+    useless = {"sum": ("n_paths", "populations", "seed", "threads", "progress")}.get(
+        method, () if method == "branching" else ("populations",)
+    )
     for name in useless:
         if given[name] is not None:
             raise ValueError(f"{name} has no effect with method={method!r}; leave it out")
@@ -262,12 +267,10 @@ class _Task:
 
     @cached_property
     def _static(self) -> np.ndarray | None:
-        """V on all sites that can be reached, if it does not change in time."""
-        low, high = self.form.domain
-        near = self.position(np.arange(-20, 21))
-        last = int(self.numbers[-1])
-        if not self.form.is_static(near[(near > low) & (near < high)], last * self.walk.dt):
+        """V on all sites that can be reached, if the drift does not depend on time."""
+        if not self.form.static:
             return None
+        last = int(self.numbers[-1])
         return self._evaluate(self.position(np.arange(-last - BLOCK, last + BLOCK + 1)), 0.0, self.form.static_part)
 
     def _potential(self, lowest: int, highest: int, t: float) -> np.ndarray:

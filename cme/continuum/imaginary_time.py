@@ -14,6 +14,7 @@ from cme.errors import ConvergenceError
 if TYPE_CHECKING:
     from cme.continuum.schrodinger import SchrodingerForm
 
+ROUNDING = 1e-15
 FIRST_STEPS, MOST_DOUBLINGS = 32, 10
 
 
@@ -33,7 +34,6 @@ class Problem:
     form: "SchrodingerForm"
     n_cells: int
     start: float
-    static: bool
 
     @cached_property
     def start_operator(self) -> Operator:
@@ -57,17 +57,23 @@ class Problem:
         p[left] = 1.0 - p[left + 1]
         return p
 
+    @cached_property
+    def _phi0(self) -> tuple[float, np.ndarray]:
+        """The logarithm of a factor that keeps phi in range, and phi at the start times the factor."""
+        s, held = self.start_operator.s, self.p0 > 0
+        shift = float(s[held].max())
+        phi0 = np.zeros(len(s))
+        phi0[held] = self.p0[held] * np.exp(shift - s[held])
+        return shift, phi0
+
     def by_eigenfunctions(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """P (T, N) and a bound on its round-off (T,)."""
         _, diagonal, beside, s = self.start_operator
         values, vectors = eigh_tridiagonal(diagonal, np.full(len(s) - 1, beside))
-        held = self.p0 > 0
-        shift = s[held].max()
-        phi0 = np.zeros(len(s))
-        phi0[held] = self.p0[held] * np.exp(shift - s[held])
+        shift, phi0 = self._phi0
         phi = (np.exp(values * times[:, None]) * (vectors.T @ phi0)) @ vectors.T
         xi = np.exp(s - shift)
-        error = np.full(len(times), 1e-15 * np.linalg.norm(xi) * np.linalg.norm(phi0))
+        error = np.full(len(times), ROUNDING * np.linalg.norm(xi) * np.linalg.norm(phi0))
         p = xi * phi
         error += np.maximum(-p, 0).sum(axis=1)
         p[times == 0] = self.p0
@@ -84,8 +90,10 @@ class Problem:
                 changes = np.abs(row[-1] - row[-2]).sum(axis=1), np.abs(row[-1] - above[-1]).sum(axis=1) / 8  # of third order or better
                 error = np.maximum(*changes)
                 if error.max() <= tol / 2:
-                    error += np.maximum(-row[-1], 0).sum(axis=1) + 1e-15 * FIRST_STEPS * 2**doubling
+                    error += np.maximum(-row[-1], 0).sum(axis=1) + ROUNDING * FIRST_STEPS * 2**doubling + self._rounding(times)
                     return np.maximum(row[-1], 0.0), error
+                if not np.all(np.isfinite(error)):
+                    break
             above = row
         raise ConvergenceError(
             f"after {FIRST_STEPS * 2**MOST_DOUBLINGS} steps the law still changes by {error.max():.1e}, more than tol={tol:g}; "
@@ -95,7 +103,7 @@ class Problem:
     def _march(self, times: np.ndarray, n_steps: int) -> np.ndarray:
         """All times by n_steps or a little more, short ones at first, where the law is sharp."""
         operator = self._at(0.0)
-        phi = self.p0 * np.exp(-operator.s)
+        shift, phi = self._phi0
         out = []
         for before, time in pairwise([0.0, *times.tolist()]):
             if time > before:
@@ -103,8 +111,16 @@ class Problem:
                 grid = np.linspace(0.0, 1.0, n + 1)
                 for now, then in pairwise(before + (time - before) * (grid**2 if before == 0 else grid)):
                     phi, operator = self._step(phi, operator, now, then)
-            out.append(phi * np.exp(operator.s))
+            with np.errstate(over="ignore", invalid="ignore"):
+                out.append(phi * np.exp(operator.s - shift))
         return np.array(out)
+
+    def _rounding(self, times: np.ndarray) -> np.ndarray:
+        """What rounding of phi may become in P = xi phi, (T,)."""
+        shift, phi0 = self._phi0
+        with np.errstate(over="ignore"):
+            xi = [np.linalg.norm(np.exp(self._at(t).s - shift)) for t in times.tolist()]
+        return ROUNDING * np.linalg.norm(phi0) * np.array(xi)
 
     def _step(self, phi: np.ndarray, operator: Operator, now: float, then: float) -> tuple[np.ndarray, Operator]:
         """One step of TR-BDF2: the trapezoidal rule to a point inside, then the second backward difference."""
@@ -116,7 +132,7 @@ class Problem:
 
     def _at(self, t: float) -> Operator:
         """The operator at a time, the integral of p_t included."""
-        if self.static:
+        if self.form.static:
             return self.start_operator
         edges, quadrature = self.quadrature
         operator = self.form.operator_from(edges, self.form.action(edges, t, quadrature))

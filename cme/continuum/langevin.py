@@ -5,12 +5,13 @@ import time
 import numpy as np
 
 from cme import errors
-from cme.abilities import require
+from cme.abilities import features, require
 from cme.arguments import Seed, check_choice, check_count, check_memory, check_positive, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
-from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.diffusion_paths import diffusion_paths
 from cme.continuum.euler_steps import GIVEN, pairs_of_steps
+from cme.continuum.langevin_in_time import PathsInTime
 from cme.continuum.rate_equations import describe_initial, integrate
 from cme.continuum.vector_field import NetworkField
 from cme.errors import ConvergenceError, ModelError, describe_state
@@ -45,7 +46,8 @@ def langevin(
     Parameters
     ----------
     network
-        S species, R reactions. Or a `Diffusion`, dx = p dt + sqrt(B) dW.
+        S species, R reactions; rates may depend on time, and on variables whose course does not depend on counts. Events at times that
+        are known in advance may set variables, and counts to linear functions of counts. Or a `Diffusion`, dx = p dt + sqrt(B) dW.
     times : (T,)
         When the paths are sampled, in the model's time unit; they start at time 0.
     n_paths
@@ -100,8 +102,9 @@ def langevin(
 
     Step. Without `dt` it is the smallest of 0.02 / (the largest eigenvalue, in modulus, of the Jacobian of the rate equations along
     their solution), 0.01 / (the average over time of B_ss / max(x_s, 1)^2, for the species with the largest) and 1/50 of the last
-    time; ``info["dt"]`` has it and ``info["dt_from"]`` which of them it was. Euler-Maruyama is of weak order 1: an error of g dt / 2
-    in the variance of a species that decays at rate g.
+    time; rates that move with time move by at most 0.02 of their largest value in a step, are taken in its middle, and no step leads over
+    a switch of a condition on the time, or an event. ``info["dt"]`` has it and ``info["dt_from"]`` which of them it was. Euler-Maruyama is
+    of weak order 1: an error of g dt / 2 in the variance of a species that decays at rate g.
 
     A `Diffusion` has reflecting walls where its domain ends; its functions are evaluated for all paths at once, in one thread. The step
     is chosen likewise, from the slopes of p and of sqrt(B) along some rough paths (95 of 100 are below that which counts) and from how
@@ -131,21 +134,21 @@ def langevin(
         raise ValueError("give dt or max_steps, not both: the length of the steps decides their number")
     max_steps = None if max_steps is None else check_count("max_steps", max_steps)
     rule = BOUNDARIES[check_choice("boundary", boundary, tuple(BOUNDARIES))]
+    require(network, "langevin")
+    network = with_jump_moments(network)
     if isinstance(network, Diffusion):
         if threads is not None or rule != engine.REFLECT:
             raise ValueError("a diffusion's paths all advance together, and its walls reflect; leave out threads and boundary")
         dt = dt if dt is None else check_positive("dt", dt)
         return diffusion_paths(network, times, n_paths, min(n_paths, REPEATED), seed, dt, max_steps, initial, progress)
-    require(network, "langevin")
     threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
-    compiled = Compiled(network)
-    model = compiled.arrays
-    starts, p = compiled.start(initial, whole=False)
-    starts, cumulative = np.ascontiguousarray(starts, dtype=np.float64), np.cumsum(p)
+    paths = PathsInTime(network, initial, times) if features(network) else _Paths(network, initial, times)
+    network, model = paths.network, paths.compiled.arrays
+    starts, cumulative = np.ascontiguousarray(paths.states, dtype=np.float64), np.cumsum(paths.p)
     line, multiple = _one_line(network) if rule == engine.NATURAL else (np.zeros(0), np.zeros(0))
-    dt, dt_from = (check_positive("dt", dt), GIVEN) if dt is not None else _choose_step(network, p @ starts / p.sum(), times[-1])
-    pairs = pairs_of_steps(times, dt, dt_from, max_steps)
+    dt, dt_from = (check_positive("dt", dt), GIVEN) if dt is not None else paths.choose_step()
+    schedule = paths.schedule(dt, dt_from, max_steps)
 
     n_species, n_coarse = starts.shape[1], min(n_paths, REPEATED)
     need = (n_paths + n_coarse) * len(times) * n_species * 8
@@ -154,16 +157,15 @@ def langevin(
     n_noises = 1 if rule == engine.NATURAL else len(network.reactions)
 
     def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        swimmer = engine.new_swimmer(n_species, len(network.reactions), model.stack_size, n_noises)
-        grid = line, multiple, times, pairs
+        swimmer = engine.new_swimmer(n_species, schedule.known.shape[1], len(network.reactions), model.stack_size, n_noises)
         fine, rough = counts[first:stop], coarse[first:stop]
-        status = engine.run_paths(model, rule, *grid, key, first, starts, cumulative, swimmer, cancel, done, fine, rough)
+        status = engine.run_paths(model, rule, line, multiple, schedule, key, first, starts, cumulative, swimmer, cancel, done, fine, rough)
         if status not in (errors.OK, errors.CANCELLED):
-            raise _complaint(compiled, status, swimmer, boundary, dt)
+            raise _complaint(network, status, swimmer, boundary, dt)
 
     run_chunks(sample, n_paths, threads=threads, label="langevin", unit="steps", show=progress)
     options = {"n_paths": n_paths, "boundary": boundary, "initial": describe_initial(initial), "threads": threads}
-    found = {"seed": recorded_seed, "dt": dt, "dt_from": dt_from, "steps": 2 * int(pairs.sum())}
+    found = {"seed": recorded_seed, "dt": dt, "dt_from": dt_from, "steps": 2 * int(schedule.pairs.sum()), **paths.found()}
     info = record("langevin", network.name, started, options, **found, initial_lost=max(0.0, 1.0 - float(cumulative[-1])))
     rough_info = {**info, "dt": 2 * dt}
     return Trajectories(
@@ -171,13 +173,30 @@ def langevin(
         network.species_names,
         counts,
         info,
-        _observables(compiled, counts),
-        coarse=Trajectories(times, network.species_names, coarse, rough_info, _observables(compiled, coarse)),
+        paths.observables(counts),
+        coarse=Trajectories(times, network.species_names, coarse, rough_info, paths.observables(coarse)),
     )
 
 
-def _observables(compiled: Compiled, counts: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: compiled.observable(name, counts) for name in compiled.network.observables}
+class _Paths:
+    """A network with constant rates as the kernel takes it; `PathsInTime` is the same for rates that move."""
+
+    def __init__(self, network: Network, initial, times: np.ndarray):
+        self.network, self.times, self.compiled = network, times, Compiled(network)
+        self.states, self.p = self.compiled.start(initial, whole=False)
+
+    def choose_step(self) -> tuple[float, str]:
+        return _choose_step(self.network, self.p @ self.states / self.p.sum(), self.times[-1])
+
+    def schedule(self, dt: float, dt_from: str, max_steps: int | None) -> engine.Schedule:
+        pairs, n, n_times = pairs_of_steps(self.times, dt, dt_from, max_steps), self.states.shape[1], len(self.times)
+        return engine.Schedule(self.times, pairs, np.arange(n_times), np.full(n_times, -1), np.zeros((0, n, n + 1)), np.zeros((0, 0)))
+
+    def observables(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: self.compiled.observable(name, counts) for name in self.network.observables}
+
+    def found(self) -> dict[str, int]:
+        return {}
 
 
 def _one_line(network: Network) -> tuple[np.ndarray, np.ndarray]:
@@ -221,8 +240,8 @@ def _choose_step(network: Network, start: np.ndarray, end: float) -> tuple[float
     return found[why], why
 
 
-def _complaint(compiled: Compiled, status: int, swimmer: engine.Swimmer, boundary: str, dt: float) -> Exception:
-    network, r, state = compiled.network, int(swimmer.fault[0]), swimmer.fault[1:]
+def _complaint(network: Network, status: int, swimmer: engine.Swimmer, boundary: str, dt: float) -> Exception:
+    r, state = int(swimmer.fault[0]), swimmer.fault[1 : 1 + len(network.species)]
     where = describe_state(network.species_names, state)
     if status == engine.OVERFLOW:
         other = "" if boundary == "reflect" else ", or boundary='reflect'"
@@ -234,6 +253,8 @@ def _complaint(compiled: Compiled, status: int, swimmer: engine.Swimmer, boundar
         return ConvergenceError(
             f"a path could not be brought back from {where} with dt={dt:g} and boundary={boundary!r}; give a smaller dt"
         )
+    if status == engine.OVERDRAWN:
+        return ModelError(f"an event takes an amount below zero from {where}; guard what it sets, or use ssa")
     error = errors.propensity_error(status, network.reactions[r].name, network.formula(r), network.species_names, state)
     if status == engine.UNDEFINED_PROPENSITY and boundary == "natural" and state.min() < 0:
         return ModelError(f"{error}, or use boundary='reflect'")

@@ -6,12 +6,13 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import solve_continuous_lyapunov
 
-from cme.abilities import require
+from cme.abilities import features, require
 from cme.arguments import check_positive, check_times, record
-from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.rate_equations import describe_initial, integrate, steady_state
-from cme.continuum.vector_field import VectorField, vector_field
-from cme.errors import ConvergenceError, describe_state
+from cme.continuum.rates_in_time import LinearMap, RatesInTime
+from cme.continuum.vector_field import VectorField, refuse_negative, vector_field
+from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.network import Network
 from cme.results import Moments
 
@@ -31,7 +32,9 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     Parameters
     ----------
     network
-        S species, R reactions. Or a `Diffusion`: its drift takes the place of S^T f, its noise B that of S^T diag(f) S.
+        S species, R reactions; rates may depend on time, and on variables whose course does not depend on counts. Events at times that
+        are known in advance may set variables, and counts to linear functions of counts. Or a `Diffusion`: its drift takes the place of
+        S^T f, its noise B that of S^T diag(f) S.
     times : (T,), in the model's time unit
         Increasing. The single time inf asks for the stationary law.
     initial
@@ -44,20 +47,23 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     -------
     Moments
         Means (T, S) and covariances (T, S, S). Observables are evaluated at the mean, which for a nonlinear one is not its mean.
+        Variables that change in time are among them.
 
     Raises
     ------
     ModelError
-        If a rate is undefined, or the rates drive an amount below zero (a position out of its domain).
+        If a rate is undefined, or the rates drive an amount below zero (a position out of its domain); if a rate that moves with time is
+        negative, or a stationary law of such rates is asked for.
     ConvergenceError
         If the rate equations diverge or never come to rest, or the steady state is not stable: then no stationary Gaussian exists.
 
     Notes
     -----
-    Exact for mean and covariance where every propensity is at most linear. Otherwise it is the leading order for large volumes at
-    fixed times and around one stable state: it knows nothing of other wells, of the correction of the mean by the noise, of
+    Exact for mean and covariance where every propensity is at most linear in the amounts. Otherwise it is the leading order for large
+    volumes at fixed times and around one stable state: it knows nothing of other wells, of the correction of the mean by the noise, of
     skewness or of the boundary at zero. A variance that the integrator leaves below zero, by less than its tolerance, is zero.
     Conserved totals keep the covariance that they have at the start (zero for a sharp start).
+    Rates are integrated piece by piece, from one switch of a condition on the time to the next, in steps of at most a 32nd of the time.
     Cost: S (S + 3) / 2 coupled equations; the stationary law O(S^3).
 
     References
@@ -76,8 +82,10 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     started = time.perf_counter()
     times = check_times(times, infinity=True)
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
-    if isinstance(network, Network):
-        require(network, "lna")
+    require(network, "lna")
+    if isinstance(network, Network) and features(network):
+        return _in_time(network, times, initial, rtol, atol, started)
+    network = with_jump_moments(network)
     field = vector_field(network, stationary=bool(np.isinf(times[0])))
     states, p = field.start(initial)
     mean = p @ states
@@ -88,14 +96,58 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
         means, covariances = _transient(field, mean, covariance, times, rtol, atol)
         found = {}
     field.check_bounds("lna", times, means, atol)
-    variances = np.einsum("tss->ts", covariances)  # a view of the diagonals
-    variances[(variances < 0) & (variances > -1e3 * atol)] = 0.0
+    _drop_rounding(covariances, atol)
     options = {"initial": describe_initial(initial), "rtol": rtol, "atol": atol}
     info = record("lna", field.name, started, options, **found)
     return Moments(times, field.names, means, covariances, info, field.observables(means))
 
 
-def _transient(field: VectorField, mean, covariance, times, rtol: float, atol: float) -> tuple[np.ndarray, np.ndarray]:
+def _drop_rounding(covariances: np.ndarray, atol: float) -> None:
+    variances = np.einsum("tss->ts", covariances)  # a view of the diagonals
+    variances[(variances < 0) & (variances > -1e3 * atol)] = 0.0
+
+
+def _in_time(network: Network, times: np.ndarray, initial, rtol: float, atol: float, started: float) -> Moments:
+    """The same for a network whose rates move with time, or where events happen at known times: one piece of time after the other."""
+    if np.isinf(times[0]):
+        raise ModelError(f"{network.name!r} comes to rest in no way that can be looked for: {features(network)[0]}; ask for finite times")
+    moving = RatesInTime(network, initial, times)
+    mean = moving.p @ moving.states
+    covariance = ((moving.states - mean).T * moving.p) @ (moving.states - mean)
+    mean, covariance = _mapped(moving.maps(moving.clockwork.first), mean, covariance)
+    means, covariances = list[np.ndarray](), list[np.ndarray]()
+    for piece, field, wanted in moving.stretches():
+        ticks = np.unique(np.append(wanted, piece.end))
+        m, c = _transient(field, mean, covariance, ticks, rtol, atol, piece.start, moving.longest)
+        field.check_bounds("lna", ticks, m, atol)
+        places = np.searchsorted(ticks, wanted)
+        means, covariances = [*means, *m[places]], [*covariances, *c[places]]
+        mean, covariance = _mapped(moving.maps(piece.instant), m[-1], c[-1])
+    if len(means) < len(times):
+        means, covariances = [*means, mean], [*covariances, covariance]
+    at, spread = np.array(means), np.array(covariances)
+    names = moving.network.species_names
+    refuse_negative("lna", names, times, at, atol)  # also what an event has set
+    _drop_rounding(spread, atol)
+    options = {"initial": describe_initial(initial), "rtol": rtol, "atol": atol}
+    info = record("lna", network.name, started, options, pieces=len(moving.clockwork.pieces), executed_events=moving.clockwork.executions)
+    return Moments(times, names, at, spread, info, moving.observables(at) | moving.variables())
+
+
+def _mapped(maps: list[tuple[float, LinearMap]], mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance after events: of a mixture, where chance chooses their order."""
+    if not maps:
+        return mean, covariance
+    means = np.array([each.matrix @ mean + each.shift for _, each in maps])
+    weights = np.array([weight for weight, _ in maps])
+    after = weights @ means
+    inside = sum(weight * each.matrix @ covariance @ each.matrix.T for weight, each in maps)
+    return after, inside + ((means - after).T * weights) @ (means - after)
+
+
+def _transient(
+    field: VectorField, mean, covariance, times, rtol: float, atol: float, since: float = 0.0, longest: float = np.inf
+) -> tuple[np.ndarray, np.ndarray]:
     """Integrate the mean and the upper triangle of the covariance together."""
     n = len(mean)
     upper = np.triu_indices(n)
@@ -118,7 +170,7 @@ def _transient(field: VectorField, mean, covariance, times, rtol: float, atol: f
 
     start = np.concatenate([mean, covariance[upper]])
     method = "LSODA" if len(start) <= DENSE else "BDF"  # BDF takes the sparse Jacobian
-    y = integrate("lna", velocity, jacobian, start, times, field.names, method=method, rtol=rtol, atol=atol)
+    y = integrate("lna", velocity, jacobian, start, times, field.names, method=method, rtol=rtol, atol=atol, since=since, max_step=longest)
     return y[:, :n], (y[:, n:] @ spread.T).reshape(len(times), n, n)
 
 

@@ -12,9 +12,20 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from cme.arguments import Seed, check_choice, check_count, check_memory, check_positive, check_seed, check_threads, check_times, record
+from cme.arguments import (
+    Seed,
+    check_choice,
+    check_count,
+    check_memory,
+    check_number,
+    check_positive,
+    check_seed,
+    check_threads,
+    check_times,
+    record,
+)
 from cme.continuum.diffusion import Diffusion
-from cme.continuum.drift import check_drift, describe, evaluate_drift, tabulate
+from cme.continuum.drift import check_drift, describe, evaluate_drift, moves, tabulate
 from cme.errors import ModelError
 from cme.generator import Generator, TimeDependentGenerator
 from cme.kernels import walk as engine
@@ -39,7 +50,7 @@ class RandomWalk:
     Parameters
     ----------
     drift
-        p: a number, or a function p(x, t) of an array x (K,) and a number t. Length per time.
+        p: a number, or a function p(x) or p(x, t) of an array x (K,) and a number t. Length per time.
     alpha
         The noise strength, a constant above 0: length^2 per time. (D of the physics texts is alpha / 2.)
     ds
@@ -51,8 +62,7 @@ class RandomWalk:
     and which ds would do. With ds^2 = alpha dt any other way is excluded: for ds = dt^g the law tends to the start for g > 1/2 and
     spreads without limit for g < 1/2.
 
-    In discrete time the walk is on every second site only. Its laws therefore have cells of width 2 ds around the sites of the right
-    parity, P(x) 2 ds is compared with a probability.
+    In discrete time the walk is on every second site only: its laws have cells of width 2 ds around the sites of the right parity.
 
     Examples
     --------
@@ -112,7 +122,7 @@ class RandomWalk:
         n steps cost O(n) for a constant drift; otherwise O(n^2) with tol=0, and about O(n^1.5) with the default.
         """
         started = clock.perf_counter()
-        times = check_times(times)
+        times, start = check_times(times), check_number("start", start)
         numbers = self.numbers_of_steps(times)
         constant = not callable(self.drift)
         method = check_choice("method", method, ("auto", "binomial", "fft", "transfer"))
@@ -196,8 +206,7 @@ class RandomWalk:
     def characteristic_function(self, w, time: float, *, start: float = 0.0) -> np.ndarray:
         """Compute the characteristic function, the mean of exp(-i w x), at one time.
 
-        One step multiplies it by cos(w ds) - i (p ds / alpha) sin(w ds) (9), so that it is a product for a constant drift (2); otherwise it
-        is summed over the exact law.
+        One step multiplies it by cos(w ds) - i (p ds / alpha) sin(w ds) (9): a product for a constant drift (2), else a sum over the law.
 
         Parameters
         ----------
@@ -222,12 +231,17 @@ class RandomWalk:
         Parameters
         ----------
         time
-            Take the drift as it is at this time. With None a drift that is a function keeps its time.
+            Take a drift p(x, t) as it is at this time. With None it keeps its time.
         """
-        drift = self.drift
-        if callable(drift) and time is not None:
-            return Diffusion(lambda x: drift(x, time), self.alpha)
-        return Diffusion(drift, self.alpha)
+        if time is None:
+            return Diffusion(self.drift, self.alpha)
+        time = self._time(time)
+        return Diffusion(lambda x: evaluate_drift(self.drift, x, time), self.alpha)
+
+    def _time(self, time: float) -> float:
+        if not moves(self.drift):
+            raise ValueError("the drift does not depend on time; leave out time")
+        return check_number("time", time)
 
     def limit_law(self, times, *, start: float = 0.0) -> Moments:
         """Give the law that this one tends to as ds -> 0, for a constant drift: Gaussian with mean start + p t and variance alpha t (7).
@@ -268,31 +282,30 @@ class RandomWalk:
         low, high
             The ends of the sites that are kept. What jumps beyond them leaks.
         time
-            Take the drift as it is at this time. With None a drift that is a function gives a time-dependent generator.
+            Take a drift p(x, t) as it is at this time. With None it gives a time-dependent generator.
 
         Raises
         ------
         ValueError
             If abs(p) ds > alpha at a site.
         """
+        low, high = check_number("low", low), check_number("high", high)
         n_sites = int(np.floor((high - low) / self.ds + 1e-9)) + 1
         if n_sites < 2:
             raise ValueError(f"from {low:g} to {high:g} there are no two sites at a distance of ds = {self.ds:g}")
         x = low + self.ds * np.arange(n_sites)
-        if callable(self.drift) and time is None:
-            return TimeDependentGenerator(lambda t: self._generator_at(x, t))
-        return self._generator_at(x, 0.0 if time is None else time)
+        if time is None and moves(self.drift):
+            return TimeDependentGenerator.of(lambda t: self._generator_at(x, t))
+        return self._generator_at(x, 0.0 if time is None else self._time(time))
 
     def _generator_at(self, x: np.ndarray, t: float) -> Generator:
         fastest = self.alpha / self.ds**2
         right = self._step_right(x, t)
         up, down = fastest * right, fastest * (1.0 - right)
-        leak = np.zeros(len(x))
-        leak[-1], leak[0] = up[-1], down[0]
+        leak = np.concatenate([down[:1], np.zeros(len(x) - 2), up[-1:]])
         matrix = sp.diags_array([down[1:], np.full(len(x), -fastest), up[:-1]], offsets=[1, 0, -1]).tocsc()
         matrix.eliminate_zeros()
-        width = np.array([self.ds])
-        return Generator(matrix, leak, x[:, None], ("x",), widths=width)
+        return Generator(matrix, leak, x[:, None], ("x",), widths=np.array([self.ds]))
 
     # ------------------------------------------------------------------------------------------------------ paths
 
@@ -334,7 +347,7 @@ class RandomWalk:
             If a time is no whole number of steps, or a path gets to a place where abs(p) ds > alpha.
         """
         started = clock.perf_counter()
-        times = check_times(times)
+        times, start = check_times(times), check_number("start", start)
         n_paths, threads = check_count("n_paths", n_paths), check_threads(threads)
         key, recorded_seed = check_seed(seed)
         numbers = self.numbers_of_steps(times)

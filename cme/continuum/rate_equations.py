@@ -11,7 +11,7 @@ from scipy.integrate import LSODA, solve_ivp
 from cme.abilities import features, require
 from cme.arguments import check_choice, check_positive, check_times, record
 from cme.compiled import starting_states
-from cme.continuum.diffusion import Diffusion
+from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.hybrid_flow import follow
 from cme.continuum.vector_field import DIVERGED, VectorField, refuse_negative, vector_field
 from cme.errors import ConvergenceError, ModelError, describe_state
@@ -104,6 +104,8 @@ def rate_equations(
     check_choice("method", method, METHODS)
     rtol, atol = check_positive("rtol", rtol), None if atol is None else check_positive("atol", atol)
     options: dict[str, Any] = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": ATOL if atol is None else atol}
+    require(network, "rate_equations")
+    network = with_jump_moments(network)
     at_rest = bool(np.isinf(times[0]))
     if below_zero is not None:
         check_choice("below_zero", below_zero, ("refuse", "allow"))
@@ -132,10 +134,9 @@ def rate_equations(
 
 def _beyond_chains(network: Network, times: np.ndarray, initial, options: dict[str, Any], started: float) -> Moments:
     """The same for a network with events, rate rules, time, net fluxes, or amounts that are no whole numbers."""
-    require(network, "rate_equations")
     if np.isinf(times[0]):
         raise ModelError(f"{network.name!r} comes to rest in no way that can be looked for: {features(network)[0]}; ask for finite times")
-    states, p = starting_states(network, initial, whole=False)
+    states, p = starting_states(network, initial, whole=False, below_zero=options["below_zero"] != "refuse")
     course = follow(network, p @ states, times, **{name: options[name] for name in ("method", "rtol", "atol")})
     amounts = course.states[:, : len(network.species)].copy()
     if options["below_zero"] == "refuse":
@@ -157,16 +158,19 @@ def integrate(
     method: str,
     rtol: float,
     atol: float,
+    since: float = 0.0,
+    max_step: float = np.inf,
 ) -> np.ndarray:
-    """The solution of dy/dt = velocity from time 0 at the times asked for, (T, len(start))."""
-    if times[-1] == 0:
+    """The solution of dy/dt = velocity from time `since` at the times asked for, (T, len(start))."""
+    if times[-1] == since:
         return start[None, :].copy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # LSODA warns of a failure that is raised below with its cause
         with np.errstate(over="ignore", invalid="ignore"):
-            result = solve_ivp(velocity, (0.0, times[-1]), start, method, times, jac=jacobian, rtol=rtol, atol=atol)
+            span = since, times[-1]
+            result = solve_ivp(velocity, span, start, method, times, jac=jacobian, rtol=rtol, atol=atol, max_step=max_step)
     if not result.success or not np.all(np.isfinite(result.y)):
-        reached = result.t[-1] if len(result.t) else 0.0
+        reached = result.t[-1] if len(result.t) else since
         last = result.y[: len(names), -1] if len(result.t) else start[: len(names)]
         raise ConvergenceError(
             f"{solver} could not go on after t={reached:g}, asked to t={times[-1]:g}, from {describe_state(names, last)}; "

@@ -11,13 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from cme.arguments import check_choice, check_count, check_positive, check_times, record
-from cme.continuum.drift import CENTRAL, FORWARD, Quadrature, check_drift, describe, evaluate_drift, slope
+from cme.arguments import check_choice, check_count, check_number, check_positive, check_times, record
+from cme.continuum.drift import Quadrature, check_drift, derivative, describe, evaluate_drift, moves
 from cme.continuum.imaginary_time import Operator, Problem
 from cme.errors import ConvergenceError
 from cme.results import Distribution
-
-STEP = 3e-4  # of finite differences of the drift, in the units of x and of t
 
 
 class Spectrum(NamedTuple):
@@ -43,7 +41,7 @@ class SchrodingerForm:
     Parameters
     ----------
     drift
-        p: a number, or a function p(x, t) of an array x and a number t.
+        p: a number, or a function p(x) or p(x, t) of an array x and a number t. One that takes a time is taken to change in time.
     alpha
         The noise strength, a constant above 0; alpha / 2 is the diffusion coefficient.
     reference
@@ -51,10 +49,10 @@ class SchrodingerForm:
     domain
         Where the equation holds; phi = 0 at its ends (what gets there is lost). `law` and `spectrum` need finite ends.
     drift_derivative
-        p_x(x, t), if you have it. Otherwise it is taken by finite differences over 3e-4 of the unit of x, and there is an error where half
-        of that gives another value.
+        p_x(x) or p_x(x, t), if you have it. Otherwise it is taken by finite differences, shorter and shorter until they agree with those
+        over half the step, and there is an error where they don't.
     drift_integral
-        An integral of p over x, as a function of x and t, if you have it. Otherwise p is integrated numerically to 1e-11.
+        An integral of p over x, as a function of x or of x and t, if you have it. Otherwise p is integrated numerically to 1e-11.
 
     References
     ----------
@@ -66,7 +64,7 @@ class SchrodingerForm:
     The Ornstein-Uhlenbeck process p = -x becomes the harmonic oscillator, V = (1 - x^2) / 2; its rates of relaxation are 0, 1, 2, ...
 
     >>> import cme
-    >>> form = cme.SchrodingerForm(lambda x, t: -x, alpha=1.0, domain=(-7, 7))
+    >>> form = cme.SchrodingerForm(lambda x: -x, alpha=1.0, domain=(-7, 7))
     >>> float(form.V(2.0).round(6))
     -1.5
     >>> (form.spectrum(3).values + 0.0).round(2).tolist()
@@ -86,15 +84,25 @@ class SchrodingerForm:
         low, high = self.domain
         if not low < self.reference < high:
             raise ValueError(f"the reference {self.reference:g} must lie inside the domain from {low:g} to {high:g}")
-        if self.drift_integral is not None:
-            h = STEP
-            found = (self.action(self.reference + h) - self.action(self.reference - h)) / (2 * h)
-            p = evaluate_drift(self.drift, np.array([self.reference]), 0.0)[0]
-            if not abs(found - p) <= 1e-4 * (abs(p) + self.alpha):
-                raise ValueError(
-                    f"drift_integral grows by {found:.6g} per unit of x at x = {self.reference:g}, where the drift is {p:.6g}; "
-                    "it must be the integral of the drift over x"
-                )
+        self.check_integral(0.0)
+
+    def check_integral(self, t: float) -> None:
+        """Refuse a `drift_integral` that does not grow as the drift says at the reference, at a time."""
+        if self.drift_integral is None:
+            return
+        here = np.array([self.reference])
+        p = evaluate_drift(self.drift, here, t)
+        found = derivative(lambda h: self.action(here + h, t), 0.0, np.abs(p))
+        if not np.all(np.abs(found - p) <= 1e-4 * (np.abs(p) + self.alpha)):
+            raise ValueError(
+                f"drift_integral grows by {found[0]:.6g} per unit of x at x = {self.reference:g}, t = {t:g}, where the drift is "
+                f"{p[0]:.6g}; it must be the integral of the drift over x"
+            )
+
+    @property
+    def static(self) -> bool:
+        """Does the drift not depend on time?"""
+        return not moves(self.drift)
 
     # ---------------------------------------------------------------------------------------------- xi and V
 
@@ -103,11 +111,16 @@ class SchrodingerForm:
         x = np.asarray(x, dtype=np.float64)
         if self.drift_integral is not None:
             with np.errstate(divide="ignore"):  # log(0) at an end of the domain
-                return np.asarray(self.drift_integral(x, t) - self.drift_integral(np.float64(self.reference), t), dtype=np.float64)
+                return self._integral(x, t) - self._integral(np.float64(self.reference), t)
         if not callable(self.drift):
             return self.drift * (x - self.reference)
         quadrature = quadrature or Quadrature(x, self.reference)
         return quadrature.integrate(lambda y: evaluate_drift(self.drift, y, t), 1e-11, self.alpha)
+
+    def _integral(self, x: np.ndarray | np.float64, t: float) -> np.ndarray:
+        integral = self.drift_integral
+        assert integral is not None
+        return np.asarray(integral(x, t) if moves(integral) else integral(x), dtype=np.float64)
 
     def xi(self, x, t: float = 0.0) -> np.ndarray:
         """The factor in P = xi phi (17): exp(S / alpha), 1 at the reference."""
@@ -140,35 +153,33 @@ class SchrodingerForm:
         elif self.drift_derivative is not None:
             gradient = evaluate_drift(self.drift_derivative, flat, t)
         else:
-            gradient = slope(lambda h: evaluate_drift(self.drift, flat + h, t), CENTRAL, STEP)
-            half = slope(lambda h: evaluate_drift(self.drift, flat + h, t), CENTRAL, STEP / 2)
-            rough = np.flatnonzero(~(np.abs(gradient - half) <= 1e-6 * (np.abs(half) + p**2 / self.alpha) + 1e-8))
+            gradient = derivative(
+                lambda h: evaluate_drift(self.drift, flat + h, t), float(np.abs(flat).max(initial=0.0)), p**2 / self.alpha
+            )
+            rough = np.flatnonzero(np.isnan(gradient))
             if rough.size and strict:
                 raise ConvergenceError(
-                    f"the drift is too rough for its derivative at x = {flat[rough[0]]:g}, t = {t:g}: differences over {STEP:g} and "
-                    f"{STEP / 2:g} give {gradient[rough[0]]:.6g} and {half[rough[0]]:.6g}; give drift_derivative"
+                    f"the drift is too rough for its derivative at x = {flat[rough[0]]:g}, t = {t:g}: its differences do not settle; "
+                    "give drift_derivative"
                 )
-            gradient = half
-            gradient[rough] = np.nan
         return (-(self.alpha * gradient + p**2) / 2).reshape(np.shape(x))
 
     def action_rate(self, x: np.ndarray, t: float, quadrature: Quadrature | None = None) -> np.ndarray:
         """S_t, the integral of p_t from the reference to x."""
-        if not callable(self.drift):
+        if self.static:
             return np.zeros_like(x)
-        stencil = CENTRAL if t >= 2 * STEP else FORWARD  # the drift need not exist before time 0
-        if self.drift_integral is not None:
-            return slope(lambda h: self.action(x, t + h), stencil, STEP)
-        quadrature = quadrature or Quadrature(x, self.reference)
-        return quadrature.integrate(lambda y: slope(lambda h: evaluate_drift(self.drift, y, t + h), stencil, STEP), 1e-9, self.alpha)
 
-    def is_static(self, x: np.ndarray, end: float) -> bool:
-        """Does the drift at positions x look the same at eight times up to `end`?"""
-        if not callable(self.drift):
-            return True
-        first = evaluate_drift(self.drift, x, 0.0)
-        looks = end * np.array([1.0, *(np.arange(1, 8) * 0.6180339887) % 1.0])  # no period fits them all
-        return all(np.array_equal(first, evaluate_drift(self.drift, x, float(t))) for t in looks)
+        def rate(function: Callable[[float], np.ndarray]) -> np.ndarray:
+            """Its derivative by time; the drift need not exist before time 0."""
+            found = derivative(lambda h: function(t + h), t, 0.0, room=t)
+            if np.any(np.isnan(found)):
+                raise ConvergenceError(f"the drift is too rough in time at t = {t:g} for its rate of change; smooth it")
+            return found
+
+        if self.drift_integral is not None:
+            return rate(lambda later: self.action(x, later))
+        quadrature = quadrature or Quadrature(x, self.reference)
+        return quadrature.integrate(lambda y: rate(lambda later: evaluate_drift(self.drift, y, later)), 1e-9, self.alpha)
 
     # ------------------------------------------------------------------------------------ the symmetric operator
 
@@ -243,8 +254,8 @@ class SchrodingerForm:
         tol
             Largest error of the solution in time allowed, in the 1-norm of P.
         method : "auto", "eigenfunctions" or "steps"
-            "eigenfunctions": the sum over all eigenfunctions psi_n exp(lambda_n t), for a static drift. "steps": TR-BDF2, extrapolated and
-            with the number of steps doubled until the answer stays. "auto" takes the first if the drift does not change in time.
+            "eigenfunctions": the sum over all eigenfunctions psi_n exp(lambda_n t), for a drift p(x). "steps": TR-BDF2, extrapolated
+            and with the number of steps doubled until the answer stays. "auto" takes the first for a number or a function of x alone.
 
         Returns
         -------
@@ -269,16 +280,18 @@ class SchrodingerForm:
         started = clock.perf_counter()
         times, tol = check_times(times), check_positive("tol", tol)
         method = check_choice("method", method, ("auto", "eigenfunctions", "steps"))
-        n_cells = check_count("n_cells", n_cells, 8)
-        static = self.is_static(self.operator(n_cells).nodes, float(times[-1]))
-        if method == "eigenfunctions" and not static:
-            raise ValueError("the drift changes in time, and eigenfunctions are those of a static one; use method='steps'")
-        method = ("eigenfunctions" if static else "steps") if method == "auto" else method
+        n_cells, start = check_count("n_cells", n_cells, 8), check_number("start", start)
+        self.check_integral(float(times[-1]))
+        if method == "eigenfunctions" and not self.static:
+            raise ValueError(
+                "the drift is a function of x and t, and eigenfunctions are those of a static one; use method='steps', or give it as p(x)"
+            )
+        method = ("eigenfunctions" if self.static else "steps") if method == "auto" else method
         options = {"drift": describe(self.drift), "alpha": self.alpha, "reference": self.reference, "domain": self.domain}
         options |= {"start": start, "n_cells": n_cells, "tol": tol}
 
         def solve(n_cells: int, coarse: Distribution | None) -> Distribution:
-            problem = Problem(self, n_cells, start, static)
+            problem = Problem(self, n_cells, start)
             p, error = problem.by_eigenfunctions(times) if method == "eigenfunctions" else problem.by_steps(times, tol)
             if error.max() > tol:
                 raise ConvergenceError(f"round-off may reach {error.max():.1e}, more than tol={tol:g}; narrow the domain or loosen tol")

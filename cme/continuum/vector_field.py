@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cme.compiled import Compiled
+from cme.compiled import Compiled, starting_states
 from cme.continuum.diffusion import Diffusion
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.infix import to_infix
@@ -60,46 +60,52 @@ class NetworkField:
     """The right-hand side of the rate equations of a network, in all S species."""
 
     def __init__(self, network: Network):
-        self.model = Compiled(network)
+        self.network, self._model = network, Compiled(network)
         self.name, self.names = network.name, network.species_names
         self.change = network.stoichiometry.astype(np.float64)
 
     def start(self, initial) -> tuple[np.ndarray, np.ndarray]:
-        return self.model.start(initial, whole=False)
+        return starting_states(self.network, initial, whole=False)
 
-    def rates(self, state: np.ndarray) -> np.ndarray:
+    def rates(self, time: float, state: np.ndarray) -> np.ndarray:
         """Rates (R,) at amounts >= 0; `ModelError` where one is undefined."""
         state = np.maximum(state, 0.0)
-        rates = self.model.rates(state)
-        if not np.all(np.isfinite(rates)):
-            self._refuse(np.flatnonzero(~np.isfinite(rates))[0], state, "is not a finite number")
+        rates = self._model.rates(state)
+        self._check(rates, state)
         return rates
 
-    def rate_jacobian(self, state: np.ndarray) -> np.ndarray:
+    def _check(self, rates: np.ndarray, state: np.ndarray) -> None:
+        if not np.all(np.isfinite(rates)):
+            self._refuse(np.flatnonzero(~np.isfinite(rates))[0], state, "is not a finite number")
+
+    def rate_jacobian(self, time: float, state: np.ndarray) -> np.ndarray:
         """Derivatives of the rates (R, S)."""
         state = np.maximum(state, 0.0)
-        derivatives = self.model.rate_jacobian(state)
+        derivatives = self._model.rate_jacobian(state)
+        self._check_derivatives(derivatives, state)
+        return derivatives
+
+    def _check_derivatives(self, derivatives: np.ndarray, state: np.ndarray) -> None:
         if not np.all(np.isfinite(derivatives)):
             self._refuse(np.flatnonzero(~np.isfinite(derivatives).all(axis=1))[0], state, "has no finite derivative")
-        return derivatives
 
     def _refuse(self, reaction: int, state: np.ndarray, what: str) -> None:
         if state.max(initial=0.0) > DIVERGED:
             raise ConvergenceError(f"the rate equations grow without bound, past {state.max():.1e} molecules; end before")
-        name, formula = self.model.network.reactions[reaction].name, to_infix(self.model.network.reactions[reaction].rate)
+        name, formula = self.network.reactions[reaction].name, to_infix(self.network.reactions[reaction].rate)
         raise ModelError(
             f"the rate {formula} of reaction {name!r} {what} in state {describe_state(self.names, state)}; "
             "start elsewhere, or guard the law, for example with piecewise()"
         )
 
     def velocity(self, time: float, state: np.ndarray) -> np.ndarray:
-        return self.rates(state) @ self.change
+        return self.rates(time, state) @ self.change
 
     def jacobian(self, time: float, state: np.ndarray) -> np.ndarray:
-        return self.change.T @ self.rate_jacobian(state)
+        return self.change.T @ self.rate_jacobian(time, state)
 
     def noise(self, time: float, state: np.ndarray) -> np.ndarray:
-        return (self.change.T * self.rates(state)) @ self.change
+        return (self.change.T * self.rates(time, state)) @ self.change
 
     def directions(self) -> np.ndarray:
         _, sizes, rows = np.linalg.svd(self.change, full_matrices=False)
@@ -109,13 +115,13 @@ class NetworkField:
         return np.ones(len(state))
 
     def turnover(self, state: np.ndarray) -> np.ndarray:
-        return np.abs(self.rates(state)) @ np.abs(self.change)
+        return np.abs(self.rates(0.0, state)) @ np.abs(self.change)
 
     def check_bounds(self, solver: str, times: np.ndarray, means: np.ndarray, atol: float) -> None:
         refuse_negative(solver, self.names, times, means, atol)
 
     def observables(self, means: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: np.array(self.model.observable(name, means)) for name in self.model.network.observables}
+        return {name: np.array(self._model.observable(name, means)) for name in self.network.observables}
 
 
 def refuse_negative(solver: str, names: tuple[str, ...], times: np.ndarray, means: np.ndarray, atol: float) -> None:

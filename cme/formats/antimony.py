@@ -73,6 +73,9 @@ def _ask(to: str, text: str, source: str, folder: str | os.PathLike | None) -> s
         raise ImportError("Antimony files need the antimony library, which is not installed; pip install 'cme-networks[antimony]'")
     if "\0" in text:
         raise ModelError(f"{source} is no text: it holds a null character")
+    for match in re.finditer(r'\bimport\s*"([^"]*)', text if to == "sbml" else ""):
+        if folder is None or Path(match[1]).is_absolute() or ".." in Path(match[1]).parts:
+            raise ModelError(f"{source}: it imports {match[1]!r}; only files in the folder of an .ant file, or below, can be imported")
     request = json.dumps({"to": to, "text": text, "folder": None if folder is None else str(Path(folder).resolve())})
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     try:

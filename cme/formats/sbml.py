@@ -106,7 +106,8 @@ class _Reader:
         start = Start(model, self.initial)
         values = {each: start.given(each) for each in self.initial} | model.local_values | self.memory
         variable = {*self.flows, *(draw.name for draw in start.draws), *(each.name for event in self.events for each in event.assignments)}
-        values |= {each: math.nan for each in (*model.parameters, *model.references) if each in variable and each not in values}
+        values |= {each: math.nan for each in model.references if each in variable and each not in values}
+        values |= {each: math.nan for each in model.parameters if each not in values and each not in model.rules}
         for each, value in values.items():  # what is infinite or undefined for good is no parameter
             if not math.isfinite(value) and each not in variable and each not in model.species:
                 model.rules[each] = Number(value)

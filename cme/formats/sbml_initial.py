@@ -31,6 +31,8 @@ def read_initial(model: Model) -> dict[str, Expr]:
         if not math.isnan(value):
             found[each] = Number(value)
     for each, species in model.species.items():
+        if species.isSetInitialAmount() and species.isSetInitialConcentration():
+            model.refuse(species, f"species {each!r} has an initial amount and an initial concentration; drop one")
         if species.isSetInitialAmount():
             found[each] = Number(species.getInitialAmount())
         elif species.isSetInitialConcentration():

@@ -93,7 +93,7 @@ class Model:
     def to_count(self, name: str, formula: Expr) -> Expr:
         """The count of a species whose symbol equals `formula`; any other name keeps its value."""
         volume = self.volume(name)
-        return formula if volume == ONE else ratelaw.call("*", (formula, volume))
+        return formula if volume == ONE else _times(formula, volume)
 
     def is_variable(self, name: str) -> bool:
         """Whether this is a compartment, species, parameter or reference, which a rule, an event or a start may set."""
@@ -160,6 +160,36 @@ def _count(expr: Expr, name: str) -> int:
     if isinstance(expr, Apply):
         return sum(_count(arg, name) for arg in expr.args)
     return int(isinstance(expr, Symbol) and expr.name == name)
+
+
+def _times(formula: Expr, volume: Expr) -> Expr:
+    """A concentration times its volume; where count / volume stands in it the count is taken, so that whole numbers stay whole."""
+    whole = _cancelled(formula, volume)
+    return ratelaw.call("*", (formula, volume)) if whole is None else whole
+
+
+def _cancelled(formula: Expr, volume: Expr) -> Expr | None:
+    """The product without a division by the volume, None if there is none to drop."""
+    if not isinstance(formula, Apply):
+        return None
+    op, args = formula.op, formula.args
+    if op == "/" and args[1] == volume:
+        return args[0]
+    if op in ("neg", "/"):
+        first = _cancelled(args[0], volume)
+        return None if first is None else Apply(op, (first, *args[1:]))
+    if op == "*":
+        for i, arg in enumerate(args):
+            whole = _cancelled(arg, volume)
+            if whole is not None:
+                return ratelaw.call("*", (*args[:i], whole, *args[i + 1 :]))
+    if op in ("+", "piecewise"):  # every term, and every value of a piecewise
+        terms = range(len(args)) if op == "+" else [*range(0, len(args) - 1, 2), len(args) - 1]
+        found = {i: _cancelled(args[i], volume) for i in terms}
+        if any(whole is not None for whole in found.values()):
+            parts = [_times(arg, volume) if i in found else arg for i, arg in enumerate(args)]
+            return ratelaw.call(op, parts)
+    return None
 
 
 def read_rules(model: Model) -> None:

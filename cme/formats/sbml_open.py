@@ -6,7 +6,7 @@ from typing import Any
 
 from cme.errors import ModelError
 from cme.formats.sbml_write import NAMESPACE
-from cme.ratelaw import MAX_DEPTH
+from cme.ratelaw import MAX_DEPTH, MAX_SIZE
 
 
 def open_document(source: str | os.PathLike) -> tuple[Any, str]:
@@ -59,24 +59,29 @@ def _check_root(tag: str, attributes: dict[str, str], where: str) -> None:
 
 
 def _check_xml(data: bytes, label: str) -> None:
-    """Refuse broken XML, and what makes libsbml end the process: deep nesting, levels that do not exist."""
+    """Refuse broken XML, and what makes libsbml end the process: deep nesting, very wide formulas, levels that do not exist."""
     from xml.parsers import expat
 
     if not data.strip():
         raise ModelError(f"{label} is empty")
     parser, depth, root = expat.ParserCreate(), 0, list[tuple[str, dict[str, str], str]]()
+    size = 0  # elements so far of the formula that is open, 0 if none is
 
     def start(tag, attributes):
-        nonlocal depth
+        nonlocal depth, size
         depth += 1
+        size = 1 if tag.endswith("math") else size + bool(size)
+        if size > MAX_SIZE:
+            raise ModelError(f"{label}, line {parser.CurrentLineNumber}: a formula has more than {MAX_SIZE} terms")
         if depth == 1:
             root.append((tag, attributes, f"{label}, line {parser.CurrentLineNumber}"))
         if depth > 5 * MAX_DEPTH:
             raise ModelError(f"{label}, line {parser.CurrentLineNumber}: elements are nested more than {5 * MAX_DEPTH} levels deep")
 
     def end(tag):
-        nonlocal depth
+        nonlocal depth, size
         depth -= 1
+        size = 0 if tag.endswith("math") else size
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     try:

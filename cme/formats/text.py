@@ -115,7 +115,7 @@ def parse(text: str, *, name: str | None = None, source: str = "reaction text") 
             _read(statement, draft, place)
         except ModelError as error:
             raise error if str(error).startswith(source) else ModelError(f"{place}: {error}") from None
-    if not draft.reactions and not draft.species and not draft.rate_rules:
+    if not (draft.reactions or draft.species or draft.rate_rules or draft.rules or draft.events):
         raise ModelError(f"{source} holds no reaction; write for example 'A + B -> C @ 0.1'")
     return _finish(draft, name, source)
 

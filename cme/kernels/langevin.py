@@ -16,41 +16,57 @@ from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import propensity
 from cme.kernels.random import DIFFUSION, fill_normals, open_stream, place, uniform
 
-UNSETTLED = 8
+UNSETTLED, OVERDRAWN = 8, 9
 NATURAL, REFLECT, ABSORB = 0, 1, 2
 _SWEEPS = 200
 _PAUSE = 1023  # pairs of steps between two looks at the outside, less one (a mask)
 
 
+class Schedule(NamedTuple):
+    """What is the same for all paths: K marks in time, and the C values in the propensities that are known in advance.
+
+    Marks are the T sampling times, and moments at which rates jump or events happen; several may be at one time.
+    """
+
+    times: np.ndarray  # (K,)
+    pairs: np.ndarray  # (K,) pairs of steps from the mark before
+    sample: np.ndarray  # (K,) which of the sampling times a mark is, -1 if it is none
+    event: np.ndarray  # (K,) which of the maps acts at a mark, -1 if none
+    maps: np.ndarray  # (E, S, S + 1) x -> A x + b
+    known: np.ndarray  # (3 pairs in all, C) in the middle of each of two steps, and of both as one
+
+
 class Swimmer(NamedTuple):
     """The memory of one path."""
 
-    x: np.ndarray  # (S,) amounts
-    y: np.ndarray  # (S,) the same path at twice the step
+    x: np.ndarray  # (S + C,) amounts, and what is known in advance
+    y: np.ndarray  # (S + C,) the same path at twice the step
     a: np.ndarray  # (R,) propensities where the step began
     noise: np.ndarray  # (3 W,) normals of two steps and their sum, W = R, or 1 for NATURAL
     direction: np.ndarray  # (S,)
-    wall: np.ndarray  # (S,)
+    wall: np.ndarray  # (S + C,)
     stack: np.ndarray
     random: np.ndarray  # (4,) uint64 generator state
-    fault: np.ndarray  # (1 + S,) the reaction that went wrong, and the state
+    fault: np.ndarray  # (1 + S + C,) the reaction that went wrong, and the state
 
 
-def new_swimmer(n_species, n_reactions, stack_size, n_noises):
+def new_swimmer(n_species, n_known, n_reactions, stack_size, n_noises):
     """The memory of a path (plain Python)."""
-    x, y, direction, wall = (np.zeros(n_species) for _ in range(4))
+    x, y, wall, direction = *(np.zeros(n_species + n_known) for _ in range(3)), np.zeros(n_species)
     noise, stack = np.zeros(3 * n_noises), np.zeros(max(stack_size, 1))
-    return Swimmer(x, y, np.zeros(n_reactions), noise, direction, wall, stack, np.zeros(4, np.uint64), np.zeros(1 + n_species))
+    return Swimmer(x, y, np.zeros(n_reactions), noise, direction, wall, stack, np.zeros(4, np.uint64), np.zeros(1 + len(x)))
 
 
 @bare
-def run_paths(model, boundary, line, multiple, times, pairs, key, first, starts, cumulative, swimmer, cancel, done, counts, coarse):
+def run_paths(model, boundary, line, multiple, schedule, key, first, starts, cumulative, swimmer, cancel, done, counts, coarse):
     """Run paths first, first + 1, ... into counts (M, T, S), the first of them at twice the step into coarse (M', T, S) as well.
 
-    `pairs` (T,) holds the number of pairs of steps from the time before. For NATURAL, reaction r changes the counts by
+    `model` has S + C species, of which reactions change the first S. For NATURAL, reaction r changes the counts by
     multiple[r] (R,) times line (S,). `done` (2,) holds the paths and steps so far.
     """
     x, y, noise, width = swimmer.x, swimmer.y, swimmer.noise, len(swimmer.noise) // 3
+    n_species, n_known = len(swimmer.direction), schedule.known.shape[1]
+    times, pairs, known = schedule.times, schedule.pairs, schedule.known
     for m in range(counts.shape[0]):
         done[0] = m
         if cancel[0] != 0:
@@ -59,10 +75,10 @@ def run_paths(model, boundary, line, multiple, times, pairs, key, first, starts,
         k = 0
         if starts.shape[0] > 1:
             k = place(cumulative, uniform(swimmer.random) * cumulative[-1])
-        for s in range(len(x)):
+        for s in range(n_species):
             x[s] = starts[k, s]
             y[s] = starts[k, s]
-        before = 0.0
+        before, row = 0.0, 0
         for t in range(len(times)):
             h = 0.5 * (times[t] - before) / max(pairs[t], 1)
             root = math.sqrt(h)
@@ -77,14 +93,23 @@ def run_paths(model, boundary, line, multiple, times, pairs, key, first, starts,
                     noise[2 * width + w] = noise[w] + noise[width + w]
                 for i in range(3 if m < coarse.shape[0] else 2):  # two steps, then both of them as one
                     moving, length = (x, h) if i < 2 else (y, 2.0 * h)
+                    for c in range(n_known):
+                        moving[n_species + c] = known[row + i, c]
                     status = step(model, boundary, line, multiple, length, root, moving, noise, i * width, swimmer)
                     if status != OK:
                         return status
+                row += 3
             done[1] += 2 * pairs[t]
-            for s in range(len(x)):
-                counts[m, t, s] = x[s]
-                if m < coarse.shape[0]:
-                    coarse[m, t, s] = y[s]
+            if schedule.event[t] >= 0:
+                for moving in (x, y):
+                    status = happen(schedule.maps[schedule.event[t]], boundary, moving, swimmer)
+                    if status != OK:
+                        return status
+            if schedule.sample[t] >= 0:
+                for s in range(n_species):
+                    counts[m, schedule.sample[t], s] = x[s]
+                    if m < coarse.shape[0]:
+                        coarse[m, schedule.sample[t], s] = y[s]
     done[0] = counts.shape[0]
     return OK
 
@@ -100,7 +125,7 @@ def step(model, boundary, line, multiple, h, root, x, noise, first, swimmer):
             return UNDEFINED_PROPENSITY
         if value < 0.0 and boundary != NATURAL:  # between whole counts, such as x (x - 1) below 1, it counts as zero
             for s in range(len(x)):
-                swimmer.wall[s] = math.floor(x[s] + 0.5)
+                swimmer.wall[s] = math.floor(x[s] + 0.5) if s < len(swimmer.direction) else x[s]
             if propensity(model, r, swimmer.wall, stack) < 0.0:
                 complain(r, swimmer.wall, swimmer)
                 return NEGATIVE_PROPENSITY
@@ -112,7 +137,7 @@ def step(model, boundary, line, multiple, h, root, x, noise, first, swimmer):
             drift += multiple[r] * a[r]
             variance += multiple[r] * multiple[r] * a[r]
         move = drift * h + math.sqrt(max(variance, 0.0)) * root * noise[first]
-        for s in range(len(x)):
+        for s in range(len(line)):
             x[s] += move * line[s]
     else:
         for r in range(len(a)):
@@ -120,7 +145,7 @@ def step(model, boundary, line, multiple, h, root, x, noise, first, swimmer):
             for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
                 x[model.change_species[i]] += model.change_amount[i] * extent
     lowest = 0.0
-    for s in range(len(x)):
+    for s in range(len(swimmer.direction)):
         if not abs(x[s]) <= LARGEST_COUNT:
             complain(0, x, swimmer)
             return OVERFLOW
@@ -136,14 +161,31 @@ def complain(r, x, swimmer):
 
 
 @inner
+def happen(event, boundary, x, swimmer):
+    """What events do to the amounts at a mark."""
+    after = swimmer.direction
+    for s in range(len(after)):
+        after[s] = event[s, len(after)]
+        for j in range(len(after)):
+            after[s] += event[s, j] * x[j]
+    for s in range(len(after)):
+        if after[s] < 0.0 and boundary != NATURAL:
+            complain(0, x, swimmer)
+            return OVERDRAWN
+    for s in range(len(after)):
+        x[s] = after[s]
+    return OK
+
+
+@inner
 def settle(model, boundary, x, swimmer):
     """Bring a state back to x >= 0."""
     rounding = 0.0
-    for s in range(len(x)):
+    for s in range(len(swimmer.direction)):
         rounding = max(rounding, 1e-15 * abs(x[s]))
     for _ in range(_SWEEPS):
         inside = True
-        for s in range(len(x)):
+        for s in range(len(swimmer.direction)):
             if -rounding <= x[s] < 0.0:  # projections on two walls approach their edge without end
                 x[s] = 0.0
             elif x[s] < 0.0:
@@ -174,11 +216,11 @@ def push(model, boundary, s, x, swimmer):
         return False
     depth = -x[s]
     share = depth / direction[s]
-    for j in range(len(x)):
+    for j in range(len(direction)):
         x[j] += share * direction[j]
     x[s] = 0.0
     if boundary == REFLECT and stirred(model, s, x, swimmer):
-        for j in range(len(x)):
+        for j in range(len(direction)):
             x[j] += share * direction[j]
         x[s] = depth
     return True
@@ -188,7 +230,7 @@ def push(model, boundary, s, x, swimmer):
 def stirred(model, s, x, swimmer):
     """Does any reaction still change species s on its wall? If none does, the wall absorbs: a mirror would bring the dead to life."""
     for j in range(len(x)):
-        swimmer.wall[j] = max(x[j], 0.0)
+        swimmer.wall[j] = max(x[j], 0.0) if j < len(swimmer.direction) else x[j]
     for r in range(len(swimmer.a)):
         for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
             if model.change_species[i] == s and propensity(model, r, swimmer.wall, swimmer.stack) > 0.0:

@@ -25,6 +25,7 @@ from cme.states import StateSpace
 
 BOUND, ESTIMATE = "a bound", "an estimate"  # what `info` says of the integration error
 EVENT_DROP = 0.05  # of the tolerance of the time before an event, what may be dropped at it; see `march` for the rest
+LOOKS = 5  # times at which the quadrature error of a kernel that changes in time is looked at
 CHEAP = 1e-11  # the integrator's digits cost little: it gets no more than this, even if the tolerance would allow it
 
 
@@ -70,7 +71,8 @@ def fsp(
     Returns
     -------
     Distribution
-        p (T, N) on all states used at the output times, `lost` (T,) and `integration_error` (T,). Rules are observables, (T, N) where
+        p (T, N) on all states used at the output times, `lost` (T,) and `integration_error` (T,), which holds (beside `tol`) what the
+        quadrature of a jump kernel may add. Rules are observables, (T, N) where
         they move with time; variables that move with time are `variables`, (T,).
 
     Raises
@@ -114,12 +116,12 @@ def fsp(
     tol = check_positive("tol", tol)
     if tol < 1e-12:
         raise ConvergenceError(f"tol={tol:g} lies below what double precision can certify; ask for 1e-12 or more")
+    require(network, "fsp")
     if not isinstance(network, Network):
         if space is not None or max_states is not None:
             raise ValueError("a generator has its states already; leave out space and max_states")
         return _on_given_states(network, times, tol, initial, started, progress)
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
-    require(network, "fsp")
     if initial is not None and not isinstance(initial, Distribution):
         network, initial = network.with_initial(initial), None
     network = with_amounts_apart(network)
@@ -290,9 +292,11 @@ def _on_given_states(
     start = generator.start(initial)
     with progress_bar("fsp", float(times[-1]), show) as bar:
         run = evolve(generator, start, times, tol=tol / 2, progress=bar)
-    first = generator if isinstance(generator, Generator) else generator.at(0.0)
-    certainty = BOUND if isinstance(generator, Generator) else ESTIMATE
-    info = record("fsp", "generator", started, {"tol": tol}, method=run.method, integration_error=certainty, states=len(first))
-    return Distribution(
-        times, first.names, first.states, run.p, run.lost, 2 * run.integration_error, info, widths=first.widths, cells=first.widths
-    )
+    steady = isinstance(generator, Generator)
+    seen = [generator] if isinstance(generator, Generator) else [generator.at(now) for now in np.linspace(0.0, times[-1], LOOKS).tolist()]
+    # A rate that is off is off in what comes in and in what goes out; a kernel that changes in time is looked at a few times.
+    quadrature = max((float(each.quadrature_error.max()) for each in seen if each.quadrature_error is not None), default=0.0)
+    error, first = 2 * run.integration_error + 2 * times * quadrature, seen[0]
+    found = {"integration_error": BOUND if steady and not quadrature else ESTIMATE, "quadrature_error": quadrature}
+    info = record("fsp", "generator", started, {"tol": tol}, method=run.method, states=len(first), **found)
+    return Distribution(times, first.names, first.states, run.p, run.lost, error, info, widths=first.widths, cells=first.widths)

@@ -88,11 +88,11 @@ def stationary(
     """
     started = time.perf_counter()
     tol = check_positive("tol", tol)
+    require(network, "stationary")
     if isinstance(network, Generator):
         if space is not None or max_states is not None or initial is not None:
             raise ValueError("a generator has its states already; leave out initial, space and max_states")
         return _on_given_states(network, started, tol)
-    require(network, "stationary")
     if space is not None and max_states is not None:
         raise ValueError("a given space is kept as it is; leave out max_states")
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)

@@ -9,16 +9,17 @@ from cme.abilities import features, require
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
 from cme.errors import ModelError
-from cme.generator import Generator
+from cme.generator import Generator, TimeDependentGenerator
 from cme.kernels import direct, jumps
 from cme.network import Network
 from cme.results import Distribution, Trajectories
+from cme.sampling.driven_paths import sample_in_time
 from cme.sampling.hybrid_paths import sample_hybrid
 from cme.threads import run_chunks
 
 
 def ssa(
-    network: Network | Generator,
+    network: Network | Generator | TimeDependentGenerator,
     times,
     *,
     n_paths: int = 1000,
@@ -36,7 +37,8 @@ def ssa(
     Parameters
     ----------
     network
-        The reaction network. Or a `Generator` of any jump process; `initial` is then needed, one state or probabilities (N,).
+        The reaction network. Or a `Generator` of any jump process; `initial` is then needed, one state or probabilities (N,). With rates
+        that depend on time (`TimeDependentGenerator`, up to 1500 states) paths go from one of the times to the next by the propagator.
     times : (T,)
         When the paths are sampled, in the model's time unit; they start at time 0. A path at time t includes an event at t.
     n_paths
@@ -101,13 +103,18 @@ def ssa(
     """
     started = time.perf_counter()
     times = check_times(times)
-    n_paths, threads = check_count("n_paths", n_paths), check_threads(threads)
+    require(network, "ssa")
+    n_paths = check_count("n_paths", n_paths)
+    if every_event and not isinstance(network, Network):
+        raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
+    if isinstance(network, TimeDependentGenerator):
+        if threads is not None or progress is not None:
+            raise ValueError("with rates that depend on time all paths advance together; leave out threads and progress")
+        return sample_in_time(network, times, n_paths, seed, initial)
+    threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
     if isinstance(network, Generator):
-        if every_event:
-            raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
         return _on_given_states(network, times, n_paths, key, recorded_seed, initial, threads, started, progress)
-    require(network, "ssa")
     start = "the network's own" if initial is None else str(initial)
     options = {"n_paths": n_paths, "every_event": every_event, "initial": start, "threads": threads}
     if features(network):
