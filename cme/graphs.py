@@ -5,7 +5,7 @@ Nothing here knows a rate constant, except that the dependency graph asks which 
 
 from collections.abc import Iterable
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd, inf, lcm
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Row = dict[int, int | Fraction]  # sparse: column -> coefficient, no zeros
+Law = dict[int, int]  # species, by place, -> weight
+MOST_RAYS, MOST_MERGES = 1000, 50_000
 
 
 # --------------------------------------------------------------------------------------------------- graphs
@@ -56,8 +58,9 @@ def species_reaction_graph(network: Network) -> "nx.DiGraph":
     graph = nx.DiGraph(name=network.name)
     for species in network.species:
         graph.add_node(species.name, kind="species", bipartite=0, boundary=species.boundary)
+    taken = set(network.species_names)
     for reaction, read in zip(network.reactions, _species_read(network), strict=True):
-        if reaction.name in network.species_names:
+        if reaction.name in taken:
             raise ModelError(f"{reaction.name!r} names a species and a reaction, and both would be nodes of the graph; rename the reaction")
         graph.add_node(reaction.name, kind="reaction", bipartite=1)
         for name, n in reaction.reactants:
@@ -92,13 +95,14 @@ def dependency_graph(network: Network) -> "nx.DiGraph":
 
     graph = nx.DiGraph(name=network.name)
     graph.add_nodes_from(reaction.name for reaction in network.reactions)
-    readers: dict[str, list[str]] = {name: [] for name in network.species_names}
+    names = network.species_names
+    readers: dict[str, list[str]] = {name: [] for name in names}
     for reaction, read in zip(network.reactions, _species_read(network), strict=True):
         for name in read:
             readers[name].append(reaction.name)
-    for reaction, row in zip(network.reactions, network.stoichiometry, strict=True):
-        for s in np.flatnonzero(row):
-            graph.add_edges_from((reaction.name, reader) for reader in readers[network.species_names[s]])
+    rows, columns, _ = network.sparse_stoichiometry
+    for r, s in zip(rows.tolist(), columns.tolist(), strict=True):
+        graph.add_edges_from((network.reactions[r].name, reader) for reader in readers[names[s]])
     return graph
 
 
@@ -132,7 +136,7 @@ def conservation_laws(network: Network) -> np.ndarray:
     Notes
     -----
     Exact elimination over the rationals on sparse rows (seconds for thousands of species), then the extreme rays of the cone of
-    non-negative laws. Their number may be exponential in theory; past 1000 rays the rays are given up and the laws of
+    non-negative laws. Their number may be exponential in theory; past 1000 rays, or 50 000 tries, they are given up and the laws of
     the elimination are returned as they are, still exact, some perhaps with negative entries.
 
     References
@@ -147,18 +151,11 @@ def conservation_laws(network: Network) -> np.ndarray:
     array([[1, 0, 1, 0],
            [0, 1, 1, 1]])
     """
-    n_species = len(network.species)
-    free, solved = _solve_weights(network.stoichiometry)
-    laws = []
-    for f in free:
-        weights = {s: row[f] for s, row in solved.items() if f in row} | {f: 1}
-        laws.append(_whole(weights, n_species))
-    rays = _non_negative_rays(laws, free)
-    chosen = _independent(sorted(rays, key=lambda ray: (sum(map(bool, ray)), [-w for w in ray])) + laws, free)
-    chosen.sort(key=lambda law: [not w for w in law])
-    if any(abs(w) >= 2**63 for law in chosen for w in law):
-        raise ModelError(f"a conservation law of {network.name!r} has a coefficient past 64 bits; check the stoichiometry")
-    return np.array(chosen, dtype=np.int64).reshape(len(chosen), n_species)
+    laws = _laws(network)
+    found = np.zeros((len(laws), len(network.species)), dtype=np.int64)
+    for i, law in enumerate(laws):
+        found[i, list(law)] = list(law.values())
+    return found
 
 
 def conserved_sums(network: Network) -> list[str]:
@@ -170,26 +167,70 @@ def conserved_sums(network: Network) -> list[str]:
     >>> cme.graphs.conserved_sums(cme.parse("E + S <-> C @ 1, 1; C -> E + P @ 1; E = 2; S = 9"))
     ['E + C = 2', 'S + C + P = 9']
     """
-    texts = []
-    for law in conservation_laws(network):
-        terms = [(w, name) for w, name in zip(law.tolist(), network.species_names, strict=True) if w]
-        text = " ".join(f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w)} '}{name}" for w, name in terms)
-        values = np.unique(np.array(network.initial.states) @ law)
+    texts, names = [], network.species_names
+    for law in _laws(network):
+        text = " ".join(f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w)} '}{names[s]}" for s, w in sorted(law.items()))
+        values = sorted({sum(w * state[s] for s, w in law.items()) for state in network.initial.states})
         value = f"{values[0]:.12g}" if len(values) == 1 else f"between {values[0]:.12g} and {values[-1]:.12g}, as it starts"
         texts.append(f"{text.removeprefix('+ ')} = {value}".replace("= between", "is between"))
     return texts
 
 
-def _solve_weights(stoichiometry: np.ndarray) -> tuple[list[int], dict[int, Row]]:
+def independent_species(network: Network) -> list[int]:
+    """Choose species whose counts, together with the conserved sums, give all others.
+
+    Returns
+    -------
+    list of int
+        The places of rank(stoichiometry) species, in order.
+
+    Examples
+    --------
+    >>> import cme
+    >>> len(cme.graphs.independent_species(cme.parse("E + S <-> C @ 1, 1; C -> E + P @ 1; E = 2; S = 9")))
+    2
+    """
+    return sorted(_solve_weights(network)[1])
+
+
+def bounded_species(network: Network) -> set[int]:
+    """Find the species that a non-negative conservation law bounds, by place.
+
+    Examples
+    --------
+    >>> import cme
+    >>> sorted(cme.graphs.bounded_species(cme.parse("Off <-> On @ 1, 1; On -> On + M @ 1; M -> 0 @ 1")))
+    [0, 1]
+    """
+    return {s for law in _laws(network) if min(law.values()) > 0 for s in law}
+
+
+def _laws(network: Network) -> list[Law]:
+    """The conservation laws without their zeros."""
+    free, solved = _solve_weights(network)
+    weights: dict[int, Row] = {f: {f: 1} for f in free}
+    for s, row in solved.items():
+        for f, weight in row.items():
+            weights[f][s] = weight
+    laws = [_whole(weights[f]) for f in free]
+    rays = sorted(_non_negative_rays(laws, free), key=lambda ray: (len(ray), [(s, -ray[s]) for s in sorted(ray)]))
+    chosen = _independent(rays + laws, set(free))
+    chosen.sort(key=lambda law: [*sorted(law), inf])
+    if any(abs(w) >= 2**63 for law in chosen for w in law.values()):
+        raise ModelError(f"a conservation law of {network.name!r} has a coefficient past 64 bits; check the stoichiometry")
+    return chosen
+
+
+def _solve_weights(network: Network) -> tuple[list[int], dict[int, Row]]:
     """Solve ``stoichiometry @ w = 0``: the free species, and each other species' weight as a combination of free ones.
 
     Each reaction is one equation between weights, for example w_C = w_A + w_B for A + B -> C. An equation is solved for a species
     that stands alone on its side, if there is one: complexes then follow from their parts and the weights stay non-negative.
     """
+    n_species = len(network.species)
     solved: dict[int, Row] = {}
-    holders: dict[int, set[int]] = {s: set() for s in range(stoichiometry.shape[1])}  # solved species whose row holds a free one
-    equations = {tuple(zip(np.flatnonzero(row).tolist(), row[row != 0].tolist(), strict=True)) for row in stoichiometry}
-    for equation in sorted(equations, key=lambda terms: (len(terms), terms)):
+    holders: dict[int, set[int]] = {s: set() for s in range(n_species)}  # solved species whose row holds a free one
+    for equation in _equations(network):
         row: Row = {}
         for s, n in equation:
             _add(row, solved.get(s, {s: 1}), n)
@@ -208,7 +249,15 @@ def _solve_weights(stoichiometry: np.ndarray) -> tuple[list[int], dict[int, Row]
                 holders[s].discard(other)
             for s in set(solved[other]) - before:
                 holders[s].add(other)
-    return [s for s in range(stoichiometry.shape[1]) if s not in solved], solved
+    return [s for s in range(n_species) if s not in solved], solved
+
+
+def _equations(network: Network) -> list[tuple[tuple[int, int], ...]]:
+    """The different net changes of reactions, the shortest first: species and numbers."""
+    changes: dict[int, list[tuple[int, int]]] = {}
+    for r, s, n in zip(*(each.tolist() for each in network.sparse_stoichiometry), strict=True):
+        changes.setdefault(r, []).append((s, n))
+    return sorted(set(map(tuple, changes.values())), key=lambda terms: (len(terms), terms))
 
 
 def _add(row: Row, other: Row, factor: int | Fraction) -> None:
@@ -225,46 +274,57 @@ def _ratio(a: int | Fraction, b: int | Fraction) -> int | Fraction:
     return value.numerator if value.denominator == 1 else value
 
 
-def _whole(weights: Row, n_species: int) -> list[int]:
+def _whole(weights: Row) -> Law:
     """Clear denominators and common factors."""
-    denominator = lcm(*(Fraction(w).denominator for w in weights.values()))
-    law = [0] * n_species
-    for s, w in weights.items():
-        law[s] = int(w * denominator)
-    return _reduced(law)
+    denominator = lcm(*(w.denominator for w in weights.values()))
+    return _reduced({s: int(w * denominator) for s, w in weights.items()})
 
 
-def _reduced(law: list[int]) -> list[int]:
-    common = gcd(*law)
-    return [w // common for w in law]
+def _reduced(law: Law) -> Law:
+    common = gcd(*law.values())
+    return law if common == 1 else {s: w // common for s, w in law.items()}
 
 
-def _non_negative_rays(laws: list[list[int]], free: list[int], most: int = 1000) -> list[list[int]]:
-    """The extreme rays of the non-negative combinations of laws; [] past `most` of them.
+def _non_negative_rays(laws: list[Law], free: list[int]) -> list[Law]:
+    """The extreme rays of the non-negative combinations of laws; [] where there are more than `MOST_RAYS` or finding them takes long.
 
     Law i alone holds the i-th free species, so the cone starts as all non-negative combinations of the laws; each further
-    species then cuts off what is negative there (double description).
+    species then cuts off what is negative there (double description). Species where no law is negative cut nothing off.
     """
-    rays, cut = list(laws), list(free)
-    distinct = {column: s for s, column in enumerate(zip(*laws, strict=True))}  # species with equal weights cut alike
-    for s in sorted(set(distinct.values()) - set(free)):
-        below = [ray for ray in rays if ray[s] < 0]
-        cut.append(s)
+    columns: dict[int, list[tuple[int, int]]] = {}
+    for i, law in enumerate(laws):
+        for s, weight in law.items():
+            columns.setdefault(s, []).append((i, weight))
+    cutting = {s: column for s, column in columns.items() if any(weight < 0 for _, weight in column)}
+    distinct = {tuple(column): s for s, column in cutting.items()}  # species with equal weights cut alike
+    bits = {f: 1 << i for i, f in enumerate(free)}
+    rays, merges = list(laws), 0
+    for s in sorted(distinct.values()):
+        bits[s] = 1 << len(bits)
+        below = [ray for ray in rays if ray.get(s, 0) < 0]
         if not below:
             continue
-        above, kept = [ray for ray in rays if ray[s] > 0], [ray for ray in rays if ray[s] >= 0]
-        if len(above) * len(below) > most**2:
+        above, kept = [ray for ray in rays if ray.get(s, 0) > 0], [ray for ray in rays if ray.get(s, 0) >= 0]
+        merges += len(above) * len(below)
+        if merges > MOST_MERGES:
             return []
-        merged = [_reduced([-b[s] * x + a[s] * y for x, y in zip(a, b, strict=True)]) for a in above for b in below]
-        rays = _of_smallest_support(kept + merged, cut)
-        if len(rays) > most:
+        rays = _of_smallest_support(kept + [_merged(a, b, s) for a in above for b in below], bits)
+        if len(rays) > MOST_RAYS:
             return []
     return rays
 
 
-def _of_smallest_support(rays: list[list[int]], cut: list[int]) -> list[list[int]]:
+def _merged(above: Law, below: Law, s: int) -> Law:
+    """The combination of two laws that vanishes at a species."""
+    total = {each: -below[s] * w for each, w in above.items()}
+    for each, w in below.items():
+        total[each] = total.get(each, 0) + above[s] * w
+    return _reduced({each: w for each, w in total.items() if w})
+
+
+def _of_smallest_support(rays: list[Law], bits: dict[int, int]) -> list[Law]:
     """Those whose support among the species that have cut holds no other's: the extreme ones."""
-    masks = {sum(1 << i for i, s in enumerate(cut) if ray[s]): ray for ray in rays}
+    masks = {sum(bits.get(s, 0) for s in ray): ray for ray in rays}
     smallest: list[int] = []
     for mask in sorted(masks, key=int.bit_count):
         if not any(other & mask == other for other in smallest):
@@ -272,12 +332,12 @@ def _of_smallest_support(rays: list[list[int]], cut: list[int]) -> list[list[int
     return [masks[mask] for mask in smallest]
 
 
-def _independent(laws: Iterable[list[int]], free: list[int]) -> list[list[int]]:
+def _independent(laws: Iterable[Law], free: set[int]) -> list[Law]:
     """The first laws that are linearly independent; the free species alone decide."""
-    chosen: list[list[int]] = []
+    chosen: list[Law] = []
     solved: dict[int, Row] = {}
     for law in laws:
-        row: Row = {s: law[s] for s in free if law[s]}
+        row: Row = {s: law[s] for s in sorted(free & law.keys())}
         while (pivot := next((s for s in row if s in solved), None)) is not None:
             _add(row, solved[pivot], -row[pivot])
         if row:
@@ -353,7 +413,7 @@ def deficiency(network: Network) -> int:
     >>> cme.graphs.deficiency(cme.parse("2 X <-> 3 X @ 1, 1; 0 <-> X @ 1, 1"))  # Schloegl: 4 - 2 - 1
     1
     """
-    rank = len(network.species) - len(_solve_weights(network.stoichiometry)[0])
+    rank = len(_solve_weights(network)[1])
     return len(complexes(network)) - len(linkage_classes(network)) - rank
 
 

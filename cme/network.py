@@ -63,7 +63,7 @@ class Network:
 
     # ------------------------------------------------------------------------------------------------ structure
 
-    @property
+    @cached_property
     def species_names(self) -> tuple[str, ...]:
         return tuple(species.name for species in self.species)
 
@@ -139,7 +139,11 @@ class Network:
 
     def is_boundary(self, name: str) -> bool:
         """Is this a species that no reaction changes?"""
-        return any(species.boundary for species in self.species if species.name == name)
+        return name in self._boundary_names
+
+    @cached_property
+    def _boundary_names(self) -> frozenset[str]:
+        return frozenset(species.name for species in self.species if species.boundary)
 
     @cached_property
     def _known_values(self) -> dict[str, Expr]:

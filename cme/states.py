@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import qr
 
 from cme import errors
 from cme.abilities import require
 from cme.compiled import Compiled
-from cme.graphs import conservation_laws
+from cme.graphs import conservation_laws, independent_species
 from cme.kernels import reach
 from cme.network import Network
 
@@ -178,17 +177,9 @@ class StateSpace:
 
 def _key(network: Network, states: np.ndarray) -> np.ndarray:
     """The species that identify a state among those reachable from `states`."""
-    change = network.stoichiometry
-    moving = np.flatnonzero(np.any(change != 0, axis=0)) if len(change) else np.empty(0, dtype=np.int64)
-    laws = conservation_laws(network)
-    apart = states - states[0]
-    if np.any(laws @ apart.T) or np.any(np.delete(apart, moving, axis=1)):
+    if len(states) > 1 and np.any(conservation_laws(network) @ (states - states[0]).T):
         return np.arange(states.shape[1])
-    if moving.size == 0:
-        return moving
-    triangle, order = qr(change[:, moving].astype(float), mode="r", pivoting=True)  # independent columns come first
-    sizes = np.abs(np.diagonal(triangle))
-    return np.sort(moving[order[: np.count_nonzero(sizes > 1e-9 * sizes[0])]])
+    return np.array(independent_species(network), dtype=np.int64)
 
 
 def _enlarge(array: np.ndarray, length: int) -> np.ndarray:
