@@ -1,23 +1,46 @@
 """The one way to compile: `kernel`, and `bare`, `inner` and `inlined` for inner loops. Cached on disk, without the GIL, IEEE arithmetic."""
 
 import contextlib
-import hashlib
-from pathlib import Path
+import pickle
 
 from numba import njit, types
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
 from numba.core.options import DefaultOptions
+from numba.core.serialize import dumps
 from numba.extending import lower_builtin, type_callable
 
-# numba's own cache looks only at the file of the compiled function, so that an edited callee in another file would go unseen
-# (KERNELS: "stale cache"). Every entry is therefore stamped with the text of the whole folder.
-_STAMP = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+from cme.kernels import store
 
 
-class _FolderCache(FunctionCache):
-    def __init__(self, py_func):
-        super().__init__(py_func)
-        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, _STAMP)
+class _Cache(NullCache):
+    """Numba's cache of one function, in files of our own.
+
+    Numba's looks only at the file of the function, so that an edited callee in another file goes unseen (KERNELS: "stale cache"), and
+    two processes that write at once can mix up its index.
+    """
+
+    def __init__(self, function):
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._source = function.__code__.co_filename
+        with contextlib.suppress(OSError):
+            store.read(self._source)
+
+    def _key(self, signature, codegen):
+        return f"{signature} {codegen.magic_tuple()} {store.stamp(self._source)}"
+
+    def load_overload(self, signature, target_context):
+        target_context.refresh()
+        try:
+            data = store.fetch(self._name, self._key(signature, target_context.codegen()))
+            return None if data is None else CompileResult._rebuild(target_context, *pickle.loads(data))
+        except Exception:  # whatever is wrong with it, compiling anew puts it right
+            return None
+
+    def save_overload(self, signature, result):
+        if not result.lifted and not result.library.has_dynamic_globals:
+            with contextlib.suppress(OSError):  # no source: compile in each process
+                store.keep(self._name, self._key(signature, result.codegen), dumps(result._reduce()))
 
 
 def kernel(function):
@@ -82,6 +105,5 @@ def _compile(function, forceinline=False, **options):
     # would be inlined too.
     dispatcher = njit(nogil=True, error_model="numpy", forceinline=forceinline, **options)(function)
     if hasattr(dispatcher, "enable_caching"):  # absent when numba is switched off (NUMBA_DISABLE_JIT), as the twin tests do
-        with contextlib.suppress(RuntimeError):  # no folder to write to: compile anew in each process
-            dispatcher._cache = _FolderCache(function)
+        dispatcher._cache = _Cache(function)
     return dispatcher
