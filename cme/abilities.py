@@ -1,10 +1,11 @@
 """What in a network goes beyond a Markov chain on counts with constant rates, and which solvers can take it."""
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
 from cme import ratelaw
-from cme.elements import Event
+from cme.elements import Event, MassAction, Reaction
 from cme.errors import ModelError
 from cme.infix import shorten, to_infix
 from cme.network import Network
@@ -80,7 +81,8 @@ class Feature(NamedTuple):
     """One thing in a network that not every solver can take."""
 
     kind: Kind
-    what: str  # the element
+    what: str  # the element in words
+    element: str  # its name
 
     def __str__(self) -> str:
         return f"{self.what} {self.kind.value}"
@@ -93,27 +95,35 @@ def features(network: Network) -> tuple[Feature, ...]:
     found: list[Feature] = []
     moving = clocks(network)
     for reaction in network.reactions:
-        law = f"the propensity {shorten(to_infix(reaction.propensity))} of reaction {reaction.name!r}"
-        if reaction.net_flux:
-            found.append(Feature(Kind.NET_FLUX, law))
-        if network.moves_with_time(reaction.propensity):
-            found.append(Feature(Kind.TIME, law))
-        for name, change in reaction.changes().items():
-            number = network.resolve(change)
-            if not network.is_boundary(name) and not (isinstance(number, Number) and number.value.is_integer()):
-                what = f"what reaction {reaction.name!r} changes {name!r} by, {shorten(to_infix(number))},"
-                found.append(Feature(Kind.STOICHIOMETRY, what))
+        found += _features_of_reaction(network, reaction)
     for rule in network.rules:
         if network.moves_with_time(rule.formula):
-            found.append(Feature(Kind.TIME, f"the rule for {rule.name!r}"))
+            found.append(Feature(Kind.TIME, f"the rule for {rule.name!r}", rule.name))
     for rule in network.rate_rules:
-        found.append(Feature(Kind.CLOCK if rule.name in moving else Kind.RATE_RULE, f"{rule.name!r}, set by a rate rule,"))
+        found.append(Feature(Kind.CLOCK if rule.name in moving else Kind.RATE_RULE, f"{rule.name!r}, set by a rate rule,", rule.name))
     for event in network.events:
-        found.append(Feature(_kind_of_event(network, event, moving), f"event {event.name!r}"))
+        found.append(Feature(_kind_of_event(network, event, moving), f"event {event.name!r}", event.name))
         if any(ratelaw.has_draws(formula) for formula in event.formulas()):
-            found.append(Feature(Kind.DRAW, f"a value in event {event.name!r}"))
-    found += [Feature(Kind.DRAW, f"the start of {draw.name!r}") for draw in network.initial.draws]
+            found.append(Feature(Kind.DRAW, f"a value in event {event.name!r}", event.name))
+    found += [Feature(Kind.DRAW, f"the start of {draw.name!r}", draw.name) for draw in network.initial.draws]
     return tuple(found)
+
+
+def _features_of_reaction(network: Network, reaction: Reaction) -> Iterator[Feature]:
+    def law() -> str:
+        return f"the propensity {shorten(to_infix(reaction.propensity))} of reaction {reaction.name!r}"
+
+    if reaction.net_flux:
+        yield Feature(Kind.NET_FLUX, law(), reaction.name)
+    if network.moves_with_time(reaction.law.constant if isinstance(reaction.law, MassAction) else reaction.law):
+        yield Feature(Kind.TIME, law(), reaction.name)
+    if all(isinstance(n, int) for _, n in (*reaction.reactants, *reaction.products)):
+        return
+    for name, change in reaction.changes().items():
+        number = network.resolve(change)
+        if not network.is_boundary(name) and not (isinstance(number, Number) and number.value.is_integer()):
+            what = f"what reaction {reaction.name!r} changes {name!r} by, {shorten(to_infix(number))},"
+            yield Feature(Kind.STOICHIOMETRY, what, reaction.name)
 
 
 def require(model, solver: str) -> None:
@@ -150,23 +160,29 @@ def clocks(network: Network) -> frozenset[str]:
     starts = dict(zip(network.species_names, zip(*network.initial.states, strict=True), strict=True))
     amounts = {rule.name for rule in network.rate_rules if len(set(starts.get(rule.name, ()))) == 1}
     chance = set(network.species_names) - amounts
-    while True:
-        more = {rule.name for rule in network.rate_rules if _uses(network, rule.formula, chance)}
-        for event in network.events:
-            by_chance = _uses(network, event.trigger, chance) or _uses(network, event.delay, chance) or ratelaw.has_draws(event.delay)
-            if event.priority is not None:
-                by_chance |= _uses(network, event.priority, chance) or ratelaw.has_draws(event.priority)
-            for each in event.assignments:
-                if by_chance or _uses(network, each.formula, chance) or ratelaw.has_draws(each.formula):
-                    more.add(each.name)
-        more |= {draw.name for draw in network.initial.draws}
-        if more <= chance:
-            return (frozenset(network.variables) | amounts) - chance
+    needs = {rule.name: _names(network, [rule.formula]) for rule in network.rate_rules}  # what each depends on
+    for event in network.events:
+        when = [event.trigger, event.delay, *([] if event.priority is None else [event.priority])]
+        needed = _names(network, when)
+        for each in event.assignments:
+            needs.setdefault(each.name, set()).update(needed, _names(network, [each.formula]))
+            if any(map(ratelaw.has_draws, (*when[1:], each.formula))):
+                chance.add(each.name)
+    chance |= {draw.name for draw in network.initial.draws}
+    users: dict[str, list[str]] = {}
+    for name, needed in needs.items():
+        for other in needed:
+            users.setdefault(other, []).append(name)
+    open_ = list(chance)
+    for name in open_:  # grows while it is read
+        more = {user for user in users.get(name, ()) if user not in chance}
         chance |= more
+        open_ += more
+    return (frozenset(network.variables) | amounts) - chance
 
 
-def _uses(network: Network, formula: Expr, names: set[str]) -> bool:
-    return not names.isdisjoint(ratelaw.names(network.resolve(formula)))
+def _names(network: Network, formulas: list[Expr]) -> set[str]:
+    return set().union(*(ratelaw.names(network.resolve(formula)) for formula in formulas))
 
 
 def _kind_of_event(network: Network, event: Event, moving: frozenset[str]) -> Kind:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cme import errors, graphs, ratelaw
-from cme.abilities import TAKES, Kind, features
+from cme.abilities import TAKES, Feature, Kind, features
 from cme.arguments import check_count
 from cme.derivative import differentiate
+from cme.elements import MassAction, Reaction
 from cme.hybrid import Hybrid
 from cme.infix import format_number, shorten, to_infix
 from cme.network import Network
-from cme.ratelaw import Apply, Expr, Symbol
+from cme.ratelaw import Apply, Expr, Number, Symbol
 from cme.states import StateSpace
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 ENOUGH = 6.0  # the least count of the other species when a law is tried at a low count of one
 _SEVERAL = np.array([1.0, 2.0, 3.0, 5.0, 8.0])
+MOST_TRIED = 1000  # low counts of one species in one law
+MOST_STATES, MOST_COUNTS = 100_000, 10_000_000  # states, and numbers in them, that are looked at by default
+MOST_TERMS = 200_000  # of rates that are differentiated
+COUNTING = ("ssa", "fsp", "stationary")  # solvers that stop where a count would fall below zero
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Checkup:
         The same in words.
     solvers
         For each solver what is in its way, an empty text if nothing is.
+    stops
+        For each solver that nothing is in the way of, what may stop it on its way, an empty text if nothing is known to.
     """
 
     network: str
@@ -59,6 +66,7 @@ class Checkup:
     n_states: int | None
     states: str
     solvers: dict[str, str]
+    stops: dict[str, str]
 
     def to_frame(self) -> "pd.DataFrame":
         """The findings, a row each: severity, topic, element, message."""
@@ -73,14 +81,22 @@ class Checkup:
     def __repr__(self) -> str:
         lines = [f"Checkup of {self.network!r}"]
         lines += [f"  {each.severity}: {each.message}" for each in self.findings] or ["  nothing to remark"]
-        kept = "not constant numbers of molecules" if self.conserved is None else "; ".join(self.conserved) or "nothing"
+        kept = "not constant numbers of molecules" if self.conserved is None else _listed(self.conserved)
         lines += [f"  conserved: {kept}", f"  states: {self.states}"]
         wide = max(map(len, self.solvers))
-        lines += [f"  {name:<{wide}}  {'no: ' + obstacle if obstacle else 'yes'}" for name, obstacle in self.solvers.items()]
+        for name, obstacle in self.solvers.items():
+            able = f"yes, but it stops {self.stops[name]}" if self.stops[name] else "yes"
+            lines.append(f"  {name:<{wide}}  {'no: ' + obstacle if obstacle else able}")
         return "\n".join(lines)
 
 
-def check(network: Network, *, max_states: int = 100_000) -> Checkup:
+def _listed(sums: tuple[str, ...]) -> str:
+    """Sums in a row; long ones, and many, are cut, since a report is for reading."""
+    shown = [shorten(each, 300) for each in sums[:20]] + ([f"and {len(sums) - 20} more"] if len(sums) > 20 else [])
+    return "; ".join(shown) or "nothing"
+
+
+def check(network: Network, *, max_states: int | None = None) -> Checkup:
     """Diagnose a model before any run.
 
     Parameters
@@ -88,7 +104,7 @@ def check(network: Network, *, max_states: int = 100_000) -> Checkup:
     network
         Any network, also one that only some solvers can take.
     max_states
-        Reachable states are counted up to this number.
+        Reachable states are counted up to this number; by default 100 000, or fewer where there are more than 100 species or reactions.
 
     Returns
     -------
@@ -99,9 +115,11 @@ def check(network: Network, *, max_states: int = 100_000) -> Checkup:
     -----
     A law is tried where a reaction would take more molecules of one species than there are, the others being plentiful. One that is
     not zero there drives a count below zero; `ssa` and `fsp` stop then. A law k A A of a reaction that takes two A is
-    told apart, since k A (A - 1) was probably meant: with 1 molecule, nothing can meet.
+    told apart, since k A (A - 1) was probably meant: with 1 molecule, nothing can meet. The law of a reaction that takes more than 1000 of
+    one species is tried at 0 and at the 1000 counts below what it takes. Whether a law has a derivative, which `lna` and `langevin` need,
+    is looked at for the first 200 000 terms.
 
-    Cost: that of the state space, up to `max_states`.
+    Cost: linear in the size of the network, and that of the state space, up to `max_states`.
 
     Examples
     --------
@@ -110,62 +128,85 @@ def check(network: Network, *, max_states: int = 100_000) -> Checkup:
     >>> cme.check(dimers).findings[0].topic
     'low counts'
     """
+    if max_states is None:
+        max_states = max(100, min(MOST_STATES, MOST_COUNTS // max(len(network.species), len(network.reactions), 1)))
     check_count("max_states", max_states)
-    findings = (*_laws(network), *_numbers(network), *_conversions(network), *_idle(network))
     beyond = features(network)
+    laws = tuple(_laws(network))
+    findings = (*laws, *_numbers(network, beyond), *_conversions(network), *_idle(network))
     whole = not any(feature.kind is Kind.STOICHIOMETRY for feature in beyond)
     conserved = tuple(graphs.conserved_sums(network)) if whole else None
-    n_states, states = _size(network, max_states, whole)
-    solvers = {name: "; ".join(_obstacles(network, name, conserved)) for name in TAKES}
-    return Checkup(network.name, findings, conserved, n_states, states, solvers)
+    n_states, states = _size(network, max_states, beyond)
+    solvers = {name: "; ".join(each) for name, each in _obstacles(network, beyond, conserved).items()}
+    low = [each.element for each in laws if each.topic == "low counts"] if n_states is None else []  # else no state is so low
+    more = f" or {len(low) - 1} others" if len(low) > 1 else ""
+    stop = f"where reaction {low[0]!r}{more} fires with too few molecules left (see the warning)" if low else ""
+    stops = {name: stop if name in COUNTING and not obstacle else "" for name, obstacle in solvers.items()}
+    return Checkup(network.name, findings, conserved, n_states, states, solvers, stops)
 
 
 def _laws(network: Network) -> Iterator[Finding]:
     """Propensities at low counts of what they take."""
     model = Hybrid(network)
-    for r, reaction in enumerate(network.reactions):
+    species = set(network.species_names)
+    base = {name: max(value, ENOUGH) if name in species else value for name, value in zip(model.coordinates, model.start, strict=True)}
+    base[ratelaw.TIME] = base.get(ratelaw.TIME, 0.0)
+    for reaction in network.reactions:
         if reaction.net_flux:
             text = shorten(to_infix(reaction.rate))
             message = f"the law {text} of reaction {reaction.name!r} is a net flux, and no propensity; write forward and backward reactions"
             yield Finding("warning", "net flux", reaction.name, message)
             continue
-        law = model.propensity_formulas[r]
         needed = {name: n for name, n in reaction.reactants if isinstance(n, int) and not network.is_boundary(name)}
-        base = np.maximum(model.start, ENOUGH * np.isin(model.coordinates, network.species_names))
+        if not needed or _vanishes(network, reaction):
+            continue
+        law = network.resolve(reaction.propensity)
+        known = {name: base[name] for name in ratelaw.names(law)}
         for name, n in needed.items():
-            place = model.coordinates.index(name)
-            tried = np.repeat(base[None], n, axis=0)
-            tried[:, place] = np.arange(n)
-            values = model.evaluate([law], tried, 0.0)[:, 0]
+            tried = np.arange(max(0, n - MOST_TRIED), n, dtype=float)
+            tried = tried if tried[0] == 0 else np.array([0.0, *tried])
+            values = _at(law, known, name, tried)
             wrong = np.flatnonzero(values != 0)  # also where it is undefined
             if wrong.size:
-                yield Finding("warning", "low counts", reaction.name, _low_count(model, r, base, place, n, values, int(wrong[-1])))
+                count, value = tried[wrong[-1]], values[wrong[-1]]
+                yield Finding("warning", "low counts", reaction.name, _low_count(reaction, law, known, name, n, count, value))
 
 
-def _low_count(model: Hybrid, r: int, base: np.ndarray, place: int, n: int, values: np.ndarray, wrong: int) -> str:
-    reaction, name = model.network.reactions[r], model.coordinates[place]
+def _vanishes(network: Network, reaction: Reaction) -> bool:
+    """Mass action with a finite constant is zero where there are too few molecules."""
+    if not isinstance(reaction.law, MassAction):
+        return False
+    constant = network.resolve(reaction.law.constant)
+    return isinstance(constant, Number) and bool(np.isfinite(constant.value))
+
+
+def _at(law: Expr, known: Mapping[str, float], name: str, counts: np.ndarray) -> np.ndarray:
+    """A law at some counts of one species."""
+    return np.broadcast_to(ratelaw.evaluate(law, {**known, name: counts}), counts.shape)
+
+
+def _low_count(reaction: Reaction, law: Expr, known: Mapping[str, float], name: str, n: int, count: float, value: float) -> str:
     text = shorten(to_infix(reaction.propensity))
-    several = np.repeat(base[None], len(_SEVERAL), axis=0)
-    several[:, place] = _SEVERAL
-    powers = model.evaluate([model.propensity_formulas[r]], several, 0.0)[:, 0] / _SEVERAL**n
-    if n > 1 and np.all(np.isfinite(powers)) and powers[0] > 0 and np.ptp(powers) <= 1e-9 * powers[0]:
-        meant = "*".join([name, *(f"({name} - {i})" for i in range(1, n))])
-        return (
-            f"the law {text} of reaction {reaction.name!r} goes with {name}^{n}, but takes {n} molecules of {name!r}; {meant} was probably "
-            f"meant in place of {'*'.join([name] * n)}, which does not vanish at {name} = {wrong}"
-        )
-    how = f"is {values[wrong]:.6g}" if np.isfinite(values[wrong]) else "is undefined"
+    if 1 < n <= 10:
+        powers = _at(law, known, name, _SEVERAL) / _SEVERAL**n
+        if np.all(np.isfinite(powers)) and powers[0] > 0 and np.ptp(powers) <= 1e-9 * powers[0]:
+            meant = "*".join([name, *(f"({name} - {i})" for i in range(1, n))])
+            return (
+                f"the law {text} of reaction {reaction.name!r} goes with {name}^{n}, but takes {n} molecules of {name!r}; {meant} was "
+                f"probably meant in place of {'*'.join([name] * n)}, which does not vanish at {name} = {count:.15g}"
+            )
+    how = f"is {value:.6g}" if np.isfinite(value) else "is undefined"
     return (
-        f"the law {text} of reaction {reaction.name!r} {how} at {name} = {wrong}, but the reaction takes {n} of {name!r}; "
+        f"the law {text} of reaction {reaction.name!r} {how} at {name} = {count:.15g}, but the reaction takes {n} of {name!r}; "
         "it must vanish there, or the count falls below zero"
     )
 
 
-def _numbers(network: Network) -> Iterator[Finding]:
+def _numbers(network: Network, beyond: tuple[Feature, ...]) -> Iterator[Finding]:
     """Numbers of molecules that are none."""
-    for feature in features(network):
+    for feature in beyond:
         if feature.kind is Kind.STOICHIOMETRY:
-            yield Finding("warning", "stoichiometry", feature.what, f"{feature}; only rate_equations can take it")
+            yield Finding("warning", "stoichiometry", feature.element, f"{feature}; only rate_equations can take it")
     drawn = {draw.name for draw in network.initial.draws}
     for s, name in enumerate(network.species_names):
         fractions = {state[s] for state in network.initial.states if state[s] != round(state[s])} if name not in drawn else set()
@@ -180,6 +221,8 @@ def _numbers(network: Network) -> Iterator[Finding]:
 
 def _conversions(network: Network) -> Iterator[Finding]:
     """Where a law reads a concentration: the count over the volume."""
+    if not any(species.compartment for species in network.species):
+        return
     formulas: list[Expr] = [reaction.propensity for reaction in network.reactions]
     formulas += [rule.formula for rule in (*network.rules, *network.rate_rules)]
     formulas += [formula for event in network.events for formula in event.formulas()]
@@ -207,14 +250,14 @@ def _concentrations(formula: Expr, volumes: Mapping[str, str]) -> set[str]:
 
 def _idle(network: Network) -> Iterator[Finding]:
     """Species that nothing changes, parameters that nothing uses."""
-    changed = {name for reaction in network.reactions for name, n in reaction.changes().items() if network.resolve(n) != ratelaw.ZERO}
+    changed = {name for reaction in network.reactions for name in _net_changes(network, reaction)}
     changed -= {species.name for species in network.species if species.boundary}
     changed |= {rule.name for rule in network.rate_rules} | {each.name for event in network.events for each in event.assignments}
     for name in network.species_names:
         if name not in changed:
             yield Finding("note", "unchanged", name, f"nothing changes {name!r}: it keeps its initial count")
     formulas = [n for each in network.reactions for side in (each.reactants, each.products) for _, n in side if not isinstance(n, int)]
-    formulas += [reaction.propensity for reaction in network.reactions]
+    formulas += [each.law.constant if isinstance(each.law, MassAction) else each.law for each in network.reactions]
     formulas += [rule.formula for rule in (*network.rules, *network.rate_rules, *network.initial.draws)]
     formulas += [formula for event in network.events for formula in event.formulas()]
     used = set().union(*map(ratelaw.names, formulas))
@@ -223,49 +266,70 @@ def _idle(network: Network) -> Iterator[Finding]:
             yield Finding("note", "unused", name, f"nothing uses the parameter {name!r}")
 
 
-def _size(network: Network, max_states: int, whole: bool) -> tuple[int | None, str]:
+def _net_changes(network: Network, reaction: Reaction) -> set[str]:
+    """The species of which a reaction takes and makes different numbers."""
+    total: dict[str, int] = {}
+    for side, sign in ((reaction.reactants, -1), (reaction.products, 1)):
+        for name, n in side:
+            if not isinstance(n, int):
+                return {name for name, n in reaction.changes().items() if network.resolve(n) != ratelaw.ZERO}
+            total[name] = total.get(name, 0) + sign * n
+    return {name for name, n in total.items() if n}
+
+
+def _size(network: Network, max_states: int, beyond: tuple[Feature, ...]) -> tuple[int | None, str]:
     """How many states can be reached, if they can be counted, and in words."""
-    if not whole:
+    if any(feature.kind is Kind.STOICHIOMETRY for feature in beyond):
         return None, "not counts"
-    if features(network):
+    if beyond:
         return None, "not counted, since not all is a chain with constant rates"
     if _starts_broken(network):
         return None, "not counted, since the start is no whole number"
     try:
         n = len(StateSpace.reachable(network, max_states=max_states))
     except errors.ConvergenceError:
-        moving = np.any(network.stoichiometry != 0, axis=0)
-        laws = graphs.conservation_laws(network)
-        bounded = np.all(np.any(laws > 0, axis=0)[moving]) if len(laws) and not np.any(laws < 0) else not np.any(moving)
+        moving = set(network.sparse_stoichiometry[1].tolist())
+        bounded = moving <= graphs.bounded_species(network)
         return None, f"more than {max_states}, " + ("bounded by what is conserved" if bounded else "perhaps without bound")
     except errors.ModelError as error:
-        return None, f"not counted: {error}"
+        return None, f"not counted: {shorten(str(error), 400)}"
     return n, str(n)
-
-
-def _without_derivative(network: Network) -> Iterator[str]:
-    """Rates that the linearised equations can't take."""
-    for reaction in network.reactions:
-        rate = network.resolve(reaction.rate)
-        try:
-            for name in ratelaw.names(rate) & set(network.species_names):
-                differentiate(rate, name)
-        except errors.ModelError as error:
-            yield f"reaction {reaction.name!r}: {error}"
-            return
 
 
 def _starts_broken(network: Network) -> bool:
     return any(value != round(value) for state in network.initial.states for value in state)
 
 
-def _obstacles(network: Network, solver: str, conserved: tuple[str, ...] | None) -> Iterator[str]:
-    beyond = [feature for feature in features(network) if feature.kind not in TAKES[solver]]
-    yield from (str(feature) for feature in beyond)
-    if solver in ("ssa", "fsp", "stationary") and _starts_broken(network) and not beyond:
-        yield "the start is no whole number of molecules"
+def _obstacles(network: Network, beyond: tuple[Feature, ...], conserved: tuple[str, ...] | None) -> dict[str, list[str]]:
+    """For each solver what is in its way."""
+    found = {solver: [str(feature) for feature in beyond if feature.kind not in kinds] for solver, kinds in TAKES.items()}
     n_free = len(network.species) - len(conserved or ())
-    if solver in ("lna", "langevin") and not beyond:
-        yield from _without_derivative(network)
-    if solver == "fokker_planck" and not beyond and n_free > 2:
-        yield f"{n_free} independent species; it takes one or two"
+    rough = list(_without_derivative(network)) if not (found["lna"] and found["langevin"]) else []
+    for solver, obstacles in found.items():
+        if obstacles:
+            continue
+        if solver in COUNTING and _starts_broken(network):
+            obstacles.append("the start is no whole number of molecules")
+        if solver in ("lna", "langevin"):
+            obstacles += rough
+        if solver == "fokker_planck" and n_free > 2:
+            obstacles.append(f"{n_free} independent species; it takes one or two")
+    return found
+
+
+def _without_derivative(network: Network) -> Iterator[str]:
+    """Rates that the linearised equations can't take; mass action is a product, which has one."""
+    species, left = set(network.species_names), MOST_TERMS
+    for reaction in network.reactions:
+        if isinstance(reaction.law, MassAction):
+            continue
+        rate = network.resolve(reaction.rate)
+        try:
+            for name in sorted(ratelaw.names(rate) & species):
+                left -= ratelaw.size(rate)
+                if left < 0:
+                    return
+                differentiate(rate, name)
+        except errors.ModelError as error:
+            yield f"reaction {reaction.name!r}: {error}"
+            return

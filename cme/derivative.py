@@ -2,7 +2,7 @@
 
 from cme.errors import ModelError
 from cme.infix import parse, shorten, to_infix
-from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol, names, product_of, simplify, substitute, sum_of
+from cme.ratelaw import MAX_SIZE, ONE, ZERO, Apply, Expr, Number, Symbol, names, product_of, simplify, substitute, sum_of
 
 _D = {  # derivative of an elementary function, written with x for its argument
     "exp": "exp(x)", "ln": "1/x", "log10": "1/(x*ln(10))", "sqrt": "1/(2*sqrt(x))",
@@ -35,13 +35,16 @@ def _differentiate(expr: Expr, name: str) -> Expr:
         return ZERO
     if op == "piecewise":
         return Apply(op, tuple(arg if i % 2 and i < len(args) - 1 else _differentiate(arg, name) for i, arg in enumerate(args)))
-    d = [_differentiate(arg, name) for arg in args]
+    d = [simplify(_differentiate(arg, name)) for arg in args]
     if op == "+":
         return sum_of(simplify(term) for term in d)
     if op == "neg":
         return Apply("neg", (d[0],))
     if op == "*":
-        return sum_of(product_of((*args[:i], simplify(di), *args[i + 1 :])) for i, di in enumerate(d))
+        moving = [i for i, di in enumerate(d) if di != ZERO]
+        if len(moving) * len(args) > MAX_SIZE:  # before the memory goes
+            raise ModelError(f"the derivative of a product of {len(args)} factors has more than {MAX_SIZE} terms; write powers of fewer")
+        return sum_of(product_of((*args[:i], d[i], *args[i + 1 :])) for i in moving)
     if op == "/":
         top = sum_of((product_of((simplify(d[0]), args[1])), simplify(Apply("neg", (product_of((args[0], simplify(d[1]))),)))))
         return Apply("/", (top, Apply("^", (args[1], Number(2.0)))))

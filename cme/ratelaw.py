@@ -37,13 +37,13 @@ class Apply:
 
     def __post_init__(self):
         depth = 1 + max((_depth(arg) for arg in self.args), default=0)
-        size = 1 + sum(_size(arg) for arg in self.args)
+        total = 1 + sum(size(arg) for arg in self.args)
         if depth > MAX_DEPTH:
             raise ModelError(f"a formula is nested more than {MAX_DEPTH} levels deep; name its parts with assignment rules")
-        if size > MAX_SIZE:
+        if total > MAX_SIZE:
             raise ModelError(f"a formula has more than {MAX_SIZE} terms once functions and rules are filled in")
         object.__setattr__(self, "depth", depth)
-        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "size", total)
 
 
 Expr = Number | Symbol | Apply
@@ -54,7 +54,7 @@ _ELEMENTARY = (
     "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
 ).split()  # fmt: skip
 OPERATORS: Mapping[str, tuple[int, int | None]] = (
-    dict.fromkeys([*_ELEMENTARY, "neg", "not"], (1, 1))
+    dict.fromkeys([*_ELEMENTARY, "neg", "not", "now"], (1, 1))
     | dict.fromkeys(["/", "^", "rem", "<", "<=", ">", ">=", "==", "!="], (2, 2))
     | dict.fromkeys(["+", "*", "min", "max", "and", "or", "xor", "piecewise"], (1, None))
 )
@@ -81,7 +81,8 @@ def _depth(expr: Expr) -> int:
     return expr.depth if isinstance(expr, Apply) else 0
 
 
-def _size(expr: Expr) -> int:
+def size(expr: Expr) -> int:
+    """The number of numbers, symbols and operators in an expression."""
     return expr.size if isinstance(expr, Apply) else 1
 
 
@@ -155,6 +156,11 @@ def names(expr: Expr) -> set[str]:
     return set().union(*(names(arg) for arg in expr.args)) if isinstance(expr, Apply) else set()
 
 
+def uses(expr: Expr, op: str) -> bool:
+    """Is a function used in an expression?"""
+    return isinstance(expr, Apply) and (expr.op == op or any(uses(arg, op) for arg in expr.args))
+
+
 def has_draws(expr: Expr) -> bool:
     """Does an expression draw random numbers?"""
     return isinstance(expr, Apply) and (expr.op in DRAWS or any(has_draws(arg) for arg in expr.args))
@@ -178,7 +184,7 @@ def _factorial(x):
 _UFUNC: dict[str, Callable] = {
     **{name: getattr(np, name) for name in "exp log10 sqrt abs floor ceil sin cos tan sinh cosh tanh".split()},
     **{name: getattr(np, "arc" + name[1:]) for name in "asin acos atan asinh acosh atanh".split()},
-    "ln": np.log, "factorial": _factorial, "neg": np.negative, "/": np.true_divide, "^": np.power, "rem": np.fmod,
+    "ln": np.log, "factorial": _factorial, "neg": np.negative, "now": np.positive, "/": np.true_divide, "^": np.power, "rem": np.fmod,
     "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
     "not": lambda x: x == 0, "and": lambda a, b: (a != 0) & (b != 0), "or": lambda a, b: (a != 0) | (b != 0),
     "xor": lambda a, b: (a != 0) ^ (b != 0), "+": np.add, "*": np.multiply, "min": np.minimum, "max": np.maximum,

@@ -102,7 +102,7 @@ def test_numbers_of_molecules_that_are_none():
 
     reaction = replace(base.reactions[0], products=(("X", parse("3/2")),))
     found = cme.check(Network(base.species, (reaction,), base.initial))
-    assert [each.topic for each in found.findings] == ["stoichiometry"]
+    assert [(each.topic, each.element) for each in found.findings] == [("stoichiometry", "r1")]
     assert found.conserved is None
     assert found.states == "not counts"
     assert [name for name, obstacle in found.solvers.items() if not obstacle] == ["rate_equations"]
@@ -111,6 +111,63 @@ def test_numbers_of_molecules_that_are_none():
 def test_too_many_species_for_a_grid():
     found = cme.check(cme.load("repressilator"), max_states=10)
     assert found.solvers["fokker_planck"] == "6 independent species; it takes one or two"
+
+
+def test_a_solver_that_may_stop_says_so():
+    found = cme.check(cme.parse("0 -> A @ 1; eat: A => 0 @ k/(1 + A); k = 2; A = 10"), max_states=50)
+    assert [name for name, stop in found.stops.items() if stop] == ["ssa", "fsp", "stationary"]
+    assert "ssa             yes, but it stops where reaction 'eat' fires with too few molecules left (see the warning)" in repr(found)
+    assert found.solvers["ssa"] == ""
+    assert found.to_dict()["stops"]["rate_equations"] == ""
+    safe = cme.check(cme.parse("2 A => D @ k*A*A; k = 0.1; A = 10"))  # an even number stays even
+    assert (safe.n_states, safe.stops["fsp"]) == (6, "")
+    several = cme.check(cme.parse("0 -> A @ 1; a: A => 0 @ 1; b: A => 0 @ 2; c: A => 0 @ 3"), max_states=5)
+    assert "reaction 'a' or 2 others" in several.stops["ssa"]
+
+
+def test_a_large_network_is_checked_on_sparse_rows():
+    n = 3000
+    network = cme.parse("\n".join(f"S{i} <-> S{i + 1} @ 1, 2" for i in range(n)) + "\nS0 = 10")
+    found = cme.check(network)
+    assert "stoichiometry" not in vars(network)  # 3000 x 6000 numbers, nearly all of them zero
+    assert found.findings == ()
+    assert found.states == "more than 1666, bounded by what is conserved"
+    (total,) = found.conserved
+    assert total.startswith("S0 + S1 + S2")
+    assert total.endswith(" + S3000 = 10")
+    assert len(repr(found)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("law", "states"),
+    [
+        ("max({})", "6"),
+        ("plus({})", "6"),
+        ("times({})", "1"),
+        ("S0*plus({})", "6"),
+        ("piecewise({}, S0 > 3, 0)", "3"),
+    ],
+)
+def test_very_wide_laws(law, states):
+    n = 2000
+    names = [f"S{i}" for i in range(n)]
+    last = ", ".join(names[: n - 1] if "piecewise" not in law else [f"{i}, S0 > 9" for i in range(n)] + ["S0"])
+    network = cme.parse(f"S0 => 0 @ {law.format(last)}\nS0 = 5\nspecies {', '.join(names[1:])}")
+    assert cme.check(network).states == states
+    assert cme.load(network.to_sbml()) == network
+
+
+def test_a_product_that_has_too_many_terms_to_differentiate():
+    found = cme.check(cme.parse("A => 0 @ " + "*".join(["A"] * 2000) + "; A = 1"))
+    assert found.solvers["lna"].startswith("reaction 'r1': the derivative of a product of 2000 factors has more than 100000 terms; write")
+
+
+def test_many_molecules_at_once():
+    (found,) = cme.check(cme.parse("100000 A => B @ k*A; k = 2; A = 100001")).findings
+    assert found.message.endswith(
+        "is 199998 at A = 99999, but the reaction takes 100000 of 'A'; it must vanish there, or the count falls below zero"
+    )
+    assert topics("100000 A => B @ piecewise(k, A >= 100000, 0); k = 2; A = 200000") == []
 
 
 def test_the_command(tmp_path):

@@ -64,7 +64,7 @@ class _Reading:
             return Number(ratelaw.CONSTANTS[name]) if name in self.hidden else Symbol(name)
         if kinds.is_link(node):
             return self.chain(node, depth)
-        args = tuple(self.read(node.getChild(i), depth + 1) for i in range(node.getNumChildren()))
+        args = tuple(self.read(child, depth + 1) for child in _children(node))
         if kind == kinds.FUNCTION:
             return self.functions(node.getName(), args)
         if kind == kinds.RATE_OF:
@@ -80,13 +80,26 @@ class _Reading:
         tail: list[tuple[Any, bool]] = []
         while kinds.is_link(node) and kinds.chains[node.getType()] == family:
             minus = node.getType() == kinds.MINUS
-            tail += [(node.getChild(i), minus) for i in range(node.getNumChildren() - 1, 0, -1)]
-            node = node.getChild(0)
+            node, *others = _children(node)
+            tail += [(child, minus) for child in reversed(others)]
         args = [self.read(node, depth + 1)]
         for child, minus in reversed(tail):
             arg = self.read(child, depth + 1)
             args.append(Apply("neg", (arg,)) if minus else arg)
         return ratelaw.call(family, args)
+
+
+def _children(node: Any) -> list[Any]:
+    """All children. libsbml walks to a child from the first one; so that this stays linear, each is taken from the front to the end."""
+    count = node.getNumChildren()
+    if count <= 100:
+        return [node.getChild(i) for i in range(count)]
+    found = []
+    for _ in range(count):
+        found.append(node.getChild(0))
+        node.removeChild(0)
+        node.addChild(found[-1])
+    return found
 
 
 def _rate_of(args: tuple[Expr, ...]) -> Expr:
