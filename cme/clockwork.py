@@ -10,7 +10,7 @@ from cme import ratelaw
 from cme.abilities import clocks
 from cme.elements import Rule, Values
 from cme.enclosure import enclose
-from cme.errors import UNSETTLED, ConvergenceError, ModelError, describe_state, event_error
+from cme.errors import UNSETTLED, ConvergenceError, ModelError, count_error, describe_state, event_error
 from cme.hybrid import Hybrid
 from cme.network import Network
 from cme.pieces import ORDERS, Instant, Piece, jumps
@@ -61,6 +61,7 @@ class Clockwork:
             from cme.kernels.events import INITIALLY, new_agenda
 
             self._machine = self._hybrid.machine
+            self._counting = self._machine.counting(range(self.n_species))
             # The same events without what they do to counts: it decides about times and variables for all states together.
             self._blank = Hybrid(replace(alone, events=tuple(self._without_counts(event) for event in network.events))).machine
             self._agenda = new_agenda(self._machine)
@@ -127,8 +128,8 @@ class Clockwork:
             executed = int((self._agenda.executed - instant.memory.executed).sum())
             found.append((y[0], self._remember()))
             first, memory = found[0]
-            same = np.array_equal(y[0, self.n_species :], first[self.n_species :])
-            if not same or not all(np.array_equal(a, b) for a, b in zip(found[-1][1][:-2], memory[:-2], strict=True)):
+            same = np.array_equal(y[0, self.n_species :], first[self.n_species :], equal_nan=True)
+            if not same or not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found[-1][1][:-2], memory[:-2], strict=True)):
                 raise ModelError(
                     f"several events of {self.network.name!r} happen at t={instant.time:g} with the same priority, and their order decides "
                     "about a variable; give them priorities, or use ssa"
@@ -241,7 +242,7 @@ class Clockwork:
         row = self._first_row(piece)
         edges = np.linspace(low, high, 33)
         for _ in range(16):
-            changed = np.flatnonzero(np.any(self._row(piece, edges) != row, axis=1))
+            changed = self._changed(piece, edges, row)
             if changed.size:
                 edges = edges[: changed[0] + 1]
             unsure = np.flatnonzero(self._may_change(piece, edges, row))
@@ -249,7 +250,7 @@ class Clockwork:
                 break
             finer = edges[unsure, None] + (edges[unsure + 1] - edges[unsure])[:, None] * np.array([0.25, 0.5, 0.75])
             edges = np.unique(np.concatenate([edges, finer.ravel()]))
-        changed = np.flatnonzero(np.any(self._row(piece, edges) != row, axis=1))
+        changed = self._changed(piece, edges, row)
         if changed.size == 0:
             return high
         same, other = float(edges[max(changed[0] - 1, 0)]), float(edges[changed[0]])
@@ -259,6 +260,11 @@ class Clockwork:
             else:
                 other = middle
         return other
+
+    def _changed(self, piece: Piece, edges: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """The numbers of the edges at which something is not as in a row; what has no value stays as it is."""
+        now = self._row(piece, edges)
+        return np.flatnonzero(np.any((now != row) & ~(np.isnan(now) & np.isnan(row)), axis=1))
 
     def _may_change(self, piece: Piece, edges: np.ndarray, row: np.ndarray) -> np.ndarray:
         """Whether something may jump between neighbouring edges, (K - 1,)."""
@@ -296,9 +302,10 @@ class Clockwork:
         """
         if not self.changes_counts(instant):
             return states, p
+        states, p = states[p != 0], p[p != 0]  # a state that is never there may go anywhere
         y = self._at(instant, states)
         images, weights = [], []
-        for weight, after in self._each_order(self._machine, self.n_species, instant, y):
+        for weight, after in self._each_order(self._counting, self.n_species, instant, y):
             images.append(after[:, : self.n_species].astype(np.int64))
             weights.append(weight * p)
         found, slot = np.unique(np.concatenate(images), axis=0, return_inverse=True)
@@ -335,10 +342,10 @@ class Clockwork:
         for _ in range(MAX_ORDERS):
             after = y.copy()
             ties[:] = 0
-            status = settle_states(machine, n_species, instant.memory, self._agenda, self._free, choices, ties, tied, after, place)
+            status = settle_states(machine, instant.memory, self._agenda, self._free, choices, ties, tied, after, place)
             if status:
                 state = y[place[0], : self.n_species] if n_species else None
-                raise self._event_error(status, instant.time, state)
+                raise self._event_error(status, instant.time, state, after[place[0]])
             n_ties = int(np.count_nonzero(ties))
             yield 1.0 / float(np.prod(ties[:n_ties])), after
             k = n_ties - 1
@@ -348,11 +355,11 @@ class Clockwork:
             if k < 0:
                 return
             choices[k] += 1
-        raise self._event_error(TIED, instant.time, None)
+        raise self._event_error(TIED, instant.time, None, y[0])
 
-    def _event_error(self, status: int, time: float, state: np.ndarray | None) -> ModelError:
-        from cme.kernels.events import CULPRIT
-        from cme.kernels.pushforward import BAD_COUNT, TIED
+    def _event_error(self, status: int, time: float, state: np.ndarray | None, after: np.ndarray) -> ModelError:
+        from cme.kernels.events import BAD_COUNT, CULPRIT, TARGET
+        from cme.kernels.pushforward import TIED
 
         executed, culprit = self._agenda.executed, int(self._agenda.marks[CULPRIT])
         name = self.network.events[int(np.argmax(executed)) if status == UNSETTLED else culprit].name
@@ -360,10 +367,8 @@ class Clockwork:
             return ModelError(f"too many events of {self.network.name!r} happen at t={time:g} in any order; give them priorities")
         where = "" if state is None else f" in state {describe_state(self.network.species_names, state)}"
         if status == BAD_COUNT:
-            return ModelError(
-                f"event {name!r} at t={time:g}{where} leaves a count that is negative or no whole number; "
-                "round what it assigns, or use rate_equations"
-            )
+            target = int(self._agenda.marks[TARGET])
+            return count_error(f"event {name!r}", self._hybrid.coordinates[target], float(after[target]), f"at t={time:g}{where}")
         return event_error(status, name, time)
 
 

@@ -163,7 +163,9 @@ class Event:
     initially
         What the trigger is taken to have been before time 0. False: an event whose trigger holds at time 0 triggers then.
     values_from_trigger
-        Whether the formulas of the assignments are evaluated when the event triggers, or when it is executed.
+        Whether the formulas of the assignments are evaluated when the event triggers, or when it is executed. Then the last factor of a
+        product may be one of the execution all the same: ``2*A*now(V)`` is 2*A at the trigger times V just before the execution, as for
+        a concentration that is set in a volume V that changes.
     """
 
     name: str
@@ -174,6 +176,10 @@ class Event:
     persistent: bool = True
     initially: bool = True
     values_from_trigger: bool = True
+
+    def parts(self) -> list[tuple[str, Expr, Expr | None]]:
+        """What is assigned: the name, what is evaluated at the trigger, and x of a last factor now(x), None if there is none."""
+        return [(each.name, *_before_and_now(each.formula)) for each in self.assignments]
 
     def formulas(self) -> list[Expr]:
         """Every formula of the event."""
@@ -195,6 +201,14 @@ class Event:
     def _part(formula: Expr) -> str:
         """A formula that stands before or after the word `after`, which may be the name of something."""
         return f"({to_infix(formula)})" if "after" in names(formula) else to_infix(formula)
+
+
+def _before_and_now(formula: Expr) -> tuple[Expr, Expr | None]:
+    last = formula.args[-1] if isinstance(formula, Apply) and formula.op == "*" else None
+    if not (isinstance(formula, Apply) and isinstance(last, Apply) and last.op == "now"):
+        return formula, None
+    first = formula.args[:-1]
+    return first[0] if len(first) == 1 else Apply("*", first), last.args[0]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ CANCELLED = 5
 OVERFLOW = 6
 STALLED = 7
 UNSETTLED = 8
-CROWDED, BAD_DELAY, BAD_DRAW, UNDEFINED_VALUE = 9, 10, 11, 12  # these, and 8 once more, from cme.kernels.events
+CROWDED, BAD_DELAY, BAD_DRAW, UNDEFINED_VALUE, BAD_COUNT = 9, 10, 11, 12, 13  # these, and 8 once more, from cme.kernels.events
 
 
 def describe_state(species, state):
@@ -62,6 +62,16 @@ def propensity_error(status, reaction, formula, species, state):
             "the network explodes in finite time: stop earlier or bound its growth"
         )
     raise AssertionError(f"kernel status {status} has no sentence")
+
+
+def count_error(who, species, value, where):
+    """The `ModelError` for an event or a random start that sets a count to what is none (status 13)."""
+    what = f"{who} sets {species!r} to {value:.12g} {where}"
+    if value < 0:
+        return ModelError(f"{what}, and a count can't be negative; bound it with max(0, ...) in the formula, or use rate_equations")
+    if not value < 2**53:
+        return ModelError(f"{what}, and a count must be a number below 2^53; guard the formula, or use rate_equations")
+    return ModelError(f"{what}, which is no whole number of molecules; round it with floor() in the formula, or use rate_equations")
 
 
 def event_error(status, name, time):

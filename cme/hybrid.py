@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 
 from cme import ratelaw
-from cme.elements import Rule
 from cme.network import Network
 from cme.programs import csr, to_program
 from cme.ratelaw import ZERO, Apply, Expr, Number, Symbol
@@ -118,15 +117,15 @@ class _Assembler:
         # The propensities come first, then the rates, so that reaction r has programs r and R + r.
         for formula in (*model.propensity_formulas, *model.rate_formulas):
             self.add(formula)
-        changes = [[(self.index[name], self.add(n)) for name, n in row] for row in model.change_formulas]
-        flows = [(self.index[name], self.add(formula)) for name, formula in model.flow_formulas]
+        changes = [[(self.index[name], self.add(n), -1, 0) for name, n in row] for row in model.change_formulas]
+        flows = [(self.index[name], self.add(formula), -1, 0) for name, formula in model.flow_formulas]
         switches = [self.add(formula) for formula in model.switch_formulas]
         triggers = [self.add(self.network.resolve(event.trigger)) for event in events]
         delays = [self.add(self.network.resolve(event.delay)) for event in events]
         priorities = [-1 if event.priority is None else self.add(self.network.resolve(event.priority)) for event in events]
-        assignments = [self.assignments(event.assignments) for event in events]
-        starts = self.assignments(self.network.initial.draws)
-        list_pointer, lists = csr([*changes, *assignments, flows, starts])
+        assignments = [[self.assignment(*part) for part in event.parts()] for event in events]
+        starts = [self.assignment(draw.name, draw.formula) for draw in self.network.initial.draws]
+        list_pointer, lists = csr([*changes, *assignments, flows, starts], width=4)
         program_pointer, code = csr(self.programs)
         draw_pointer, draws = csr([list(row) for row in self.draws], width=6)
         flags = [(event.persistent, event.initially, event.values_from_trigger) for event in events]
@@ -174,8 +173,11 @@ class _Assembler:
         draws.append((CODES[formula.op], slot, *(self.add(arg) for arg in padded)))
         return Symbol(name)
 
-    def assignments(self, rules: Iterable[Rule]) -> list[tuple[int, int]]:
-        return [(self.index[rule.name], self.add(self.network.resolve(rule.formula))) for rule in rules]
+    def assignment(self, name: str, formula: Expr, factor: Expr | None = None) -> tuple[int, int, int, int]:
+        from cme.kernels.events import AMOUNT, VARIABLE
+
+        program, kind = self.add(self.network.resolve(formula)), AMOUNT if name in self.network.species_names else VARIABLE
+        return self.index[name], program, -1 if factor is None else self.add(self.network.resolve(factor)), kind
 
 
 def jumps_in(formulas: Iterable[Expr]) -> tuple[Expr, ...]:

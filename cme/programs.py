@@ -25,6 +25,8 @@ def to_program(formula: Expr, index: Mapping[str, int]) -> tuple[list[tuple[int,
             emit_piecewise(expr.args, depth)
         else:
             emit(expr.args[0], depth)
+            if expr.op == "now":  # says when, not what; see `cme.elements.Event`
+                return
             if OPERATORS[expr.op][1] == 1:
                 program.append((OPCODES[expr.op], 0.0))
             for arg in expr.args[1:]:

@@ -163,8 +163,13 @@ def _check_event(event: Event, known: set[str]) -> None:
     _check_formula(event.delay, known, f"the delay of event {event.name!r}", draws=True)
     if event.priority is not None:
         _check_formula(event.priority, known, f"the priority of event {event.name!r}", draws=True)
-    for each in event.assignments:
-        _check_formula(each.formula, known, f"event {event.name!r}", draws=True)
+    where = f"event {event.name!r}"
+    for _, formula, factor in event.parts():
+        _check_formula(formula, known, where, draws=True)
+        if factor is not None:
+            _check_formula(factor, known, where)
+            if not event.values_from_trigger:
+                raise ModelError(f"{where} uses now(), but all its values are those of its execution already; leave now() out")
 
 
 def _check_formula(formula: Expr, known: set[str], where: str, draws: bool = False) -> None:
@@ -173,6 +178,8 @@ def _check_formula(formula: Expr, known: set[str], where: str, draws: bool = Fal
             raise ModelError(f"{where} uses {name!r}, which is not defined{did_you_mean(name, known)}")
     if not draws and ratelaw.has_draws(formula):
         raise ModelError(f"{where} draws random numbers; only what an event or the start of a path sets can be drawn")
+    if ratelaw.uses(formula, "now"):
+        raise ModelError(f"{where} uses now(), which can only be the last factor of what an event sets, like 2*A*now(V)")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -218,12 +218,17 @@ def vars_of(network: Network) -> dict:
         ),
         ("x' = -sqrt(x); x = 1", r"the rate rule -sqrt\(x\) for 'x' gives nan at t=2 .*start elsewhere, or guard the law"),
         ("x = 0; bad: at time >= 3 after -1: x = 1", r"the delay of event 'bad' is negative or no number at t=3; it must be >= 0"),
-        ("x = 0; bad: at time >= 3: x = 0/(time - 3)", r"event 'bad' assigns what is not a number at t=3; guard its formulas"),
+        ("0 -> X @ 1; bad: at time >= 3: X = 0/(time - 3)", r"event 'bad' assigns what is not a number at t=3; guard its formulas"),
         (
             "a = 0; up: at a < 1 && time > 3: a = 1; down: at a > 0 && time > 3: a = 0",
             r"events set each other off without end at t=3, '(up|down)' most often",
         ),
         ("x' = 1; x = 0; q = 0; hit: at x/3 == 0.7: q = 1", r"event 'hit' waits for x/3 == 0.7, which holds for an instant at t=2.1"),
+        (
+            "x' = 1; x = 0; q = 0; hit: at x/3 >= 0.7 && x/3 <= 0.7: q = 1",
+            r"event 'hit' waits for x/3 >= 0.7 and x/3 <= 0.7, which holds for an instant at t=2.1 and is hit by no number; write >= or <=",
+        ),
+        ("x' = 1; x = 0; q = 0; hit: at !(x/3 < 0.7 || x/3 > 0.7): q = 1", r"event 'hit' waits for x/3 < 0.7 and x/3 > 0.7, which holds"),
         ("x = 1; at time >= 3: x = normal(0, 1)", r"rate_equations can't take 'network': a value in event .* is drawn at random; use ssa"),
     ],
 )
@@ -254,3 +259,11 @@ def test_a_steady_state_needs_constant_rates():
         solve("X -> 0 @ 1", np.inf, below_zero="allow")
     with pytest.raises(ValueError, match="below_zero must be one of 'refuse', 'allow', not 'no'"):
         solve("X -> 0 @ 1", below_zero="no")
+
+
+@pytest.mark.parametrize(("trigger", "times"), [("x >= 5 && x <= 5", 1), ("!(x < 5 || 5 < x)", 1), ("x < 5 || x == 5", 0), ("5 >= x", 0)])
+@pytest.mark.parametrize("flow", ["1", "0.3", "exp(-x/7)"])
+def test_a_trigger_that_holds_at_one_value_only(trigger, times, flow):
+    """x passes 5 on its way up: what holds at 5 alone turns true there, what ends at 5 does not."""
+    result = cme.rate_equations(cme.parse(f"x = 0; x' = {flow}; n = 0; hit: at {trigger}: n = n + 1"), [30.0])
+    assert result["n"].tolist() == [times]

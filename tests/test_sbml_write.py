@@ -1,6 +1,7 @@
 """Written SBML: it reads back equal, libsbml finds no fault with it, and what it can't hold is refused."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ import cme
 from cme.elements import Event, Initial, MassAction, Reaction, Rule, Species, Values
 from cme.infix import parse
 from cme.network import Network
-from cme.ratelaw import Number, Symbol
+from cme.ratelaw import Apply, Number, Symbol, flat
 
 
 @pytest.mark.parametrize("name", cme.catalogue().name)
@@ -62,6 +63,14 @@ def hybrids(draw):
               draw(yes), draw(yes), draw(yes))
         for name in draw(st.sampled_from([[], ["E"], ["A", "r"]]))
     )  # fmt: skip
+    if draw(yes):  # with factors of the execution
+        factor = Apply("now", (draw(_formulas("V", "2*V*k")),))
+        events = tuple(
+            replace(event, assignments=tuple(Rule(each.name, flat("*", (each.formula, factor))) for each in event.assignments))
+            if event.values_from_trigger
+            else event
+            for event in events
+        )
     starts = draw(st.sampled_from([[], [("q", "normal(1, 2)")], [("q", "uniform(0, 2)"), ("A", "q + 1")]]))
     draws = tuple(Rule(name, parse(text)) for name, text in starts)
     undefined = {each.name for event in events for each in event.assignments} & {"q"} - set(by_rate)

@@ -10,7 +10,7 @@ from cme.elements import Event, Initial, MassAction, Reaction, Rule, Species, Va
 from cme.infix import parse as formula
 from cme.infix import to_infix
 from cme.network import Network
-from cme.ratelaw import MAX_SIZE, Apply, Number, Symbol
+from cme.ratelaw import MAX_SIZE, Apply, Number, Symbol, flat
 
 EVERYTHING = """
 model "my; #1 \\"model\\""
@@ -131,7 +131,9 @@ def anything(draw):
         made = draw(st.lists(st.sampled_from([*(s.name for s in species), *free]), max_size=2, unique=True))
         flags = [draw(st.booleans()) for _ in range(3)]
         priority = tree() if draw(st.booleans()) else None
-        events.append(Event(label, Apply(">", (tree(), tree())), tuple(Rule(name, tree()) for name in made), tree(1), priority, *flags))
+        factor = flags[-1] and draw(st.booleans())  # of the execution
+        sets = tuple(Rule(name, flat("*", (tree(), Apply("now", (tree(1),)))) if factor else tree()) for name in made)
+        events.append(Event(label, Apply(">", (tree(), tree())), sets, tree(1), priority, *flags))
     counts = st.one_of(st.integers(0, 10**6).map(float), st.floats(0, 1e6))
     states = tuple(tuple(draw(counts) for _ in species) for _ in range(draw(st.sampled_from([1, 1, 2]))))
     drawn = draw(st.lists(st.sampled_from([*(s.name for s in species), *free]), max_size=2, unique=True))

@@ -22,6 +22,7 @@ CROWD = 200  # so many jumps within a
 MOMENT = 1e-9  # of the time asked for are too many
 RETRIES = 30  # with a tenth of the step, after a derivative that was no number
 STILL = 100  # steps that do not get on
+_WHEN_EQUAL = {"<": 0.0, "<=": 1.0, ">": 0.0, ">=": 1.0, "==": 1.0, "!=": 0.0}  # comparisons of equal sides
 
 
 class Course(NamedTuple):
@@ -242,25 +243,33 @@ class _Run:
         later = min(change + NEAR * change, until)
         first, both = (self.watched.look(curve(np.array([time]))[0], time) for time in (change, later))
         before = self.watched.look(self.y[: self.n], self.now)
-        return later if np.any(both != first) and np.all((both == first) | (first == before)) else change
+        if not np.any(both != first) or not np.all((both == first) | (first == before)):
+            return change
+        triggers = [self.model.network.resolve(event.trigger) for event in self.model.network.events]
+        here, there = (self.model.evaluate(triggers, curve(np.array([time]))[0], time) != 0 for time in (change, later))
+        return change if np.any(here & ~there) else later  # like x >= 5 && x <= 5, which holds only here
 
     def _refuse_instants(self, watch: Watch, old: np.ndarray, new: np.ndarray, state: np.ndarray, time: float) -> None:
         """Refuse an event whose trigger holds only while two sides are equal that pass each other: no number hits that instant."""
-        values = {formula: (a, b) for formula, a, b in zip(watch.formulas, old, new, strict=True)}
-        for formula, (before, after) in values.items():
-            if not isinstance(formula, Apply) or formula.op not in ("==", "!="):
-                continue
-            passed = values.get(Apply("<", formula.args))
-            if passed is None or passed[0] == passed[1] or before != after or bool(after) == (formula.op == "=="):
+        pairs: dict[frozenset[Expr], dict[Expr, tuple[float, float]]] = {}
+        for formula, before, after in zip(watch.formulas, old, new, strict=True):
+            if isinstance(formula, Apply) and formula.op in _WHEN_EQUAL:
+                pairs.setdefault(frozenset(formula.args), {})[formula] = (before, after)
+        for values in pairs.values():
+            if all(before == after for before, after in values.values()):
                 continue
             for event in self.model.network.events:
                 trigger = self.model.network.resolve(event.trigger)
-                met = _replaced(trigger, formula, Number(float(formula.op == "==")))
-                there = self.model.evaluate([trigger, met], state, time)
-                if there[1] and not there[0]:
+                was, met = trigger, trigger
+                for formula, (before, _) in values.items():
+                    assert isinstance(formula, Apply)
+                    was, met = _replaced(was, formula, Number(float(before))), _replaced(met, formula, Number(_WHEN_EQUAL[formula.op]))
+                there = self.model.evaluate([was, met, trigger], state, time)
+                if there[1] and not there[0] and not there[2]:
+                    waits = [formula for formula in values if _replaced(trigger, formula, Number(0.0)) != trigger]
                     raise ModelError(
-                        f"event {event.name!r} waits for {shorten(to_infix(formula))}, which holds for an instant at t={time:g} and is "
-                        "hit by no number; write >= or <="
+                        f"event {event.name!r} waits for {shorten(' and '.join(map(to_infix, waits)))}, which holds for an instant at "
+                        f"t={time:g} and is hit by no number; write >= or <="
                     )
 
     # ---------------------------------------------------------------------------------------------------------- words

@@ -81,8 +81,10 @@ def rate_equations(
 
     With rate rules, events or time, or where amounts may fall below zero, laws are evaluated as they are there. Integration stops where
     a condition in a rate or a trigger changes, which is located to the last bit: one on the time alone (or on parameters that stand
-    still in between) is never missed, however short it holds; one on amounts is looked for on the interpolant of each step. Of
-    executions of equal priority at one time, a fixed stream of random numbers takes one: the same in each run.
+    still in between) is never missed, however short it holds; one on amounts is looked for on the interpolant of each step. A trigger
+    that holds at one value only, like ``x == 5`` or ``x >= 5 && x <= 5``, is refused where no number hits that value. Of executions
+    of equal priority at one time, a fixed stream of random numbers takes one: the same in each run. A parameter that an event sets to what
+    is no number stays so until another event sets it; a rate that reads it is refused.
 
     The steady state is found by integrating until Newton's method, confined to the amounts with the same conserved totals, finds a root
     next to the solution and stays there; ``info["stable"]`` says if its linearisation is stable.

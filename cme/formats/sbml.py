@@ -84,7 +84,8 @@ class _Reader:
         read_rules(model)
         moving = event_targets(model) | {*model.rules, *model.flows}
         laws = read_laws(model)
-        self.events, self.memory = read_events(model, moving)
+        self.events = read_events(model, moving)
+        self.memory: dict[str, float] = {}  # parameters that are not in the document
         self.initial = read_initial(model)
         named = _names([*laws.values(), *model.rules.values(), *model.flows.values(), *self.initial.values(), *_formulas(self.events)])
         self.moving_references = (moving | start_targets(model) | named) & set(model.references)

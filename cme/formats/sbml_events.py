@@ -7,7 +7,7 @@ from cme import ratelaw
 from cme.elements import Event, Rule
 from cme.formats.sbml_model import Model
 from cme.formats.sbml_open import annotation, items
-from cme.ratelaw import ONE, ZERO, Apply, Number, Symbol
+from cme.ratelaw import ZERO, Apply, Symbol
 
 
 def event_targets(model: Model) -> set[str]:
@@ -15,18 +15,22 @@ def event_targets(model: Model) -> set[str]:
     return {each.getVariable() for event in model.events for each in items(event, "EventAssignment")}
 
 
-def read_events(model: Model, moving: set[str]) -> tuple[list[Event], dict[str, float]]:
-    """The events, and parameters that are there to remember; `moving` holds the volumes that change.
+def read_events(model: Model, moving: set[str]) -> list[Event]:
+    """The events; `moving` holds the volumes that change.
 
     An event without a trigger never happens; a delay, a priority or an assignment without a formula is as if it were not there.
     """
-    found: list[Event] = []
-    memory: dict[str, float] = {}
+    found: dict[str, Event] = {}
     for number, element in enumerate(model.events, 1):
-        event = _read_event(model, element, element.getId() or model.unused(f"event_{number}"))
+        identifier = element.getId() or model.unused(f"event_{number}")
+        event = _read_event(model, element, identifier)
         if event is not None:
-            found += _in_counts(model, event, moving, memory)
-    return found, memory
+            found[identifier] = _in_counts(model, event, moving)
+    for element in model.events:
+        second = (annotation(element, "event") or {}).get("then")
+        if element.getId() in found and second in found:
+            _join(model, found, element.getId(), second)
+    return list(found.values())
 
 
 def _read_event(model: Model, element: Any, name: str) -> Event | None:
@@ -60,30 +64,39 @@ def _read_event(model: Model, element: Any, name: str) -> Event | None:
     )
 
 
-def _in_counts(model: Model, event: Event, moving: set[str], memory: dict[str, float]) -> list[Event]:
+def _in_counts(model: Model, event: Event, moving: set[str]) -> Event:
     """The event with counts in place of concentrations.
 
     A concentration counts with the volume just before the event is carried out, also where the event sets that volume too (case 01779
-    of the SBML Test Suite). So where values are those at the trigger and the volume moves, the event only remembers its values, and a
-    second one, which nothing can come before, sets everything with the volume of that moment.
+    of the SBML Test Suite). So where values are those at the trigger and the volume may change until then, it is a factor of its own.
     """
-    alone = event.delay == ZERO and len(model.events) == 1  # then nothing lies between the trigger and the execution
-    early = event.values_from_trigger and not alone and any(ratelaw.names(model.volume(each.name)) & moving for each in event.assignments)
-    if not early:
-        return [replace(event, assignments=tuple(Rule(each.name, model.to_count(each.name, each.formula)) for each in event.assignments))]
-    done = model.unused(f"{event.name}_happens")
-    slots = [model.unused(f"{event.name}_sets_{each.name}") for each in event.assignments]
-    memory |= dict.fromkeys([done, *slots], 0.0)
-    kept = [Rule(slot, each.formula) for slot, each in zip(slots, event.assignments, strict=True)]
-    first = replace(event, assignments=(*kept, Rule(done, ONE)))
-    second = Event(
-        name=done,
-        trigger=Apply(">", (Symbol(done), ZERO)),
-        assignments=(
-            *(Rule(each.name, model.to_count(each.name, Symbol(slot))) for slot, each in zip(slots, event.assignments, strict=True)),
-            Rule(done, ZERO),
-        ),
-        priority=Number(float("inf")),
-        values_from_trigger=False,
-    )
-    return [first, second]
+    if event.delay == ZERO:  # then only other events lie between the trigger and the execution
+        moving = event_targets(model) | {*model.rules} if len(model.events) > 1 else set()
+    made = []
+    for each in event.assignments:
+        volume = model.volume(each.name)
+        later = event.values_from_trigger and ratelaw.names(volume) & moving
+        formula = ratelaw.flat("*", (each.formula, Apply("now", (volume,)))) if later else model.to_count(each.name, each.formula)
+        made.append(Rule(each.name, formula))
+    return replace(event, assignments=tuple(made))
+
+
+def _join(model: Model, found: dict[str, Event], first: str, second: str) -> None:
+    """Put two events together again that `cme.formats.sbml_write` made of one; if they are not as it makes them they stay two.
+
+    The first remembers its values in parameters, the second sets the species to them times the factors of that moment.
+    """
+    kept = {each.name: each.formula for each in found[first].assignments}
+    made = []
+    for each in found[second].assignments:
+        match each.formula:
+            case Symbol(slot) if slot in kept:
+                made.append(Rule(each.name, kept[slot]))
+            case Apply("*", (Symbol(slot), factor)) if slot in kept:
+                made.append(Rule(each.name, ratelaw.flat("*", (kept[slot], Apply("now", (factor,))))))
+    if set(kept) - set(model.parameters) or not len(made) == len(kept) - 1 == len(found[second].assignments) - 1:
+        return
+    for slot in kept:
+        del model.parameters[slot]
+    del found[second]
+    found[first] = replace(found[first], assignments=tuple(made))

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from xml.sax.saxutils import quoteattr
 
 from cme import ratelaw
@@ -10,11 +11,11 @@ from cme.elements import Event, MassAction, Reaction, Rule
 from cme.errors import ModelError
 from cme.formats import mathml
 from cme.network import Network
-from cme.ratelaw import ZERO, Expr, Number, names
+from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol, names
 
 # What SBML has no place for stands in annotations of this namespace: that a law is mass action and in which convention or is a net flux,
 # the name of a reaction or an event that is no SBML identifier, that a stoichiometry is a formula, and a compartment that is only there
-# because SBML wants one. Documents of others hold none of these, so their laws are always taken as written.
+# because SBML wants one, and that two events are one. Documents of others hold none of these, so their laws are always taken as written.
 NAMESPACE = "urn:cme-networks:sbml"
 _CORE = "http://www.sbml.org/sbml/level3/version2/core"
 _DISTRIB = "http://www.sbml.org/sbml/level3/version1/distrib/version1"
@@ -26,7 +27,8 @@ def write(network: Network) -> str:
     """Write a network as SBML Level 3 Version 2; `cme.load` reads it back as an equal network.
 
     Species are written as amounts, a propensity as the kinetic law of an irreversible reaction, a net flux as that of a reversible one,
-    a rule as an assignment rule to a parameter, random numbers with the package `distrib`.
+    a rule as an assignment rule to a parameter, random numbers with the package `distrib`. An event with a factor ``now(x)`` is written as
+    two: the first remembers its values in parameters, the second follows at once, with infinite priority.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class _Writer:
         self.network = network
         self.defined = {*network.species_names, *network.parameters, *network.compartments, *network.observables}
         self.check()
+        self.memory: list[str] = []  # parameters in which events remember what they will set
         self.taken = {*self.defined, ratelaw.TIME, *ratelaw.CONSTANTS}  # an identifier would hide the time and the constants
         self.rules: list[str] = [self.rule(each) for each in network.rules]
         self.homes = {species.compartment for species in network.species if species.compartment in network.observables}
@@ -132,6 +135,7 @@ class _Writer:
             f'      <parameter id="{name}" value="{_number(value)}" constant="{self.constant(name)}"/>'
             for name, value in self.network.parameters.items()
         ]
+        items += [f'      <parameter id="{name}" value="0" constant="false"/>' for name in self.memory]
         return items + [f'      <parameter id="{name}" constant="false"/>' for name in self.network.observables if name not in self.homes]
 
     def constant(self, name: str) -> str:
@@ -176,6 +180,23 @@ class _Writer:
 
     def event(self, event: Event) -> str:
         identifier, ours = self.identifier(event.name, "event")
+        if all(factor is None for _, _, factor in event.parts()):
+            return self.one_event(event, identifier, ours)
+        second = self.unused(f"{identifier}_then")
+        slots = [self.unused(f"{identifier}_sets_{each.name}") for each in event.assignments]
+        self.memory += [*slots, second]
+        kept = [Rule(slot, formula) for slot, (_, formula, _) in zip(slots, event.parts(), strict=True)]
+        made = [
+            Rule(name, Symbol(slot) if factor is None else Apply("*", (Symbol(slot), factor)))
+            for slot, (name, _, factor) in zip(slots, event.parts(), strict=True)
+        ]
+        first = replace(event, assignments=(*kept, Rule(second, ONE)))
+        trigger = Apply(">", (Symbol(second), ZERO))
+        follower = Event(second, trigger, (*made, Rule(second, ZERO)), priority=Number(math.inf), values_from_trigger=False)
+        after = self.unused(f"{second}_event")
+        return "\n".join([self.one_event(first, identifier, f'{ours} then="{after}"'), self.one_event(follower, after, "")])
+
+    def one_event(self, event: Event, identifier: str, ours: str) -> str:
         first = f'initialValue="{_truth(event.initially)}" persistent="{_truth(event.persistent)}"'
         lines = [f'      <event id="{identifier}" useValuesFromTriggerTime="{_truth(event.values_from_trigger)}">']
         if ours:

@@ -21,9 +21,10 @@
     convention falling                  # 2 P means k*P*(P-1); the default, combinations, means k*P*(P-1)/2
 
 A species that gets no initial count starts at 0. The options of an event stand before the colon, with the words and the defaults of
-Antimony: ``at X > 5, priority = 2, persistent = false, t0 = false, fromTrigger = false: X = 0`` (see `cme.Event`). A start that is a
-distribution has a line for each state: ``start 0.25: X = 3, Y = 1``. A single reaction may differ from the convention:
-``2 A -> B @ [falling] k``. A name with other characters than letters, digits and _ stands in quotes: ``"R 1": A -> B @ k``.
+Antimony: ``at X > 5, priority = 2, persistent = false, t0 = false, fromTrigger = false: X = 0`` (see `cme.Event`); a value from the
+trigger may have a last factor from the execution, ``X = 2*A*now(V)``. A start that is a distribution has a line for each state:
+``start 0.25: X = 3, Y = 1``. A single reaction may differ from the convention: ``2 A -> B @ [falling] k``. A name with other characters
+than letters, digits and _ stands in quotes: ``"R 1": A -> B @ k``.
 """
 
 import io

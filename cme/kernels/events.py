@@ -13,17 +13,20 @@ from cme.kernels.jit import apart, bare, inlined, inner
 from cme.kernels.propensity import run_program
 from cme.kernels.random import uniform
 
-OK, UNSETTLED, CROWDED, BAD_DELAY, BAD_DRAW, UNDEFINED_VALUE = 0, 8, 9, 10, 11, 12
+OK, UNSETTLED, CROWDED, BAD_DELAY, BAD_DRAW, UNDEFINED_VALUE, BAD_COUNT = 0, 8, 9, 10, 11, 12, 13
 ROOM = 4096  # executions that may be waiting
 LONGEST = 10_000  # executions at one instant
+LARGEST_EXACT = 2.0**53  # up to here real numbers count every molecule
+ROUND_OFF, MOST_ROUNDED = 1e-9, 0.1  # relative to the count, absolute: what is so near a whole number of molecules is that number
 
 
 # Numba takes an array apart into seven numbers or nine when it is handed on, and a function that is handed hundreds of them takes seconds
 # to compile. So what belongs together shares a table here, and its columns have names.
 CODE, SLOT, FIRST_ARGUMENT = range(3)  # columns of Draws.table
-COORDINATE, PROGRAM = range(2)  # columns of Machine.lists
+COORDINATE, PROGRAM, FACTOR, KIND = range(4)  # columns of Machine.lists
+VARIABLE, AMOUNT, COUNT = range(3)  # kinds of what is set: it may be no number; it is a real number; it is a whole number of molecules
 TRIGGER, DELAY, PRIORITY, PERSISTENT, INITIALLY, EARLY = range(6)  # columns of Machine.events
-WAITING, CULPRIT, TOTAL = range(3)  # places in Agenda.marks
+WAITING, CULPRIT, TOTAL, TARGET = range(4)  # places in Agenda.marks
 TRUTH, EXECUTED = range(2)  # columns of Agenda.known
 WHEN, EVENT, FIRST_VALUE = range(3)  # columns of Agenda.queue
 
@@ -47,13 +50,14 @@ class Machine(NamedTuple):
     """A hybrid model as flat arrays; sparse rows are in CSR form. Reaction r has the propensity of program r and the rate of R + r.
 
     A list says which program gives a coordinate its value, or what is added to it: lists 0 to R - 1 are what the reactions change,
-    R to R + E - 1 what the events assign, R + E what flows, and R + E + 1 the random values at the start, in order.
+    R to R + E - 1 what the events assign, R + E what flows, and R + E + 1 the random values at the start, in order. What an event assigns
+    may have a factor that is evaluated when it is carried out.
     """
 
     laws: Programs
     draws: Draws | None  # None if there are none: then nothing that draws is compiled
     list_pointer: np.ndarray  # (R + E + 3,)
-    lists: np.ndarray  # (K, 2): coordinate, program
+    lists: np.ndarray  # (K, 4): coordinate, program, program of a factor (-1 if none), kind
     events: np.ndarray  # (E, 6): programs of trigger, delay and priority (-1 if none); is it persistent, true initially, evaluated early?
     switch_program: np.ndarray  # (L,) values that jump
     n_reactions: int
@@ -67,11 +71,17 @@ class Machine(NamedTuple):
         first, stop = self.list_pointer[[-3, -2]]
         return self.lists[: self.list_pointer[self.n_reactions], COORDINATE], self.lists[first:stop, COORDINATE]
 
+    def counting(self, coordinates):
+        """The machine for which these coordinates are counts of molecules (plain Python)."""
+        lists = self.lists.copy()
+        lists[np.isin(lists[:, COORDINATE], coordinates), KIND] = COUNT
+        return self._replace(lists=lists)
+
 
 class Agenda(NamedTuple):
     """What the events of one path remember."""
 
-    marks: np.ndarray  # (3,) how many executions wait, the event or program that went wrong, how many executions were carried out
+    marks: np.ndarray  # (4,) how many executions wait; which event or start went wrong; how many were carried out; what was set wrongly
     known: np.ndarray  # (E, 2): the trigger when last looked at, and how often the event was carried out
     queue: np.ndarray  # (ROOM, 2 + A) executions that wait: the time they are due, their event, and what they will assign
     stack: np.ndarray
@@ -98,7 +108,7 @@ def new_agenda(machine):
     n_events = len(machine.events)
     widest = int(np.diff(machine.list_pointer[machine.n_reactions :][: n_events + 1]).max(initial=1))
     return Agenda(
-        marks=np.zeros(3, np.int64),
+        marks=np.zeros(4, np.int64),
         known=np.zeros((n_events, 2), np.int64),
         queue=np.zeros((ROOM if n_events else 1, FIRST_VALUE + widest)),
         stack=np.zeros(max(machine.stack_size, 1)),
@@ -148,7 +158,10 @@ def prepare(machine, y, agenda):
         if not np.isfinite(value):
             agenda.marks[CULPRIT] = -1 - (i - first)
             return BAD_DRAW
-        y[machine.lists[i, COORDINATE]] = value
+        status = put(machine.lists, i, value, y, agenda)
+        if status != OK:
+            agenda.marks[CULPRIT] = -1 - (i - first)
+            return status
     for e in range(len(machine.events)):
         agenda.known[e, TRUTH], agenda.known[e, EXECUTED] = machine.events[e, INITIALLY], 0
     return OK
@@ -220,14 +233,37 @@ def schedule(machine, y, agenda, e):
 
 @inlined
 def assigned_values(machine, y, agenda, e, n):
-    """What an event assigns, evaluated in y, into row n of the agenda."""
+    """What an event assigns, evaluated in y, into row n of the agenda. A formula may be no number, but not what is drawn."""
     first = machine.list_pointer[machine.n_reactions + e]
     for i in range(first, machine.list_pointer[machine.n_reactions + e + 1]):
         value = value_of(machine.laws, machine.draws, machine.lists[i, PROGRAM], y, agenda)
-        if np.isnan(value):
+        if np.isnan(value) and is_drawn(machine.draws, machine.lists[i, PROGRAM]):
             return UNDEFINED_VALUE
         agenda.queue[n, FIRST_VALUE + i - first] = value
     return OK
+
+
+@inlined
+def is_drawn(draws, program):
+    return draws is not None and draws.pointer[program] < draws.pointer[program + 1]
+
+
+@inlined
+def put(lists, i, value, y, agenda):
+    """Give the coordinate of a row its value: a count the whole number that the value is but for round-off."""
+    y[lists[i, COORDINATE]] = value
+    if lists[i, KIND] == VARIABLE:
+        return OK
+    if np.isnan(value):
+        return UNDEFINED_VALUE
+    if lists[i, KIND] == AMOUNT:
+        return OK
+    whole = np.rint(value)
+    if 0.0 <= whole < LARGEST_EXACT and abs(value - whole) <= min(ROUND_OFF * max(1.0, whole), MOST_ROUNDED):
+        y[lists[i, COORDINATE]] = whole + 0.0  # no -0
+        return OK
+    agenda.marks[TARGET] = lists[i, COORDINATE]
+    return BAD_COUNT
 
 
 @inlined
@@ -254,15 +290,21 @@ def next_due(machine, y, agenda):
 def execute(machine, y, agenda, i):
     """Carry out execution i of the agenda and take it off."""
     e = np.int64(agenda.queue[i, EVENT])
-    first = machine.list_pointer[machine.n_reactions + e]
+    first, stop = machine.list_pointer[machine.n_reactions + e], machine.list_pointer[machine.n_reactions + e + 1]
     status = OK
     if machine.events[e, EARLY] == 0:
         status = assigned_values(machine, y, agenda, e, i)
         if status != OK:
             agenda.marks[CULPRIT] = e
             return status
-    for j in range(first, machine.list_pointer[machine.n_reactions + e + 1]):
-        y[machine.lists[j, COORDINATE]] = agenda.queue[i, FIRST_VALUE + j - first]
+    for j in range(first, stop):
+        if machine.lists[j, FACTOR] >= 0:
+            agenda.queue[i, FIRST_VALUE + j - first] *= run_program(machine.laws, machine.lists[j, FACTOR], y, agenda.stack)
+    for j in range(first, stop):
+        status = put(machine.lists, j, agenda.queue[i, FIRST_VALUE + j - first], y, agenda)
+        if status != OK:
+            agenda.marks[CULPRIT] = e
+            return status
     agenda.known[e, EXECUTED] += 1
     agenda.marks[TOTAL] += 1
     agenda.marks[WAITING] -= 1

@@ -15,7 +15,7 @@ import numpy as np
 
 from cme.kernels.curved import ROWS, glide_curved
 from cme.kernels.direct import CANCELLED, LARGEST_PROPENSITY, NEGATIVE_COUNT, OVERFLOW, STALLED, fault, largest, pick
-from cme.kernels.events import COORDINATE, LONGEST, OK, PROGRAM, TOTAL, UNSETTLED, Programs, next_planned, prepare, settle
+from cme.kernels.events import COORDINATE, LARGEST_EXACT, LONGEST, OK, PROGRAM, TOTAL, UNSETTLED, Programs, next_planned, prepare, settle
 from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import run_program
 from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
@@ -39,7 +39,6 @@ from cme.kernels.straight import (
 )  # fmt: skip
 
 ENDLESS, NOTHING = 17, 18
-LARGEST_EXACT = 2.0**53  # up to here real numbers count every molecule
 _PAUSE = 1023  # jumps between two looks at the outside, less one (a mask)
 _NO_PROGRESS = 1e-12  # of the time: stops that are closer than this, LONGEST of them in a row, will not end
 

@@ -3,8 +3,6 @@
 import numpy as np
 
 from cme.kernels.events import (
-    COORDINATE,
-    CULPRIT,
     EVENT,
     EXECUTED,
     LONGEST,
@@ -21,11 +19,11 @@ from cme.kernels.events import (
 )  # fmt: skip
 from cme.kernels.jit import inlined, inner, kernel
 
-BAD_COUNT, TIED = 13, 14
+TIED = 14
 
 
 @kernel
-def settle_states(machine, n_species, kept, agenda, free, choices, ties, tied, y, place):
+def settle_states(machine, kept, agenda, free, choices, ties, tied, y, place):
     """Settle each row of y (N, size), every time from the memory `kept`; `agenda` is left as the last row leaves it.
 
     Where several executions have the same priority, the k-th time, the one numbered choices[k] goes first, and ties[k] says of how many;
@@ -33,7 +31,7 @@ def settle_states(machine, n_species, kept, agenda, free, choices, ties, tied, y
     """
     for n in range(y.shape[0]):
         recall(kept, agenda)
-        status = settle_as_told(machine, n_species, agenda, free, choices, ties, tied, y[n])
+        status = settle_as_told(machine, agenda, free, choices, ties, tied, y[n])
         if status != OK:
             place[0] = n
             return status
@@ -52,8 +50,8 @@ def recall(kept, agenda):
 
 
 @inner
-def settle_as_told(machine, n_species, agenda, free, choices, ties, tied, y):
-    """`cme.kernels.events.settle` without chance, for whole counts."""
+def settle_as_told(machine, agenda, free, choices, ties, tied, y):
+    """`cme.kernels.events.settle` without chance."""
     n_ties = 0
     for _ in range(LONGEST):
         status = look(machine, y, agenda)
@@ -71,16 +69,9 @@ def settle_as_told(machine, n_species, agenda, free, choices, ties, tied, y):
                 i = tied[choices[n_ties]]
                 ties[n_ties] = n_tied
                 n_ties += 1
-        e = np.int64(agenda.queue[i, EVENT])
         status = execute(machine, y, agenda, i)
         if status != OK:
             return status
-        for j in range(machine.list_pointer[machine.n_reactions + e], machine.list_pointer[machine.n_reactions + e + 1]):
-            if machine.lists[j, COORDINATE] < n_species:
-                x = y[machine.lists[j, COORDINATE]]
-                if not (x >= 0.0 and x == np.floor(x) and x < 2.0**62):
-                    agenda.marks[CULPRIT] = e
-                    return BAD_COUNT
     return UNSETTLED
 
 

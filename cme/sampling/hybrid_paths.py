@@ -78,7 +78,7 @@ def _starts(network: Network, initial) -> tuple[Network, np.ndarray, np.ndarray]
 
 
 def machine_of(model: Hybrid) -> events.Machine:
-    """The machine of a model, with the programs of the watches behind its own."""
+    """The machine of a model, with the programs of the watches behind its own. What reactions change is counted, the rest is real."""
     index = {ratelaw.TIME: model.clock} | {name: i for i, name in enumerate(model.coordinates)}
     compiled = [to_program(formula, index) for watch in _all_watches(model) for formula in (watch, _measure(watch))]
     pointer, code = csr([program for program, _ in compiled])
@@ -88,7 +88,8 @@ def machine_of(model: Hybrid) -> events.Machine:
         np.concatenate([laws.opcode, code[:, 0].astype(np.uint32)]),
         np.concatenate([laws.operand, code[:, 1].astype(np.float64)]),
     )
-    return model.machine._replace(laws=more, stack_size=max(model.machine.stack_size, deepest))
+    counting = model.machine.counting(model.machine.changing[0])
+    return counting._replace(laws=more, stack_size=max(model.machine.stack_size, deepest))
 
 
 def _moving(model: Hybrid) -> set[str]:
@@ -183,6 +184,10 @@ def _complain(model: Hybrid, status: int, walker: hybrid.Walker, agenda: events.
         return
     network, at = model.network, float(walker.y[model.clock])
     where = f"at time {at:.6g} in state {errors.describe_state(model.coordinates, walker.y[: model.clock])}"
+    if status == errors.BAD_COUNT:
+        target, culprit = int(agenda.marks[events.TARGET]), int(agenda.marks[events.CULPRIT])
+        who = "the random start" if culprit < 0 else f"event {network.events[culprit].name!r}"
+        raise errors.count_error(who, model.coordinates[target], float(walker.y[target]), f"at t={at:g}")
     if status == errors.BAD_DRAW:
         raise errors.event_error(status, network.initial.draws[-1 - int(agenda.marks[events.CULPRIT])].name, at)
     if status in (errors.UNSETTLED, errors.CROWDED, errors.BAD_DELAY, errors.UNDEFINED_VALUE):

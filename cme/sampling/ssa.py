@@ -68,8 +68,8 @@ def ssa(
     ModelError
         If the network has what ssa can't take (see `cme.abilities`), a reaction would drive a count below zero, a propensity is negative
         or no finite number, a count passes 2^62, or the network explodes in finite time. If events set each other off without end, a
-        delay is negative, a random number can't be drawn, a variable is no number, or its rate rule is stiff. The message names the
-        element, and the state or the time.
+        delay is negative, a random number can't be drawn, a species is set to no number or a count to a fraction, or a rate
+        rule is stiff. The message names the element, and the state or the time.
     MemoryError
         If the counts do not fit this machine.
 
@@ -85,6 +85,10 @@ def ssa(
     that has a closed form. Elsewhere the variables and the hazard are integrated together (Dormand and Prince, orders 5 and 4) with an
     error below 1e-9 in each step, and conditions are watched at eight points of a step and at extrema: a pulse of a smooth formula much
     narrower than a step can be missed, a condition on time can't. A propensity that moves may fall below zero by 1e-9, and is then zero.
+
+    What an event or a random start sets a species to that reactions change is a count: it becomes the whole number that it is within a
+    relative 1e-9 (and 0.1), since a concentration in a volume that moves is rounded; else it is refused. A species that no reaction
+    changes may be any real number. A parameter that an event sets to what is no number stays so, if no propensity reads it.
 
     References
     ----------
