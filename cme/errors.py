@@ -3,11 +3,56 @@
 Kernels never raise: they return one of the status integers below, and the words are made here.
 """
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 
 
+class Problem(NamedTuple):
+    """One thing that is wrong with a model: the kind and the name of the element, a sentence, and its line if it was read from a file.
+
+    `missing`: something is used that is not there, as may be because it could not be read.
+    """
+
+    kind: str
+    element: str
+    what: str
+    line: int | None = None
+    missing: bool = False
+
+
 class ModelError(ValueError):
-    """A model that means nothing, or that the chosen solver can't take. Names the element and the way out."""
+    """A model that means nothing, or that the chosen solver can't take. Names the element and the way out.
+
+    Attributes
+    ----------
+    problems
+        Where a whole model was looked through, everything that is wrong with it, a `Problem` each.
+    """
+
+    def __init__(self, message: str, problems: Iterable[Problem] = ()):
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+LONGEST = 3500  # characters of a message
+
+
+def refusal(problems: Iterable[Problem], source: str = "") -> ModelError:
+    """The `ModelError` that lists problems by line; very many are cut in the message, and all there in its `problems`."""
+    found = sorted(dict.fromkeys(problems), key=lambda each: -1 if each.line is None else each.line)
+    lines = [each.what if each.line is None else f"line {each.line}: {each.what}" for each in found]
+    if len(lines) == 1:
+        between = "" if not source else ": " if found[0].line is None else ", "
+        return ModelError(f"{source}{between}{lines[0]}", found)
+    message = f"{source + ': ' if source else ''}{len(lines)} things in this model can't be taken"
+    for i, line in enumerate(lines):
+        if len(message) + len(line) > LONGEST:
+            message += f"\n  and {len(lines) - i} more"
+            break
+        message += f"\n  {line}"
+    return ModelError(message, found)
 
 
 class ConvergenceError(RuntimeError):
