@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ENOUGH = 6.0  # the least count of the other species when a law is tried at a low count of one
 _SEVERAL = np.array([1.0, 2.0, 3.0, 5.0, 8.0])
+_ALWAYS_WHOLE = {"floor", "ceil", "<", "<=", ">", ">=", "==", "!=", "and", "or", "xor", "not", "poisson", "binomial", "bernoulli"}
+_KEEP_WHOLE = {"+", "*", "neg", "abs", "min", "max", "rem", "piecewise", "now"}
 MOST_TRIED = 1000  # low counts of one species in one law
 MOST_STATES, MOST_COUNTS = 100_000, 10_000_000  # states, and numbers in them, that are looked at by default
 MOST_TERMS = 200_000  # of rates that are differentiated
@@ -119,6 +121,9 @@ def check(network: Network, *, max_states: int | None = None) -> Checkup:
     one species is tried at 0 and at the 1000 counts below what it takes. Whether a law has a derivative, which `lna` and `langevin` need,
     is looked at for the first 200 000 terms.
 
+    Whether an event or a random start leaves whole numbers of molecules is seen from its formula: whole numbers, counts, floor(), ceil()
+    and their sums and products do. What is not sure to is a note.
+
     Cost: linear in the size of the network, and that of the state space, up to `max_states`.
 
     Examples
@@ -133,7 +138,8 @@ def check(network: Network, *, max_states: int | None = None) -> Checkup:
     check_count("max_states", max_states)
     beyond = features(network)
     laws = tuple(_laws(network))
-    findings = (*laws, *_numbers(network, beyond), *_conversions(network), *_idle(network))
+    notes = (Finding("note", "left out", network.name, note) for note in network.notes)
+    findings = (*notes, *laws, *_numbers(network, beyond), *_assigned(network), *_conversions(network), *_idle(network))
     whole = not any(feature.kind is Kind.STOICHIOMETRY for feature in beyond)
     conserved = tuple(graphs.conserved_sums(network)) if whole else None
     n_states, states = _size(network, max_states, beyond)
@@ -217,6 +223,37 @@ def _numbers(network: Network, beyond: tuple[Feature, ...]) -> Iterator[Finding]
         if least < 0:
             message = f"{name!r} starts at {format_number(least)}, below zero; only rate_equations can take that, with below_zero='allow'"
             yield Finding("warning", "amounts", name, message)
+
+
+def _assigned(network: Network) -> Iterator[Finding]:
+    """What events and random starts set counts to, where that is not sure to be a whole number."""
+    changed = {name for each in network.reactions for name in _net_changes(network, each) if not network.is_boundary(name)}
+    real = {rule.name for rule in network.rate_rules} - changed
+    real |= {rule.name for rule in (*network.initial.draws, *(each for event in network.events for each in event.assignments))} - changed
+    counts = set(network.species_names) - real
+    sets = [(f"event {event.name!r}", event.name, each) for event in network.events for each in event.assignments]
+    sets += [("a random start", draw.name, draw) for draw in network.initial.draws]
+    for who, element, rule in sets:
+        if rule.name in changed and not _is_whole(network.resolve(rule.formula), counts):
+            message = (
+                f"{who} sets {rule.name!r} to {shorten(to_infix(rule.formula))}, which need not be a whole number of molecules; "
+                "ssa and fsp stop where it is none, so round it with floor()"
+            )
+            yield Finding("note", "amounts", element, message)
+
+
+def _is_whole(formula: Expr, counts: set[str]) -> bool:
+    """Is a resolved formula sure to be a whole number, as it is written?"""
+    if isinstance(formula, Number):
+        return formula.value.is_integer()
+    if isinstance(formula, Symbol):
+        return formula.name in counts
+    if formula.op in _ALWAYS_WHOLE:
+        return True
+    if formula.op == "^":
+        return isinstance(formula.args[1], Number) and formula.args[1].value >= 0 and all(_is_whole(arg, counts) for arg in formula.args)
+    values = (*formula.args[0:-1:2], formula.args[-1]) if formula.op == "piecewise" else formula.args
+    return formula.op in _KEEP_WHOLE and all(_is_whole(arg, counts) for arg in values)
 
 
 def _conversions(network: Network) -> Iterator[Finding]:

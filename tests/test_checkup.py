@@ -197,3 +197,31 @@ def _document(volume):
     <speciesReference species="X" stoichiometry="1" constant="true"/></listOfReactants>
     <kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>C</ci><ci>X</ci></apply></math></kineticLaw>
     </reaction></listOfReactions></model></sbml>"""
+
+
+@pytest.mark.parametrize(
+    ("formula", "sure"),
+    [
+        ("X/2", False), ("floor(X/2)", True), ("2*X + 3*B - k", True), ("X*q", False), ("X + v", False), ("X*now(v)", False),
+        ("rem(X, 2)^2 + max(X, abs(-B))", True), ("2^X", False), ("X^0.5", False), ("piecewise(X, v > 0.5, 7)", True), ("X + F", False),
+        ("piecewise(X/2, v > 0.5, 7)", False), ("poisson(2.5) + binomial(X, 0.5)", True), ("normal(X, 1)", False), ("(v > 1) + X", True),
+    ],
+)  # fmt: skip
+def test_an_event_whose_formula_is_not_sure_to_be_whole(formula, sure):
+    text = f"X + $B -> 0 @ 1; X = 3; B = 2; species F; k = 4; q = 0.5; v = 1; h: at time >= 1: X = {formula}, v = v/2, F = 0.5"
+    found = [each for each in cme.check(cme.parse(text)).findings if each.topic == "amounts"]
+    if sure:
+        assert not found
+        return
+    (only,) = found
+    assert (only.severity, only.element) == ("note", "h")
+    assert only.message.startswith("event 'h' sets 'X' to ")
+    assert only.message.endswith(
+        ", which need not be a whole number of molecules; ssa and fsp stop where it is none, so round it with floor()"
+    )
+
+
+def test_a_random_start_that_is_not_sure_to_be_whole():
+    found = cme.check(cme.parse("X -> 0 @ 1; Y -> 0 @ 1; X ~ normal(9, 1); Y ~ poisson(3); q ~ normal(0, 1)")).findings
+    (only,) = [each for each in found if each.topic == "amounts"]
+    assert only.message.startswith("a random start sets 'X' to normal(9, 1), which need not be a whole number of molecules;")

@@ -194,6 +194,7 @@ def test_each_status_of_the_event_machine_has_a_sentence():
     for name in ("UNSETTLED", "CROWDED", "BAD_DELAY", "BAD_DRAW", "UNDEFINED_VALUE"):
         assert getattr(errors, name) == getattr(events, name)
         assert "'E'" in str(errors.event_error(getattr(errors, name), "E", 1.0))
+    assert errors.BAD_COUNT == events.BAD_COUNT
 
 
 def test_what_is_undefined_and_unused_does_no_harm():
