@@ -36,7 +36,7 @@ TAKES: dict[str, set[Kind]] = {
     "rate_equations": set(Kind) - {Kind.DRAW},
     "lna": _RATES_IN_TIME | {Kind.TIMED_EVENT},
     "langevin": _RATES_IN_TIME | {Kind.TIMED_EVENT},
-    "fokker_planck": set(),
+    "fokker_planck": _RATES_IN_TIME,
 }  # fmt: skip
 
 

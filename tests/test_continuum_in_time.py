@@ -151,3 +151,48 @@ def test_the_step_of_langevin_resolves_how_rates_move():
 def test_langevin_in_time_refuses(text, options, message):
     with pytest.raises(cme.ModelError, match=message):
         cme.langevin(cme.parse(text), [3.0], n_paths=3, seed=1, threads=1, **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 => X @ 60*(1 + 0.5*sin(3*time)); X -> 0 @ 1; X = 60",
+        "0 => X @ piecewise(60, time < 1, 90); X -> 0 @ 1; X = 60",
+        "0 -> X @ 60*k; X -> 0 @ 1; X = 60; k = 1; h: at time >= 1: k = 1.5",
+        "A => B @ A*(1 + sin(time)); B => A @ B*(1 + time/2); A = 80; B = 80",
+    ],
+)
+def test_fokker_planck_of_linear_networks_has_the_moments_of_the_gaussian_far_from_walls(text):
+    network, times = cme.parse(text), [0.5, 2.0]
+    density, gauss = cme.fokker_planck(network, times, tol=1e-3), cme.lna(network, times)
+    assert density.mean() == pytest.approx(gauss.means, rel=1e-5)
+    assert density.sd() == pytest.approx(gauss.sd(), rel=2e-3)
+    assert density.info["grid_error"] < 1e-3
+    assert density.integration_error.max() < 1e-4
+
+
+def test_fokker_planck_of_rates_that_only_look_as_if_they_moved():
+    moving = cme.fokker_planck(cme.parse("0 => X @ 30*(sin(time)^2 + cos(time)^2); X -> 0 @ 1; X = 20"), [1.0], cells=100)
+    still = cme.fokker_planck(cme.parse("0 -> X @ 30; X -> 0 @ 1; X = 20"), [1.0], cells=100)
+    assert moving.mean() == pytest.approx(still.mean(), rel=1e-5)
+    assert moving.sd() == pytest.approx(still.sd(), rel=1e-2)  # another box, and the other flux
+
+
+def test_fokker_planck_in_two_dimensions_in_time():
+    network = cme.parse("0 => A @ 30*(1 + 0.5*sin(time)); A -> 0 @ 1; A -> A + B @ 1; B -> 0 @ 1; A = 30; B = 30")
+    density, gauss = cme.fokker_planck(network, [1.0], cells=64), cme.lna(network, [1.0])
+    assert density.mean() == pytest.approx(gauss.means, rel=1e-3)
+    assert density.sd() == pytest.approx(gauss.sd(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (DRIVEN, {"times": np.inf}, "has no stationary density: .*depends on time"),
+        (DRIVEN, {"boundary": "natural"}, "move with time, and its end with them; use 'reflect'"),
+        ("0 -> X @ 1; X -> 0 @ 1; X = 5; e: at time >= 1: X = 0", {}, "event 'e'"),
+    ],
+)
+def test_fokker_planck_in_time_refuses(text, options, message):
+    with pytest.raises(cme.ModelError, match=message):
+        cme.fokker_planck(cme.parse(text), options.pop("times", [1.0]), **options)

@@ -37,6 +37,7 @@ class DiffusionFlow:
 
     positions = True
     graded = False
+    breaks = ()
     rough_at_walls = False
 
     @property

@@ -49,6 +49,10 @@ class Flow(Protocol):
         """Do drift and noise not depend on time?"""
 
     @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times at which drift or noise may jump."""
+
+    @property
     def positions(self) -> bool:
         """Are the coordinates positions on a line rather than amounts?"""
 

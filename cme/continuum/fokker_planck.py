@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from cme.abilities import require
+from cme.abilities import features, require
 from cme.arguments import check_choice, check_count, check_positive, check_times, record
 from cme.compiled import Compiled
 from cme.continuum.diffusion import Diffusion, with_jump_moments
@@ -19,6 +19,7 @@ from cme.continuum.finite_volume import Grid
 from cme.continuum.flow import EPS, Flow, along_axes
 from cme.continuum.network_flow import reduce_network
 from cme.continuum.rate_equations import describe_initial
+from cme.continuum.rates_in_time import RatesInTime
 from cme.distances import total_variation
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.generator import TimeDependentGenerator
@@ -36,7 +37,7 @@ MAX_CELLS = (50_000, 200_000)
 NARROWEST = 0.4  # a law over positions that has more in one cell than this is narrower than the grid can see
 LOOKING_STEPS = 32
 INTEGRATION = 1e-10  # error allowed to the time integrator: nothing beside the grid's
-IN_TIME = (1e-7, 1e-4)  # and with coefficients that change, in one and in two dimensions
+IN_TIME = 0.1  # part of `tol` that the integrator may add where coefficients move with time
 
 
 def fokker_planck(
@@ -63,7 +64,8 @@ def fokker_planck(
     Parameters
     ----------
     network
-        S species; or a `Diffusion`. A `Generator` stands for the diffusion with its jump moments, `Diffusion.from_generator`.
+        S species; rates may depend on time, and on variables whose course does not depend on counts, also if timed events set those.
+        Or a `Diffusion`. A `Generator` stands for the diffusion with its jump moments, `Diffusion.from_generator`.
     times : (T,)
         Increasing, in the model's unit. The single time inf asks for the stationary density.
     boundary : "reflect" or "natural"
@@ -119,9 +121,10 @@ def fokker_planck(
     For a `Diffusion` the drift is integrated between nodes and may jump there. The stationary density of a drift with a potential is
     then exact at the nodes, unless noises are correlated. Correlated noises are divided between the axes and the diagonals of the
     grid, for which the spacings are chosen. Where that leaves an axis next to no noise, or there is none to begin with, the error falls
-    with the spacing only, not with its square. Coefficients that depend on time are integrated by Magnus steps, some hundred of them.
+    with the spacing only, not with its square. Rates and coefficients that depend on time are integrated by Magnus steps, some
+    hundred of them; `integration_error`, about a tenth of `tol` or less, is an estimate then.
 
-    Cost: in one dimension well below a second (with time in the coefficients some seconds), in two about a second for 1e4 cells.
+    Cost: in one dimension well below a second (if rates depend on time some seconds), in two about a second for 1e4 cells (half a minute).
 
     References
     ----------
@@ -148,6 +151,7 @@ def fokker_planck(
     if cells is not None and (check_count("cells", cells, 4) % 2):
         raise ValueError(f"cells must be even, not {cells}: the grid error is estimated on half as many")
     tol = TOL[dimensions - 1] if tol is None else check_positive("tol", tol)
+    problem = replace(problem, in_time=IN_TIME * tol)
     max_cells = MAX_CELLS[dimensions - 1] if max_cells is None else check_count("max_cells", max_cells)
     with progress_bar("fokker_planck", max_cells, progress) as bar:
         box = find_domain(problem, given)
@@ -175,6 +179,17 @@ def fokker_planck(
 
 def _problem(network: Network | Diffusion, times: np.ndarray, boundary: str, domain, initial) -> tuple["_Problem", np.ndarray]:
     """What is to be solved, and what the caller fixed of the box, (D, 2), nan where nothing."""
+    if isinstance(network, Network) and features(network):
+        if np.isinf(times[0]):
+            raise ModelError(f"{network.name!r} has no stationary density: {features(network)[0]}; ask for finite times")
+        if boundary != "reflect":
+            raise ModelError(
+                f"boundary='natural' has no domain: rates of {network.name!r} move with time, and its end with them; use 'reflect'"
+            )
+        moving = RatesInTime(network, initial, times)
+        flow = reduce_network(moving.network, moving.states, natural=False, in_time=moving)
+        problem = _Problem(flow, times, moving.states[:, list(flow.columns)], moving.p, moving.variables())
+        return problem, _check_domain(domain, flow, problem.starts)
     if isinstance(network, Network):
         states, weights = Compiled(network).start(initial, whole=False)
         flow = reduce_network(network, states, natural=boundary == "natural")
@@ -244,6 +259,8 @@ class _Problem:
     times: np.ndarray
     starts: np.ndarray
     weights: np.ndarray
+    variables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    in_time: float = 0.0
 
     def solve(
         self, grid: Grid, times: np.ndarray, steepest: float = np.inf, tol: float = INTEGRATION
@@ -256,7 +273,7 @@ class _Problem:
             start = grid.place(self.starts, self.weights)
             if looking:
                 return _by_midpoints(changing, start, times), np.zeros(len(times)), "midpoint rule"
-            run = evolve(changing, start, times, tol=IN_TIME[len(self.flow.names) - 1])
+            run = evolve(changing, start, times, tol=self.in_time)
             return run.p, run.integration_error, run.method
         generator = grid.generator(fitted, steepest)
         if stationary:
@@ -270,7 +287,8 @@ class _Problem:
 
 def _by_midpoints(generator: TimeDependentGenerator, p: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Masses (T, N) with the rates of the middle of each of some steps: enough to see where the density goes."""
-    ticks = np.unique(np.concatenate([[0.0], times, np.linspace(0.0, times[-1], LOOKING_STEPS + 1)]))
+    breaks = [time for time in generator.breaks if time < times[-1]]
+    ticks = np.unique(np.concatenate([[0.0], times, np.linspace(0.0, times[-1], LOOKING_STEPS + 1), breaks]))
     reached = {0.0: p}
     for before, after in pairwise(ticks.tolist()):
         p = propagate(generator.at((before + after) / 2), p, [after - before], tol=1e-9).p[0]
@@ -286,7 +304,9 @@ def _solution(problem: _Problem, grid: Grid) -> Distribution:
     lost = np.maximum(problem.weights.sum() - p.sum(axis=1), 0.0)
     info = {"method": method, "cells": len(states), "widest_cell": dict(zip(flow.species, widths.tolist(), strict=True))}
     cells = widths if flow.positions else None
-    return Distribution(problem.times, flow.species, states, p, lost, error, info, flow.observables(states), widths, None, on_edge, cells)
+    return Distribution(
+        problem.times, flow.species, states, p, lost, error, info, flow.observables(states), widths, None, on_edge, cells, problem.variables
+    )
 
 
 def _grid_errors(fine: Distribution, coarse: Distribution) -> dict[str, float]:

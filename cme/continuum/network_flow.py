@@ -16,6 +16,7 @@ from cme.compiled import Compiled
 from cme.continuum.flow import EPS, Direction, along_axes
 from cme.continuum.lna import lna
 from cme.continuum.rate_equations import steady_state
+from cme.continuum.rates_in_time import LOOKS, PropensitiesInTime, RatesInTime
 from cme.continuum.vector_field import NetworkField
 from cme.errors import NEGATIVE_PROPENSITY, ConvergenceError, ModelError, describe_state, propensity_error
 from cme.network import Network
@@ -45,7 +46,7 @@ class NetworkFlow:
         Propensities are taken as the formulas give them, of either sign; otherwise a negative one counts as zero.
     """
 
-    model: Compiled
+    model: Compiled | PropensitiesInTime
     columns: tuple[int, ...]
     base: np.ndarray
     slopes: np.ndarray
@@ -53,8 +54,15 @@ class NetworkFlow:
     natural: bool
 
     proportions = None
-    static = True
     positions = False
+
+    @property
+    def static(self) -> bool:
+        return isinstance(self.model, Compiled)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return () if isinstance(self.model, Compiled) else self.model.breaks
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,10 +103,10 @@ class NetworkFlow:
         moving = np.any(self.slopes != 0, axis=0)
         return self.slopes[:, moving], self.base[moving]
 
-    def propensities(self, y: np.ndarray) -> np.ndarray:
+    def propensities(self, y: np.ndarray, t: float = 0.0) -> np.ndarray:
         """Propensities (..., R); `ModelError` where one is undefined, or negative in a state of whole counts."""
         x = self.states(y)
-        a = self.model.propensities(x)
+        a = self.model.propensities(x) if isinstance(self.model, Compiled) else self.model.propensities(x, t)
         network = self.model.network
         if not np.all(np.isfinite(a)):
             *where, r = np.argwhere(~np.isfinite(a))[0]
@@ -119,14 +127,14 @@ class NetworkFlow:
 
     def at(self, y: np.ndarray, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """v_d and B_d (..., directions)."""
-        a = self.propensities(y)
+        a = self.propensities(y, t)
         drift = np.stack([a[..., d.reactions] @ d.multiples for d in self.directions], axis=-1)
         noise = np.stack([a[..., d.reactions] @ d.multiples**2 for d in self.directions], axis=-1)
         return drift, noise
 
     def steepness(self, which: int, a: np.ndarray, b: np.ndarray, t: float = 0.0) -> np.ndarray:
         """By the midpoint rule; 0 where there is no noise (with propensities >= 0 there is then no drift)."""
-        drift, noise = (each[..., which] for each in self.at((a + b) / 2))
+        drift, noise = (each[..., which] for each in self.at((a + b) / 2, t))
         along = int(np.flatnonzero(self.directions[which].step)[0])
         spacing = (b - a)[..., along] / self.directions[which].vector[along]
         return 2 * spacing * np.divide(drift, noise, out=np.zeros_like(drift), where=noise > 0)
@@ -169,7 +177,7 @@ class NetworkFlow:
         try:
             mesh = times
             if np.isfinite(mesh[0]):
-                mesh = np.unique(np.concatenate([mesh, mesh[-1] * np.geomspace(1e-3, 1, 16)]))
+                mesh = np.unique(np.concatenate([mesh, mesh[-1] * np.geomspace(1e-3, 1, 16), self._more_looks(mesh[-1])]))
             gauss = lna(self.model.network, mesh, initial=mean, rtol=1e-5, atol=1e-5)
             points += [*gauss.means[:, columns]]
             spreads += [*np.asarray(gauss.sd())[:, columns]]
@@ -179,12 +187,12 @@ class NetworkFlow:
         held = np.stack([low, high], axis=1) if np.isfinite(times[0]) else np.full((len(columns), 2), np.nan)
         # Around a relaxation oscillation the Gaussian may be wider than any sense.
         spread = np.minimum(np.max(spreads, axis=0), high - low + 3 * np.sqrt(1 + np.abs(high))) + np.sqrt(1 + np.abs(high))
-        field = NetworkField(self.model.network)
         corners = np.meshgrid(*zip(low * 0, 8 * (high + spread), strict=True), indexing="ij")
-        for corner in np.stack([axis.ravel() for axis in corners], axis=1):
+        for corner in np.stack([axis.ravel() for axis in corners], axis=1) if self.static else ():  # what moves comes to no rest
             start = self.states(np.clip(corner, limits[:, 0], limits[:, 1]))
             try:
                 if start.min() >= 0:
+                    field = NetworkField(self.model.network)
                     points.append(steady_state(field, start, rtol=1e-6, atol=1e-6, max_steps=1000).state[columns])
             except (ConvergenceError, ModelError):
                 continue
@@ -192,8 +200,12 @@ class NetworkFlow:
         spread = np.maximum(8 * np.maximum(spread, np.sqrt(1 + np.abs(high))), 0.3 * (high - low))
         return np.clip(np.stack([low - spread, high + spread], axis=1), limits[:, :1], limits[:, 1:]), held
 
+    def _more_looks(self, end: float) -> np.ndarray:
+        """Times between which rates do not move much."""
+        return np.empty(0) if self.static else np.linspace(0.0, end, LOOKS + 1)
 
-def reduce_network(network: Network, states: np.ndarray, *, natural: bool) -> NetworkFlow:
+
+def reduce_network(network: Network, states: np.ndarray, *, natural: bool, in_time: RatesInTime | None = None) -> NetworkFlow:
     """Write a network's diffusion in its independent species.
 
     Raises
@@ -226,7 +238,8 @@ def reduce_network(network: Network, states: np.ndarray, *, natural: bool) -> Ne
             f"{' and ' + repr(network.species_names[independent[1]]) if rank == 2 else ''}); solve for each total by itself"
         )
     base = np.where(np.abs(base) < EPS, 0.0, base)
-    return NetworkFlow(Compiled(network), tuple(independent), base, slopes, _directions(change[:, independent]), natural)
+    model = Compiled(network) if in_time is None else PropensitiesInTime(in_time)
+    return NetworkFlow(model, tuple(independent), base, slopes, _directions(change[:, independent]), natural)
 
 
 def _choose_independent(change: np.ndarray, moving: np.ndarray, rank: int) -> tuple[list[int], np.ndarray]:

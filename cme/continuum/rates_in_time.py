@@ -116,3 +116,31 @@ class MovingField(NetworkField):
         derivatives = self._in_piece.rate_jacobian(state, time)
         self._check_derivatives(derivatives, state)
         return derivatives
+
+
+class PropensitiesInTime:
+    """The propensities of a network at any time, for a density on a grid: what `Compiled` is to one with constant rates."""
+
+    def __init__(self, moving: RatesInTime):
+        self.moving, self.network = moving, moving.network
+        pieces = moving.clockwork.pieces
+        self._starts = np.array([piece.start for piece in pieces])
+        self._rates = [RatesInPiece(self.network, piece) for piece in pieces]
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times at which rates may jump."""
+        return tuple(self._starts[1:].tolist())
+
+    def propensities(self, states: np.ndarray, time: float) -> np.ndarray:
+        """Propensities (..., R) in states (..., S), as the formulas give them, unchecked."""
+        return self._rates[max(int(np.searchsorted(self._starts, time, side="right")) - 1, 0)].propensities(states, time)
+
+    def observable(self, name: str, states: np.ndarray) -> np.ndarray:
+        """The value of a rule in states (N, S): (N,), or (T, N) if it moves with time."""
+        rule = next(rule for rule in self.network.rules if rule.name == name)
+        formula = self.network.resolve(rule.formula)
+        clocks = {name: row[:, None] for name, row in self.moving.clockwork.at(self.moving.times).items()}
+        shape = (len(states),) if ratelaw.names(formula).isdisjoint(clocks) else (len(self.moving.times), len(states))
+        values = clocks | {name: states[:, s] for s, name in enumerate(self.network.species_names)}
+        return np.broadcast_to(ratelaw.evaluate(formula, values), shape)
