@@ -22,7 +22,7 @@ from cme.hybrid import Hybrid
 from cme.infix import parse as formula
 from cme.kernels import curved, hybrid, straight
 from cme.network import Network
-from cme.sampling.hybrid_paths import motion_of, sample_hybrid
+from cme.sampling.hybrid_paths import HybridPaths, motion_of
 
 
 def event(name, trigger, sets, **options):
@@ -317,7 +317,8 @@ def test_a_path_is_a_function_of_the_seed_and_its_number(name):
 @given(networks())
 def test_a_plain_network_has_the_same_law_in_either_engine(network):
     times, key = np.array([1.5]), check_seed(21)[0]
-    counts, _, _ = sample_hybrid(network, times, 400, key, None, 1, False)
+    counts = np.zeros((400, 1, len(network.species)))
+    HybridPaths(network, times, key, None).run(0, counts, np.zeros(1, np.uint8), np.zeros(2))
     plain = cme.ssa(network, times, n_paths=400, seed=22, threads=1).counts
     for s in range(len(network.species)):
         verdict.samples_match(counts[:, 0, s], plain[:, 0, s])

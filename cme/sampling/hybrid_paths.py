@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 
 from cme import errors, ratelaw
-from cme.arguments import check_memory
 from cme.elements import Initial
 from cme.errors import ModelError
 from cme.hybrid import Hybrid
@@ -15,33 +14,31 @@ from cme.network import Network
 from cme.programs import csr, to_program
 from cme.ratelaw import Apply, Expr
 from cme.results import Distribution
-from cme.threads import run_chunks
 
 _STEPWISE = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "xor", "floor", "ceil"}
 
 
-def sample_hybrid(
-    network: Network, times: np.ndarray, n_paths: int, key: np.ndarray, initial, threads: int, show: bool | None
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict]:
-    """Counts (M, T, S), everything else that has a value by name (M, T), and what is to be recorded."""
-    network, starts, cumulative = _starts(network, initial)
-    model = Hybrid(network)
-    machine, motion = machine_of(model), motion_of(model)
-    width, n_species = len(model.coordinates), len(network.species)
-    check_memory(f"{n_paths} paths x {len(times)} times x {width} species and variables", n_paths * len(times) * width * 8)
-    states = np.zeros((n_paths, len(times), width))
+class HybridPaths:
+    """Runs paths of a network with rate rules, events, time or random draws; see `cme.sampling.engine.Engine`."""
 
-    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        walker, agenda = hybrid.new_walker(machine, motion), events.new_agenda(machine)
-        status = hybrid.run_paths(machine, motion, times, key, first, starts, cumulative, walker, agenda, cancel, done, states[first:stop])
-        _complain(model, status, walker, agenda)
+    def __init__(self, network: Network, times: np.ndarray, key: np.ndarray, initial):
+        network, self.starts, self.cumulative = _starts(network, initial)
+        self.model, self.times, self.key = Hybrid(network), times, key
+        self.machine, self.motion = machine_of(self.model), motion_of(self.model)
+        self.columns = self.model.coordinates
+        method = "direct, in straight lines between jumps" if self.motion.straight else "direct, with the hazard integrated between jumps"
+        self.found = {"method": method, "initial_lost": max(0.0, 1.0 - float(self.cumulative[-1]))}
 
-    n_events = run_chunks(sample, n_paths, threads=threads, label="ssa", show=show)
-    values = model.values(states, times)
-    named = {name: values[name] for name in (*network.observables, *network.variables)}
-    method = "direct, in straight lines between jumps" if motion.straight else "direct, with the hazard integrated between jumps"
-    found = {"method": method, "events": n_events, "initial_lost": max(0.0, 1.0 - float(cumulative[-1]))}
-    return np.ascontiguousarray(states[..., :n_species]), named, found
+    def run(self, first: int, states: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
+        """Write paths first, first + 1, ... into states (B, T, S + V)."""
+        walker, agenda = hybrid.new_walker(self.machine, self.motion), events.new_agenda(self.machine)
+        fixed = self.machine, self.motion, self.times, self.key, first, self.starts, self.cumulative
+        _complain(self.model, hybrid.run_paths(*fixed, walker, agenda, cancel, done, states), walker, agenda)
+
+    def observe(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything else that has a value by name, (..., T), from states (..., T, S + V)."""
+        values = self.model.values(states, self.times)
+        return {name: values[name] for name in (*self.model.network.observables, *self.model.network.variables)}
 
 
 # ------------------------------------------------------------------------------------------------------------ start

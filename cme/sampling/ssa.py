@@ -1,21 +1,20 @@
 """`ssa`: exact random paths of the chemical master equation."""
 
+import math
 import time
 
 import numpy as np
 
-from cme import errors
 from cme.abilities import features, require
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
-from cme.errors import ModelError
 from cme.generator import Generator, TimeDependentGenerator
-from cme.kernels import direct, jumps
+from cme.kernels import direct
 from cme.network import Network
-from cme.results import Distribution, Trajectories
+from cme.results import Trajectories
 from cme.sampling.driven_paths import sample_in_time
-from cme.sampling.hybrid_paths import sample_hybrid
-from cme.threads import run_chunks
+from cme.sampling.engine import complain, engine_for, starts_of
+from cme.threads import Task, run_chunks
 
 
 def ssa(
@@ -117,28 +116,42 @@ def ssa(
         return sample_in_time(network, times, n_paths, seed, initial)
     threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
-    if isinstance(network, Generator):
-        return _on_given_states(network, times, n_paths, key, recorded_seed, initial, threads, started, progress)
-    start = "the network's own" if initial is None else str(initial)
-    options = {"n_paths": n_paths, "every_event": every_event, "initial": start, "threads": threads}
-    if features(network):
-        if every_event:
+    options: dict = {"n_paths": n_paths, "threads": threads}
+    if isinstance(network, Network):
+        start = "the network's own" if initial is None else str(initial)
+        options = {"n_paths": n_paths, "every_event": every_event, "initial": start, "threads": threads}
+        if every_event and features(network):
             raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
-        counts, values, found = sample_hybrid(network, times, n_paths, key, initial, threads, progress)
-        info = record("ssa", network.name, started, options, seed=recorded_seed, **found)
-        return Trajectories(times, network.species_names, counts, info, observables=values)
-    compiled = Compiled(network)
-    starts, cumulative = _starts(compiled, initial)
-    model = compiled.arrays
-    check_memory(f"{n_paths} paths x {len(times)} times x {starts.shape[1]} species", n_paths * len(times) * starts.shape[1] * 8)
-    counts = np.zeros((n_paths, len(times), starts.shape[1]), dtype=np.int64)
+    engine = engine_for(network, times, key, initial)
+    size = n_paths, len(times), len(engine.columns)
+    what = "species" if len(engine.columns) == engine.n_species else "species and variables"
+    check_memory(f"{size[0]} paths x {size[1]} times x {size[2]} {what}", math.prod(size) * 8)
+    values = np.zeros(size, dtype=np.float64 if engine.real else np.int64)
     kept: list = [None] * n_paths
 
     def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        walker = direct.new_walker(counts.shape[2], len(network.reactions), model.stack_size)
-        none = np.zeros(0), np.zeros(0, dtype=np.int64)
-        status = direct.run_paths(model, times, key, first, starts, cumulative, walker, *none, cancel, done, counts[first:stop])
-        _complain(compiled, status, walker)
+        engine.run(first, values[first:stop], cancel, done)
+
+    task = _keeper(network, times, key, initial, values, kept) if every_event and isinstance(network, Network) else sample
+    events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress)
+    name = network.name if isinstance(network, Network) else "generator"
+    return Trajectories(
+        times=times,
+        species=engine.columns[: engine.n_species],
+        counts=values if len(engine.columns) == engine.n_species else np.ascontiguousarray(values[..., : engine.n_species]),
+        info=record("ssa", name, started, options, seed=recorded_seed, events=events, **engine.found),
+        observables=engine.observe(values),
+        events=tuple((when, which) for when, which, _ in kept) if every_event else None,
+        event_counts=tuple(after for _, _, after in kept) if every_event else None,
+        cells=network.widths if isinstance(network, Generator) else None,
+    )
+
+
+def _keeper(network: Network, times: np.ndarray, key: np.ndarray, initial, counts: np.ndarray, kept: list) -> Task:
+    """A task that samples paths into counts (M, T, S) and keeps every event of each: when, which, and the counts after it."""
+    compiled = Compiled(network)
+    starts, cumulative = starts_of(compiled, initial)
+    model = compiled.arrays
 
     def keep(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
         walker = direct.new_walker(counts.shape[2], len(network.reactions), model.stack_size)
@@ -153,61 +166,11 @@ def ssa(
                 when, which = np.resize(when, 2 * len(when)), np.resize(which, 2 * len(which))
                 done[0] = m - first
                 status = direct.run_path(model, times, walker, when, which, cancel, done, counts[m])
-            _complain(compiled, status, walker)
+            complain(compiled, status, walker)
             n_events = int(walker.cursor[direct.EVENTS])
             done[1] += n_events
             when, which = when[:n_events].copy(), which[:n_events].copy()
             kept[m] = (when, which, origin + np.cumsum(network.stoichiometry[which], axis=0))
         done[0] = stop - first
 
-    events = run_chunks(keep if every_event else sample, n_paths, threads=threads, label="ssa", show=progress)
-    found = {"method": "direct", "seed": recorded_seed, "events": events, "initial_lost": max(0.0, 1.0 - float(cumulative[-1]))}
-    return Trajectories(
-        times=times,
-        species=network.species_names,
-        counts=counts,
-        info=record("ssa", network.name, started, options, **found),
-        observables={name: compiled.observable(name, counts) for name in network.observables},
-        events=tuple((when, which) for when, which, _ in kept) if every_event else None,
-        event_counts=tuple(after for _, _, after in kept) if every_event else None,
-    )
-
-
-def _on_given_states(
-    generator: Generator, times: np.ndarray, n_paths: int, key: np.ndarray, seed, initial, threads: int, started: float, show: bool | None
-) -> Trajectories:
-    """Paths of a jump process on the states of its generator."""
-    if initial is None:
-        raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
-    start = np.cumsum(generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial))
-    rates = generator.rates
-    cumulative = np.concatenate([np.cumsum(column) for column in np.split(rates.data, rates.indptr[1:-1])])
-    visited = np.zeros((n_paths, len(times)), dtype=np.int64)
-
-    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        random, place = np.zeros(4, np.uint64), np.zeros(1, np.int64)
-        fixed = rates.indptr.astype(np.int64), rates.indices.astype(np.int64), cumulative, generator.leak
-        status = jumps.jump_paths(*fixed, times, key, first, start, random, cancel, done, place, visited[first:stop])
-        if status == jumps.LEFT:
-            where = errors.describe_state(generator.names, generator.states[place[0]])
-            raise ModelError(f"a path left the states of the generator from {where}; keep more states, or end earlier")
-
-    events = run_chunks(sample, n_paths, threads=threads, label="ssa", show=show)
-    info = record("ssa", "generator", started, {"n_paths": n_paths, "threads": threads}, method="direct", seed=seed, events=events)
-    return Trajectories(times, generator.names, generator.states[visited], info, cells=generator.widths)
-
-
-def _starts(compiled: Compiled, initial) -> tuple[np.ndarray, np.ndarray]:
-    """The initial states (K, S) int64 and their cumulative probabilities (K,)."""
-    states, p = compiled.start(initial)
-    if np.any(states != np.round(states)):
-        raise ModelError("the initial distribution holds fractions of a molecule; ssa counts molecules")
-    return np.ascontiguousarray(states, dtype=np.int64), np.cumsum(p)
-
-
-def _complain(compiled: Compiled, status: int, walker: direct.Walker) -> None:
-    if status in (errors.OK, errors.CANCELLED):
-        return
-    r = int(walker.cursor[direct.CULPRIT])
-    network = compiled.network
-    raise errors.propensity_error(status, network.reactions[r].name, network.formula(r), network.species_names, walker.x)
+    return keep
