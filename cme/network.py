@@ -38,6 +38,8 @@ class Network:
         The derivative in time of a species (in molecules), parameter or compartment.
     events
         See `Event`.
+    notes
+        What a reader left out because it changes no trajectory, such as the constraints of SBML: sentences. They make no network differ.
 
     Formulas may use `time`, unless that is the name of something else. What goes beyond a Markov chain on counts with constant rates
     is listed by `cme.abilities.features`, and taken by some of the solvers.
@@ -57,6 +59,7 @@ class Network:
     rate_rules: tuple[Rule, ...] = ()
     events: tuple[Event, ...] = ()
     name: str = "network"
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self):
         wellformed.check(self)
@@ -271,6 +274,7 @@ class Network:
         boundary = [species.name for species in self.species if species.boundary]
         if boundary:
             lines.append(f"  never changed by reactions: {', '.join(boundary)}")
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
     def _rule_texts(self) -> list[str]:
@@ -294,6 +298,7 @@ class Network:
             for r, reaction in enumerate(self.reactions)
         )
         rules = "".join(f"<br><code>{html.escape(line)}</code>" for line in self._rule_texts())
+        rules += "".join(f"<br>note: {html.escape(note)}" for note in self.notes)
         constants = "; ".join(self._value_texts())
         return (
             f"<b>{html.escape(self.name)}</b>: {len(self.species)} species, {len(self.reactions)} reactions"

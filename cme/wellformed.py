@@ -210,6 +210,11 @@ def rule_order(network: "Network") -> list[str]:
     return _sorted(_needs(network))
 
 
+def circular(rules: Mapping[str, Expr]) -> set[str]:
+    """The rules, by name, that depend on themselves, directly or through others."""
+    return {name for cycle in _cycles({name: ratelaw.names(formula) & rules.keys() for name, formula in rules.items()}) for name in cycle}
+
+
 def _needs(network: "Network") -> dict[str, set[str]]:
     """The rules that each rule uses."""
     rules = set(network.observables)

@@ -29,7 +29,7 @@ def law(formula, draws=False):
 
 
 _VOLUME = '<compartment id="c" spatialDimensions="3" size="4" constant="true"/>'
-_RATE = '<parameter id="k" value="2" constant="true"/>'
+_RATE = '<parameter id="k" value="2" constant="false"/>'
 
 
 def model(body="", *, species="", parameters=_RATE, reactions="", rules="", functions="", assignments="", compartments=_VOLUME,

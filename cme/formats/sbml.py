@@ -17,7 +17,8 @@ What SBML leaves open is fixed as follows.
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,8 +29,8 @@ from cme.errors import ModelError
 from cme.formats.reversible import Splitter
 from cme.formats.sbml_events import event_targets, read_events
 from cme.formats.sbml_initial import Start, read_initial, start_targets
-from cme.formats.sbml_model import Model, read_rules
-from cme.formats.sbml_open import annotation, items, open_document
+from cme.formats.sbml_model import Model, check_constants, read_rules
+from cme.formats.sbml_open import annotation, constraints, items, open_document
 from cme.formats.sbml_rates import Rates
 from cme.formats.sbml_reactions import directed, read_laws, read_reactions
 from cme.formats.sbml_write import write as write
@@ -62,7 +63,8 @@ def read(source: str | os.PathLike, *, name: str | None = None) -> Network:
     Notes
     -----
     All of Level 1 to Level 3 Version 2 core is read with the meaning of the standard, and the random numbers of the package `distrib`,
-    except for algebraic rules, `delay()`, fast reactions, constraints, and other packages that are required; these are refused.
+    except for algebraic rules, `delay()`, fast reactions, and other packages that are required; these are refused. A constraint changes
+    no trajectory; it is not watched, which `Network.notes` and `cme.check` say.
 
     A reversible reaction whose law is a difference of two terms that can't be negative becomes two, the second named ``reaction_back``;
     where that can't be shown it stays one with a net flux, which only `rate_equations` takes.
@@ -82,6 +84,7 @@ class _Reader:
     def __init__(self, model: Model):
         self.model = model
         read_rules(model)
+        check_constants(model)
         moving = event_targets(model) | {*model.rules, *model.flows}
         laws = read_laws(model)
         self.events = read_events(model, moving)
@@ -103,7 +106,6 @@ class _Reader:
             self.flows[model.clock.name] = ONE
             self.memory[model.clock.name] = 0.0
         self.check_values()
-        model.raise_problems()
         start = Start(model, self.initial)
         values = {each: start.given(each) for each in self.initial} | model.local_values | self.memory
         variable = {*self.flows, *(draw.name for draw in start.draws), *(each.name for event in self.events for each in event.assignments)}
@@ -113,25 +115,44 @@ class _Reader:
             if not math.isfinite(value) and each not in variable and each not in model.species:
                 model.rules[each] = Number(value)
         self.check_start(values)
-        model.raise_problems()
         states = [each for each in model.species if each not in model.rules]
         # References whose rule stands in their reaction; only documents of ours have them.
         inlined = {each for each in self.references() if annotation(model.references[each], "formula") is not None}
         parameters = (*model.parameters, *self.references(), *model.local_values, *self.memory)
         splitter = self.splitter(values, {draw.name for draw in start.draws})
-        return Network(
-            species=tuple(self.make_species(model.species[each]) for each in states),
-            reactions=tuple(directed(model, self.reactions, splitter)),
-            initial=Initial((tuple(values[each] for each in states),), draws=tuple(start.draws)),
-            parameters=Values({each: values[each] for each in parameters if each in values and each not in model.rules}),
-            compartments=Values(
-                {each: values[each] for each in model.compartments if each not in model.rules and not self.is_nowhere(each)}
-            ),
-            rules=tuple(Rule(each, formula) for each, formula in model.rules.items() if each not in inlined),
-            rate_rules=tuple(Rule(each, formula) for each, formula in self.flows.items()),
-            events=tuple(self.events),
-            name=name or model.sbml.getName() or model.sbml.getId() or model.fallback_name,
-        )
+        with self.noting_problems():
+            network = Network(
+                species=tuple(self.make_species(model.species[each]) for each in states),
+                reactions=tuple(directed(model, self.reactions, splitter)),
+                initial=Initial((tuple(values[each] for each in states),), draws=tuple(start.draws)),
+                parameters=Values({each: values[each] for each in parameters if each in values and each not in model.rules}),
+                compartments=Values(
+                    {each: values[each] for each in model.compartments if each not in model.rules and not self.is_nowhere(each)}
+                ),
+                rules=tuple(Rule(each, formula) for each, formula in model.rules.items() if each not in inlined),
+                rate_rules=tuple(Rule(each, formula) for each, formula in self.flows.items()),
+                events=tuple(self.events),
+                name=name or model.sbml.getName() or model.sbml.getId() or model.fallback_name,
+                notes=constraints(model.document),
+            )
+        model.raise_problems()
+        return network
+
+    @contextmanager
+    def noting_problems(self) -> Iterator[None]:
+        """Note what is wrong with the network as a whole, but nothing more of elements that are refused already."""
+        model = self.model
+        try:
+            yield
+        except ModelError as error:
+            refused = {problem.element for problem in model.problems}
+            for problem in error.problems:
+                kind, name = problem.kind, problem.element
+                plain = name.rstrip("_").removesuffix("_back") if kind == "reaction" else name
+                if name not in refused and plain not in refused:
+                    model.refuse(model.elements.get((kind, name)) or model.elements.get((kind, plain)) or model.sbml, problem.what)
+            model.raise_problems()
+            raise
 
     def is_nowhere(self, compartment: str) -> bool:
         return annotation(self.model.compartments[compartment], "nowhere") is not None
@@ -148,7 +169,7 @@ class _Reader:
         rates = Rates(model, self.reactions)
 
         def expand(element: Any, formula: Expr) -> Expr:
-            return self.attempt(element, rates.expand, formula) or formula
+            return self.attempt(element, rates.expand, formula)
 
         rules = {rule.getVariable(): rule for rule in items(model.sbml, "Rule") if not rule.isAlgebraic()}
         starts = {item.getSymbol(): item for item in items(model.sbml, "InitialAssignment")}
@@ -156,7 +177,7 @@ class _Reader:
         self.initial = {each: expand(starts.get(each), formula) for each, formula in self.initial.items()}
         self.events = [_mapped(event, partial(expand, elements.get(event.name))) for event in self.events]
         for each in model.flows:
-            self.flows[each] = self.attempt(rules[each], rates.count_flow, each) or model.flows[each]
+            self.flows[each] = self.attempt(rules[each], rates.count_flow, each)
         model.rules = {each: expand(rules[each], formula) for each, formula in model.rules.items()}
         for each, reaction in self.reactions.items():
             if not isinstance(reaction.law, MassAction):
@@ -164,15 +185,15 @@ class _Reader:
                          for side in (reaction.reactants, reaction.products)]  # fmt: skip
                 self.reactions[each] = replace(reaction, reactants=sides[0], products=sides[1], law=expand(elements[each], reaction.law))
 
-    def attempt(self, element: Any, work: Callable[[Any], Expr], argument: Any) -> Expr | None:
-        """What work gives; a problem is noted and gives None."""
+    def attempt(self, element: Any, work: Callable[[Any], Expr], argument: Any) -> Expr:
+        """What work gives; a problem is noted and gives 1."""
         try:
             return work(argument)
         except ModelError as error:
             self.model.refuse(element or self.model.sbml, str(error))
         except RecursionError:
             self.model.refuse(element or self.model.sbml, "rules depend on each other too deeply to find how fast they change")
-        return None
+        return ONE
 
     # --------------------------------------------------------------------------------------------------------- values
 
@@ -187,13 +208,16 @@ class _Reader:
         """Refuse what has no value although a formula uses it."""
         model = self.model
         set_later = {each.name for event in self.events for each in event.assignments}
-        for each, element in {**model.parameters, **model.references}.items():
-            if each not in self.initial and each not in model.rules and each not in set_later and each in self.used | {*self.flows}:
+        used = {*self.used, *self.flows}
+        for each, element in {**model.references, **model.parameters}.items():
+            if each not in self.initial and each not in model.rules and each not in set_later and each in used:
                 kind = "parameter" if each in model.parameters else "the species reference"
-                model.refuse(element, f"{kind} {each!r} has no value")
+                model.refuse(element, f"{kind} {each!r} has no value; give it one, or a rule or an initial assignment")
+                self.initial[each] = ONE
         for each, element in model.species.items():
             if each not in self.initial and each not in model.rules:
-                model.refuse(element, f"species {each!r} has no initial amount")
+                model.refuse(element, f"species {each!r} has no initial amount; give it one, or a rule or an initial assignment")
+                self.initial[each] = ONE
 
     def check_start(self, values: dict[str, float]) -> None:
         for each, element in self.model.species.items():
@@ -216,7 +240,7 @@ class _Reader:
 
     def make_species(self, species: Any) -> Species:
         compartment = species.getCompartment()
-        inside = None if self.is_nowhere(compartment) else compartment
+        inside = None if compartment not in self.model.compartments or self.is_nowhere(compartment) else compartment
         return Species(species.getId(), inside, species.getBoundaryCondition() or species.getConstant())
 
 

@@ -2,9 +2,8 @@
 
 import math
 
-from cme import ratelaw
+from cme import ratelaw, wellformed
 from cme.elements import Rule
-from cme.errors import ModelError
 from cme.formats.sbml_model import Model
 from cme.formats.sbml_open import items
 from cme.ratelaw import Apply, Expr, Number, Symbol
@@ -84,10 +83,19 @@ class Start:
                 self.set_value(name, used)
                 stack.pop()
             elif name in opened:
-                raise ModelError(f"the initial value of {name!r} depends on itself")
+                self.refuse_circle(name)
+                stack.pop()
             else:
                 opened.add(name)
                 stack += needed
+
+    def refuse_circle(self, name: str) -> None:
+        """A circle of assignment rules alone is found where the network is made."""
+        elements = self.model.elements
+        if name not in self.model.rules or name not in wellformed.circular(self.model.rules):
+            element = elements.get(("start", name)) or elements.get(("rule", name)) or self.model.sbml
+            self.model.refuse(element, f"the initial value of {name!r} depends on itself; give a number somewhere in the circle")
+        self.values[name] = 1.0
 
     def set_value(self, name: str, used: set[str]) -> None:
         formula = self.formulas[name]

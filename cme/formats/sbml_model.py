@@ -1,15 +1,22 @@
 """An SBML model on its way to a `Network`: what its identifiers mean, its formulas, and all that can't be taken, with lines."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cme import ratelaw
-from cme.errors import ModelError
+from cme.errors import ModelError, Problem, refusal
 from cme.formats import mathml
 from cme.formats.sbml_open import items, unsupported
 from cme.formats.sbml_units import differing_units
-from cme.ratelaw import ONE, ZERO, Apply, Expr, Symbol
+from cme.ratelaw import ONE, Apply, Expr, Symbol
+
+# Kinetic laws that had a name in Level 1; libsbml knows none of their formulas.
+_RATE_LAWS = set(
+    "mass massi massr uui uur uuhr isouur hilli hillr hillmr hillmmr usii usir uai ucii ucir unii unir uuci uucr umi umr uaii uar ucti "
+    "uctr umai umar uhmi uhmr ualii ordubr ordbur ordbbr ppbr".split()
+)
 
 
 class Model:
@@ -22,7 +29,9 @@ class Model:
         self.document, self.sbml, self.label = document, document.getModel(), label
         self.level = self.sbml.getLevel()
         self.fallback_name = Path(label).stem if Path(label).suffix else "network"
-        self.problems = unsupported(document) + differing_units(self.sbml)
+        self.problems: list[Problem] = []
+        for element, what in (*unsupported(document), *differing_units(self.sbml)):
+            self.refuse(element, what)
         self.compartments = {item.getId(): item for item in items(self.sbml, "Compartment")}
         self.species = {item.getId(): item for item in items(self.sbml, "Species")}
         self.parameters = {item.getId(): item for item in items(self.sbml, "Parameter")}
@@ -40,14 +49,12 @@ class Model:
         self.meanings = {meaning: name for name, meaning in self.scope.items()}
 
     def refuse(self, element: Any, what: str) -> None:
-        self.problems.append((element.getLine(), what))
+        """Note what is wrong. Reading goes on, with 1 in place of what could not be read, to find what else is."""
+        self.problems.append(Problem(element.getElementName(), element.getId(), what, element.getLine()))
 
     def raise_problems(self) -> None:
-        lines = [f"line {line}: {what}" for line, what in sorted(set(self.problems))]
-        if len(lines) == 1:
-            raise ModelError(f"{self.label}, {lines[0]}")
-        if lines:
-            raise ModelError(f"{self.label}: {len(lines)} things in this SBML model can't be taken\n  " + "\n  ".join(lines))
+        if self.problems:
+            raise refusal(self.problems, self.label)
 
     def check_identifiers(self, references: list[Any]) -> set[str]:
         """Refuse identifiers that are used twice, and species in compartments that do not exist."""
@@ -59,8 +66,24 @@ class Model:
             seen.add(item.getId())
         for each, species in self.species.items():
             if species.getCompartment() not in self.compartments:
-                self.refuse(species, f"species {each!r} is in compartment {species.getCompartment()!r}, which does not exist")
+                self.refuse(
+                    species,
+                    f"species {each!r} is in compartment {species.getCompartment()!r}, which does not exist; declare it with its size",
+                )
         return seen
+
+    @cached_property
+    def elements(self) -> dict[tuple[str, str], Any]:
+        """Elements by what the network calls them, kind and name."""
+        found = {("reaction", item.getId()): item for item in self.reactions}
+        for rule in items(self.sbml, "Rule"):
+            if not rule.isAlgebraic():
+                found["rate rule" if rule.isRate() else "rule", rule.getVariable()] = rule
+        found |= {("event", item.getId()): item for item in self.events}
+        found |= {("start", item.getSymbol()): item for item in items(self.sbml, "InitialAssignment")}
+        for kind, named in (("compartment", self.compartments), ("parameter", self.references | self.parameters), ("count", self.species)):
+            found |= {(kind, each): item for each, item in named.items()}
+        return found | {("species", each): item for each, item in self.species.items()}
 
     def unused(self, name: str) -> str:
         """The name, longer if it is taken."""
@@ -79,12 +102,28 @@ class Model:
         return scope
 
     def is_concentration(self, name: str) -> bool:
-        """Whether the symbol of a species means its concentration; in a point, which has no volume, it means the amount."""
+        """Whether the symbol of a species means its concentration; in a point, which has no size, it means the amount.
+
+        In Level 3 a compartment without dimensions may have a size all the same: dimensions do not change what formulas mean there.
+        """
         species = self.species.get(name)
         if species is None or species.getHasOnlySubstanceUnits():
             return False
-        compartment = self.compartments.get(species.getCompartment())
-        return compartment is None or compartment.getSpatialDimensionsAsDouble() != 0
+        home = species.getCompartment()
+        return home in self.compartments and (home not in self.points or home in self.sized)
+
+    @cached_property
+    def points(self) -> set[str]:
+        """Compartments without dimensions."""
+        return {each for each, item in self.compartments.items() if self.level >= 2 and item.getSpatialDimensionsAsDouble() == 0}
+
+    @cached_property
+    def sized(self) -> set[str]:
+        """Compartments that something gives a size."""
+        targets = {item.getSymbol() for item in items(self.sbml, "InitialAssignment")}
+        targets |= {rule.getVariable() for rule in items(self.sbml, "Rule") if not rule.isAlgebraic()}
+        targets |= {each.getVariable() for event in self.events for each in items(event, "EventAssignment")}
+        return {each for each, item in self.compartments.items() if item.isSetSize() or each in targets}
 
     def volume(self, name: str) -> Expr:
         """What turns the value that a symbol means into the one that the network holds: the volume for a concentration, else 1."""
@@ -118,7 +157,7 @@ class Model:
             if draws or not ratelaw.has_draws(found):
                 return found
             self.refuse(element, f"{where} draws random numbers; only an event or an initial assignment may; draw into a parameter there")
-        return ZERO
+        return ONE
 
     def has_formula(self, element: Any, where: str) -> bool:
         """Whether an element has a formula; before Level 3 Version 2 it must, after that one without has no effect."""
@@ -133,8 +172,7 @@ class Model:
         if name not in self.bodies:
             definition = self.definitions.pop(name, None)
             if definition is None:
-                known = name in self.taken
-                raise ModelError(f"function {name!r} {'calls itself, directly or through others' if known else 'is not defined'}")
+                raise ModelError(self.why_no_function(name))
             arity = definition.getNumArguments()
             scope: dict[str, Expr] = {definition.getArgument(i).getName(): Symbol(f"${i}") for i in range(arity)}
             try:
@@ -143,7 +181,7 @@ class Model:
                 self.bodies[name] = arity, mathml.read(definition.getBody(), scope, self.call, self.clock, self.taken)
             except ModelError as error:
                 self.refuse(definition, f"function definition {name!r}: {error}")
-                self.bodies[name] = arity, ZERO
+                self.bodies[name] = arity, ONE
         arity, body = self.bodies[name]
         if len(args) != arity:
             raise ModelError(f"function {name!r} takes {arity} arguments, not {len(args)}")
@@ -153,6 +191,35 @@ class Model:
                     f"function {name!r} uses a random number more than once; set a parameter to the random number, and use that"
                 )
         return ratelaw.substitute(body, {f"${i}": arg for i, arg in enumerate(args)})
+
+    def why_no_function(self, name: str) -> str:
+        if name in self.taken:
+            return f"function {name!r} calls itself, directly or through others"
+        if self.level == 1 and name in _RATE_LAWS:
+            return f"the predefined rate law {name}() of SBML Level 1 is not supported; write its formula in its place"
+        return f"function {name!r} is not defined; define it with a functionDefinition, or write its formula in its place"
+
+
+def check_constants(model: Model) -> None:
+    """Refuse rules and events that set what is declared constant, and whatever gives a point a size in Level 2."""
+    setters = [(rule, rule.getVariable(), "a rule", "drop the rule") for rule in items(model.sbml, "Rule") if not rule.isAlgebraic()]
+    for event in model.events:
+        setters += [(each, each.getVariable(), "an event", "drop the assignment") for each in items(event, "EventAssignment")]
+    kinds = {"species": model.species, "parameter": model.parameters, "compartment": model.compartments}
+    if model.level >= 3:
+        kinds["the species reference"] = model.references
+    for element, name, what, way_out in setters if model.level >= 2 else ():
+        for kind, named in kinds.items():
+            if name in named and named[name].getConstant():
+                model.refuse(element, f'{kind} {name!r} is declared constant, but {what} sets it; write constant="false", or {way_out}')
+    if model.level == 2:
+        for each in sorted(model.points & model.sized):
+            what = f"compartment {each!r} has no dimensions, but something gives it a size; drop the size, or write its spatialDimensions"
+            model.refuse(model.compartments[each], what)
+        for each, species in model.species.items():
+            if species.getCompartment() in model.points and species.isSetInitialConcentration():
+                what = f"species {each!r} starts with a concentration in {species.getCompartment()!r}, which has no size; give the amount"
+                model.refuse(species, what)
 
 
 def _count(expr: Expr, name: str) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from cme.errors import ModelError
 from cme.formats.sbml_write import NAMESPACE
+from cme.infix import shorten
 from cme.ratelaw import MAX_DEPTH, MAX_SIZE
 
 
@@ -100,27 +101,39 @@ def items(parent: Any, kind: str) -> list[Any]:
 _PACKAGES = {"distrib", "l3v2extendedmath"}  # required packages that are read
 
 
-def unsupported(document: Any) -> list[tuple[int, str]]:
-    """What would change the meaning and is not supported, each with its line."""
+def unsupported(document: Any) -> list[tuple[Any, str]]:
+    """What would change the meaning and is not supported: elements, and what is the matter with each."""
     import libsbml
 
-    model, found = document.getModel(), list[tuple[int, str]]()
+    model, found = document.getModel(), list[tuple[Any, str]]()
     for i in range(document.getNumPlugins() if document.getLevel() >= 3 else 0):
         package = document.getPlugin(i).getPackageName()
         if document.getPackageRequired(package) and package not in _PACKAGES:
-            found.append((document.getLine(), f"the model requires the package {package!r}, which is not supported"))
-    for number, item in enumerate(items(model, "Constraint"), 1):
-        if item.isSetMath():
-            found.append((item.getLine(), f"constraint {item.getId() or number!r} is not supported; remove it and look at the results"))
+            what = f"the model requires the package {package!r}, which is not supported; flatten the model, or write it with SBML core"
+            found.append((document, what))
     for rule in items(model, "Rule"):
         if rule.isAlgebraic() and rule.isSetMath():
             what = f"the algebraic rule 0 = {libsbml.formulaToL3String(rule.getMath())} is not supported"
-            found.append((rule.getLine(), f"{what}; solve it for one variable and write an assignment rule"))
+            found.append((rule, f"{what}; solve it for one variable and write an assignment rule"))
     for reaction in items(model, "Reaction"):
         if reaction.getFast():
             what = f"reaction {reaction.getId()!r} is fast (an equilibrium), which is not supported"
-            found.append((reaction.getLine(), f"{what}; give it a large rate, or write its equilibrium as rules"))
+            found.append((reaction, f"{what}; give it a large rate, or write its equilibrium as rules"))
     return found
+
+
+def constraints(document: Any) -> tuple[str, ...]:
+    """Constraints say when results are out of bounds. They change none: they are not watched but noted, and written down as notes."""
+    import libsbml
+
+    ours = annotation(document.getModel(), "notes")
+    found = [] if ours is None else ours["text"].split("\n")
+    for number, item in enumerate(items(document.getModel(), "Constraint"), 1):
+        if item.isSetMath():
+            name = repr(item.getId()) if item.getId() else str(number)
+            formula = shorten(libsbml.formulaToL3String(item.getMath()) or "")
+            found.append(f"constraint {name} (line {item.getLine()}), {formula}, is not watched; look at the results")
+    return tuple(found)
 
 
 def annotation(element: Any, name: str) -> dict[str, str] | None:

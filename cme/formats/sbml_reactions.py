@@ -37,9 +37,20 @@ class _Reading:
         if law is None or not law.isSetMath():
             what = "has no kinetic law" if law is None else "has a kinetic law without a formula"
             self.model.refuse(self.element, f"{self.where} {what}, so that its rate is not known; give it one")
-            return ZERO
-        scope = ChainMap(self.local_parameters(law), self.model.scope)
-        return self.model.formula(law, f"the kinetic law of {self.where}", scope)
+            return ONE
+        own = self.local_parameters(law)
+        formula = self.model.formula(law, f"the kinetic law of {self.where}", ChainMap[str, Expr](dict(own), self.model.scope))
+        used = ratelaw.names(formula)
+        for parameter in items(law, self.local_kind):
+            symbol = own[parameter.getId()]
+            if parameter.isSetValue():
+                value = parameter.getValue()
+                self.model.local_values[symbol.name] = math.nan if math.isnan(value) else value
+            elif symbol.name in used:
+                what = f"the local parameter {parameter.getId()!r} of {self.where} has no value; give it one"
+                self.model.refuse(parameter, what)
+                self.model.local_values[symbol.name] = 1.0
+        return formula
 
     def reaction(self, law: Expr) -> Reaction:
         self.read_side("Reactant", self.taken, self.made)
@@ -49,17 +60,21 @@ class _Reading:
         found = Reaction(name, _merged(self.taken), _merged(self.made), law, net_flux="netFlux" in ours)
         return _as_mass_action(found, ours["massAction"]) if "massAction" in ours else found
 
-    def local_parameters(self, law: Any) -> dict[str, Expr]:
+    @property
+    def local_kind(self) -> str:
+        return "LocalParameter" if self.model.level >= 3 else "Parameter"
+
+    def local_parameters(self, law: Any) -> dict[str, Symbol]:
         """They become parameters of the network, and hide what has the same name outside."""
-        scope: dict[str, Expr] = {}
-        for parameter in items(law, "LocalParameter" if self.model.level >= 3 else "Parameter"):
-            each, value = parameter.getId(), parameter.getValue()
-            name = self.model.unused(f"{self.name}_{each}")
-            scope[each] = Symbol(name)
-            if not parameter.isSetValue():
-                self.model.refuse(parameter, f"the local parameter {each!r} of {self.where} has no value")
-            self.model.local_values[name] = math.nan if math.isnan(value) else value
-        return scope
+        found: dict[str, Symbol] = {}
+        for parameter in items(law, self.local_kind):
+            each = parameter.getId()
+            if each in found:
+                self.model.refuse(parameter, f"{self.where} has two local parameters {each!r}; rename one")
+                continue
+            found[each] = Symbol(self.model.unused(f"{self.name}_{each}"))
+            self.model.elements["parameter", found[each].name] = parameter
+        return found
 
     def read_side(self, kind: str, here: list[tuple[str, int | Expr]], there: list[tuple[str, int | Expr]]) -> None:
         """The species of one side that the reaction changes, and by how much; a negative number belongs to the other side."""

@@ -12,19 +12,16 @@ _BUILT_IN = {"time": "second", "substance": "mole", "volume": "litre", "area": "
 _SIZES = {0: "dimensionless", 1: "length", 2: "area", 3: "volume"}
 
 
-def differing_units(model: Any) -> list[tuple[int, str]]:
-    """Everything whose own units are not those of the model, each with its line."""
+def differing_units(model: Any) -> list[tuple[Any, str]]:
+    """Everything whose own units are not those of the model: elements, and what is the matter with each."""
     if (model.getLevel(), model.getVersion()) > (2, 2):
         return []
-    units, found = _Units(model), list[tuple[int, str]]()
+    units, found = _Units(model), list[tuple[Any, str]]()
 
     def compare(element: Any, what: str, own: str, others: str) -> None:
         if own and not units.are_equal(own, others):
             found.append(
-                (
-                    element.getLine(),
-                    f"{what} in units {own!r} where {others!r} is expected; units scale nothing here, so convert the numbers",
-                )
+                (element, f"{what} in units {own!r} where {others!r} is expected; units scale nothing here, so convert the numbers")
             )
 
     species = {item.getId(): item for item in items(model, "Species")}
@@ -45,7 +42,7 @@ def differing_units(model: Any) -> list[tuple[int, str]]:
     for number, event in enumerate(items(model, "Event"), 1):
         if event.isSetTimeUnits():
             compare(event, f"the delay of event {event.getId() or number!r} is", event.getTimeUnits(), "time")
-    return sorted(set(found))
+    return found
 
 
 class _Units:

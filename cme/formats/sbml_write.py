@@ -77,6 +77,7 @@ class _Writer:
             '<?xml version="1.0" encoding="UTF-8"?>',
             f'<sbml xmlns="{_CORE}" level="3" version="2"{self.package()}>',
             f'  <model id="{identifier}" name={quoteattr(network.name)} substanceUnits="item" extentUnits="item">',
+            *self.notes(),
             *_listed("Compartments", self.compartments(nowhere)),
             *_listed("Species", self.species(nowhere)),
             *_listed("Parameters", self.parameters()),
@@ -88,6 +89,10 @@ class _Writer:
             "</sbml>",
         ]
         return "\n".join(lines) + "\n"
+
+    def notes(self) -> list[str]:
+        text = "\n".join(self.network.notes)
+        return [f"    {_annotation('notes', f' text={quoteattr(text)}')}"] if text else []
 
     def package(self) -> str:
         formulas = [*(draw.formula for draw in self.network.initial.draws), *(f for event in self.network.events for f in event.formulas())]

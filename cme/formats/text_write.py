@@ -30,6 +30,7 @@ def write(network: Network) -> str:
     common = "falling" if conventions == {"falling"} else "combinations"
     name = network.name if re.fullmatch(r"[\w.-]+", network.name) else json.dumps(network.name)
     lines = [] if name == "network" else [f"model {name}"]
+    lines += [f"# {' '.join(note.split())}" for note in network.notes]
     lines += ["convention falling"] if common == "falling" else []
     lines += [f"compartment {name} = {_value(value)}" for name, value in network.compartments.items()]
     lines += _species(network)
