@@ -132,6 +132,14 @@ def test_a_late_factor_in_text_and_sbml():
     assert sbml_of(network).variables == ("V",)
 
 
+@pytest.mark.parametrize(("other", "priority"), [("", "<cn>1</cn>"), (", priority = 2*k", "<cn>7</cn>"), (", priority = V", "<infinity/>")])
+def test_the_second_event_in_sbml_goes_before_all_others(other, priority):
+    """An infinite number only where it must be: libantimony can't read one."""
+    text = cme.parse(CHAIN + f"k = 3; third: at time >= 4{other}: V = 2*V").to_sbml()
+    second = text[text.index('id="first_then_event"') :]
+    assert f'<math xmlns="http://www.w3.org/1998/Math/MathML">{priority}</math></priority>' in second[: second.index("</event>")]
+
+
 def test_other_tools_read_the_same_from_the_two_events_in_sbml():
     """Without our annotations there are four events; they mean the same."""
     more = "; k = 1; third: at time >= 3: V = 1, S = S/V*now(V), k = S; fourth: at time >= 3: S = 2*S/V*now(V); A -> 0 @ k; A = 5"

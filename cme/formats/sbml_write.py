@@ -28,7 +28,7 @@ def write(network: Network) -> str:
 
     Species are written as amounts, a propensity as the kinetic law of an irreversible reaction, a net flux as that of a reversible one,
     a rule as an assignment rule to a parameter, random numbers with the package `distrib`. An event with a factor ``now(x)`` is written as
-    two: the first remembers its values in parameters, the second follows at once, with infinite priority.
+    two: the first remembers its values in parameters, the second follows at once, with a priority above all others.
 
     Raises
     ------
@@ -197,9 +197,15 @@ class _Writer:
         ]
         first = replace(event, assignments=(*kept, Rule(second, ONE)))
         trigger = Apply(">", (Symbol(second), ZERO))
-        follower = Event(second, trigger, (*made, Rule(second, ZERO)), priority=Number(math.inf), values_from_trigger=False)
+        follower = Event(second, trigger, (*made, Rule(second, ZERO)), priority=self.first_of_all(), values_from_trigger=False)
         after = self.unused(f"{second}_event")
         return "\n".join([self.one_event(first, identifier, f'{ours} then="{after}"'), self.one_event(follower, after, "")])
+
+    def first_of_all(self) -> Number:
+        """A priority above all others; infinite, which some tools can't read, only where those are formulas."""
+        others = [self.network.resolve(event.priority) for event in self.network.events if event.priority is not None]
+        constants = [each.value for each in others if isinstance(each, Number)]
+        return Number(max([0.0, *constants]) + 1.0 if len(constants) == len(others) else math.inf)
 
     def one_event(self, event: Event, identifier: str, ours: str) -> str:
         first = f'initialValue="{_truth(event.initially)}" persistent="{_truth(event.persistent)}"'
