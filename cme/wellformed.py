@@ -183,8 +183,14 @@ def _check_event(event: Event, known: set[str]) -> Iterator[Problem]:
     yield from _check_formula(event.delay, known, "event", event.name, f"the delay of event {event.name!r}", draws=True)
     if event.priority is not None:
         yield from _check_formula(event.priority, known, "event", event.name, f"the priority of event {event.name!r}", draws=True)
-    for each in event.assignments:
-        yield from _check_formula(each.formula, known, "event", event.name, f"event {event.name!r}", draws=True)
+    where = f"event {event.name!r}"
+    for _, formula, factor in event.parts():
+        yield from _check_formula(formula, known, "event", event.name, where, draws=True)
+        if factor is not None:
+            yield from _check_formula(factor, known, "event", event.name, where)
+            if not event.values_from_trigger:
+                what = f"{where} uses now(), but all its values are those of its execution already; leave now() out"
+                yield Problem("event", event.name, what)
 
 
 def _check_formula(formula: Expr, known: set[str], kind: str, element: str, where: str, draws: bool = False) -> Iterator[Problem]:
@@ -193,6 +199,9 @@ def _check_formula(formula: Expr, known: set[str], kind: str, element: str, wher
             yield Problem(kind, element, f"{where} uses {name!r}, which is not defined{did_you_mean(name, known)}", missing=True)
     if not draws and ratelaw.has_draws(formula):
         what = f"{where} draws random numbers; only what an event or the start of a path sets can be drawn"
+        yield Problem(kind, element, what)
+    if ratelaw.uses(formula, "now"):
+        what = f"{where} uses now(), which can only be the last factor of what an event sets, like 2*A*now(V)"
         yield Problem(kind, element, what)
 
 
