@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 
 from cme import infix, ratelaw
 from cme.elements import Initial, MassAction, Reaction, Rule, Side, Species, Values
-from cme.errors import ModelError
+from cme.errors import ModelError, Problem, refusal
 from cme.formats.constants import evaluate_constants
 from cme.network import Network
 from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
@@ -142,10 +142,12 @@ class _File:
         for each in groups:
             self.functions[each] = _nullary(each)
         rules = self.read_functions()
-        values = evaluate_constants(
-            {each: (self.formula(text, number), self.place(number)) for each, (number, text) in parameters.items()},
+        values, problems = evaluate_constants(
+            {each: (self.formula(text, number), number) for each, (number, text) in parameters.items()},
             lambda each, needed: f"parameter {each!r} uses {needed!r}, which is no parameter",
         )
+        if problems:
+            raise refusal(problems, self.source)
         species, counts = self.read_species(values)
         observables = [Rule(each, self.group(text, number, species)) for each, (number, text) in groups.items()]
         ruled = {rule.name for rule in rules} | {rule.name for rule in observables}
@@ -160,7 +162,14 @@ class _File:
                 name=name,
             )
         except ModelError as error:
-            raise ModelError(f"{self.source}: {error}") from None
+            raise refusal([each._replace(line=self.line(each)) for each in error.problems], self.source) from None
+
+    def line(self, problem: Problem) -> int | None:
+        """The line of what a problem is about: species and reactions are named after their numbers."""
+        if problem.kind in ("reaction", "count", "species"):
+            block = "reactions" if problem.kind == "reaction" else "species"
+            return self.blocks[block][int(problem.element.lstrip("rS_")) - 1][0]
+        return self.places.get(problem.element)
 
     # ------------------------------------------------------------------------------------------------------ names
 

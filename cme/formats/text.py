@@ -31,13 +31,13 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import cast
 
 from cme import infix, ratelaw
-from cme.elements import Convention, Event, Initial, MassAction, Reaction, Rule, Side, Species, Values
-from cme.errors import ModelError
-from cme.formats.constants import evaluate_constants
+from cme.elements import Convention, Event, MassAction, Reaction, Rule, Side, Species
+from cme.errors import ModelError, Problem, refusal
+from cme.formats.text_draft import Draft, finish
 from cme.network import Network
 from cme.ratelaw import ZERO, Expr
 
@@ -54,22 +54,7 @@ _COMPARTMENT = re.compile(rf"compartment\s+({_NAME})\s*=(?!=)\s*(.*)", re.DOTALL
 _CONVENTION = re.compile(r"\s*\[\s*(combinations|falling)\s*\]")
 _FLAGS = {"persistent": "persistent", "t0": "initially", "fromTrigger": "values_from_trigger"}
 
-
-@dataclass
-class _Draft:
-    """What has been read so far."""
-
-    species: dict[str, Species] = field(default_factory=dict)
-    reactions: list[Reaction] = field(default_factory=list)
-    assigned: dict[str, tuple[Expr, str]] = field(default_factory=dict)  # name -> formula and the place it was read
-    compartments: dict[str, tuple[Expr, str]] = field(default_factory=dict)
-    rules: dict[str, Rule] = field(default_factory=dict)
-    rate_rules: list[Rule] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    draws: list[Rule] = field(default_factory=list)
-    starts: list[tuple[float, dict[str, float]]] = field(default_factory=list)  # probability and counts
-    convention: Convention = "combinations"
-    name: str | None = None
+MOST_PROBLEMS = 100
 
 
 def parse(text: str, *, name: str | None = None, source: str = "reaction text") -> Network:
@@ -91,7 +76,7 @@ def parse(text: str, *, name: str | None = None, source: str = "reaction text") 
     Raises
     ------
     ModelError
-        With the line, if the text can't be read or the network means nothing.
+        If the text can't be read or the network means nothing: all of it, by line.
 
     Examples
     --------
@@ -102,23 +87,30 @@ def parse(text: str, *, name: str | None = None, source: str = "reaction text") 
       k = 0.1
       A = 10; B = 0
     """
-    draft = _Draft()
-    conventions = {}
+    draft, problems = Draft(), list[Problem]()
+    conventions: dict[str, int] = {}
     for statement, line in _statements(text, source):  # the convention holds for the whole text, wherever it stands
         if statement.split(None, 1)[0] == "convention" and not _ASSIGN.fullmatch(statement):
-            draft.convention = _convention(statement, f"{source}, line {line}")
-            conventions[draft.convention] = line
+            try:
+                draft.convention = _convention(statement)
+                conventions[draft.convention] = line
+            except ModelError as error:
+                problems.append(Problem("convention", "", str(error), line))
     if len(conventions) > 1:
-        raise ModelError(f"{source}, line {max(conventions.values())}: the text states two conventions; drop one, or mark single reactions")
+        what = "the text states two conventions; drop one, or mark single reactions"
+        problems.append(Problem("convention", "", what, max(conventions.values())))
     for statement, line in _statements(text, source):
-        place = f"{source}, line {line}"
+        before = draft.counts()
         try:
-            _read(statement, draft, place)
+            _read(statement, draft, line)
         except ModelError as error:
-            raise error if str(error).startswith(source) else ModelError(f"{place}: {error}") from None
-    if not (draft.reactions or draft.species or draft.rate_rules or draft.rules or draft.events):
+            problems.append(Problem("statement", "", str(error), line))
+        draft.note_lines(before, line)
+        if len(problems) >= MOST_PROBLEMS:
+            raise refusal([*problems, Problem("text", "", "reading stops here", line)], source)
+    if not (draft.reactions or draft.species or draft.rate_rules or draft.rules or draft.events or problems):
         raise ModelError(f"{source} holds no reaction; write for example 'A + B -> C @ 0.1'")
-    return _finish(draft, name, source)
+    return finish(draft, name, source, problems)
 
 
 def _statements(text: str, source: str) -> Iterator[tuple[str, int]]:
@@ -129,7 +121,7 @@ def _statements(text: str, source: str) -> Iterator[tuple[str, int]]:
         begin = 0
         for mark in re.finditer(rf'{_QUOTED}|[;#"]', line):
             if mark[0] == '"':
-                raise ModelError(f"{source}, line {number}: a quote is not closed")
+                raise refusal([Problem("statement", "", "a quote is not closed", number)], source)
             if mark[0] in (";", "#"):
                 if statement := line[begin : mark.start()].strip():
                     yield statement, number
@@ -141,7 +133,7 @@ def _statements(text: str, source: str) -> Iterator[tuple[str, int]]:
             yield statement, number
 
 
-def _read(statement: str, draft: _Draft, place: str) -> None:
+def _read(statement: str, draft: Draft, line: int) -> None:
     label = _LABEL.match(statement)
     body = statement[label.end() :] if label else statement
     name = _unquote(label[1]) if label else None
@@ -151,7 +143,7 @@ def _read(statement: str, draft: _Draft, place: str) -> None:
     elif arrow and not _ASSIGN.fullmatch(body):
         raise ModelError(f"the reaction {_short(statement)} has no '@': write 'reactants -> products @ rate constant'")
     elif match := _ASSIGN.fullmatch(statement):
-        _assign(match[1], match[2][0], match[3], draft, place)
+        _assign(match[1], match[2][0], match[3], draft, line)
     elif match := _EVENT.fullmatch(body):
         draft.events.append(_event(f"e{len(draft.events) + 1}" if name is None else name, match[1], match[2]))
     elif word == "convention":
@@ -165,10 +157,10 @@ def _read(statement: str, draft: _Draft, place: str) -> None:
     elif match := _COMPARTMENT.fullmatch(statement):
         if match[1] in draft.compartments:
             raise ModelError(f"compartment {match[1]!r} is declared twice; drop one")
-        draft.compartments[match[1]] = (infix.parse(match[2]), place)
+        draft.compartments[match[1]] = (infix.parse(match[2]), line)
     elif match := _START.fullmatch(statement):
         counts = {each.name: _number(each.formula) for each in _assignments(match[2])}
-        draft.starts.append((_number(infix.parse(match[1])), counts))
+        draft.starts.append((_number(infix.parse(match[1])), counts, line))
     else:
         raise _unreadable(statement)
 
@@ -188,21 +180,19 @@ def _unquote(name: str) -> str:
         raise ModelError(f'cannot read the name {_short(name)}; in quotes, write \\" for a quote and \\\\ for a backslash') from None
 
 
-def _convention(statement: str, place: str) -> Convention:
+def _convention(statement: str) -> Convention:
     match statement.split():
         case ["convention", "combinations"]:
             return "combinations"
         case ["convention", "falling"]:
             return "falling"
-    raise ModelError(
-        f"{place}: cannot read {_short(statement)}; write 'convention combinations' (k x(x-1)/2) or 'convention falling' (k x(x-1))"
-    )
+    raise ModelError(f"cannot read {_short(statement)}; write 'convention combinations' (k x(x-1)/2) or 'convention falling' (k x(x-1))")
 
 
 # -------------------------------------------------------------------------------------------------------- reactions
 
 
-def _read_reaction(label: str | None, body: str, draft: _Draft) -> None:
+def _read_reaction(label: str | None, body: str, draft: Draft) -> None:
     equation, _, laws = body.partition("@")
     arrow = _ARROW.search(equation)
     if arrow is None:
@@ -238,7 +228,7 @@ def _split_outside(text: str, separator: str) -> list[str]:
     return [*parts, text[begin:]]
 
 
-def _read_side(text: str, draft: _Draft) -> Side:
+def _read_side(text: str, draft: Draft) -> Side:
     counts: dict[str, int] = {}
     formulas: list[tuple[str, Expr]] = []
     if text.strip() in ("", "0"):
@@ -266,7 +256,7 @@ def _read_side(text: str, draft: _Draft) -> Side:
     return tuple((name, counts[name]) if place < 0 else formulas[place] for name, place in order)
 
 
-def _read_species(statement: str, draft: _Draft) -> None:
+def _read_species(statement: str, draft: Draft) -> None:
     """``species A, $B C in cell``; any of the names may be the word `in` itself."""
     lists = [each.split() for each in statement.removeprefix("species").strip().strip(",").split(",")]
     compartment = lists[-1][-1] if len(lists[-1]) > 2 and lists[-1][-2] == "in" else None
@@ -281,7 +271,7 @@ def _read_species(statement: str, draft: _Draft) -> None:
         raise _unreadable(statement)
 
 
-def _declare(draft: _Draft, name: str, boundary: bool, compartment: str | None) -> None:
+def _declare(draft: Draft, name: str, boundary: bool, compartment: str | None) -> None:
     old = draft.species.get(name)
     if old is not None and compartment and old.compartment not in (None, compartment):
         raise ModelError(f"species {name!r} is put in {old.compartment!r} and in {compartment!r}; drop one")
@@ -293,7 +283,7 @@ def _declare(draft: _Draft, name: str, boundary: bool, compartment: str | None) 
 # ------------------------------------------------------------------------------------- assignments, rules and events
 
 
-def _assign(variable: str, sign: str, text: str, draft: _Draft, place: str) -> None:
+def _assign(variable: str, sign: str, text: str, draft: Draft, line: int) -> None:
     formula = infix.parse(text)
     if sign == "'":
         draft.rate_rules.append(Rule(variable, formula))
@@ -306,7 +296,7 @@ def _assign(variable: str, sign: str, text: str, draft: _Draft, place: str) -> N
     elif sign == ":":
         draft.rules[variable] = Rule(variable, formula)
     else:
-        draft.assigned[variable] = (formula, place)
+        draft.assigned[variable] = (formula, line)
 
 
 def _assignments(text: str) -> tuple[Rule, ...]:
@@ -344,69 +334,3 @@ def _number(formula: Expr) -> float:
     if unknown := ratelaw.names(formula) - set(ratelaw.CONSTANTS):
         raise ModelError(f"the start uses {min(unknown)!r}; write numbers")
     return float(ratelaw.evaluate(formula, ratelaw.CONSTANTS))
-
-
-# ------------------------------------------------------------------------------------------------------- the network
-
-
-def _finish(draft: _Draft, name: str | None, source: str) -> Network:
-    """Evaluate the constants and check that every assignment matters."""
-    _check_slips(draft)
-
-    def unknown(variable: str, needed: str) -> str:
-        if needed in draft.species:
-            return f"{variable!r} uses the species {needed!r}; write '{variable} := ...' to follow the species"
-        return f"{variable!r} uses {needed!r}, which has no value; write '{needed} = ...'"
-
-    for each in draft.assigned.keys() & draft.compartments.keys():
-        raise ModelError(f"{draft.assigned[each][1]}: {each!r} is a compartment, which has its volume already; drop one of the two")
-    constants = {each: pair for each, pair in draft.assigned.items() if each not in draft.species} | draft.compartments
-    values = evaluate_constants(constants, unknown)
-    values |= evaluate_constants({each: pair for each, pair in draft.assigned.items() if each in draft.species}, unknown, values)
-    home = {**draft.species, **values}
-    values |= {draw.name: 0.0 for draw in draft.draws if draw.name not in home}
-    try:
-        return Network(
-            species=tuple(draft.species.values()),
-            reactions=tuple(draft.reactions),
-            initial=_initial(draft, values),
-            parameters=Values({v: values[v] for v in values if v not in draft.species and v not in draft.compartments}),
-            compartments=Values({v: values[v] for v in draft.compartments}),
-            rules=tuple(draft.rules.values()),
-            rate_rules=tuple(draft.rate_rules),
-            events=tuple(draft.events),
-            name=name or draft.name or "network",
-        )
-    except ModelError as error:
-        raise ModelError(f"{source}: {error}") from None
-
-
-def _check_slips(draft: _Draft) -> None:
-    """A spare parameter is harmless, a species in the wrong case is a slip, unless that species has a count of its own."""
-    formulas = [r.law.constant if isinstance(r.law, MassAction) else r.law for r in draft.reactions]
-    formulas += [n for r in draft.reactions for _, n in (*r.reactants, *r.products) if not isinstance(n, int)]
-    formulas += [rule.formula for rule in (*draft.rules.values(), *draft.rate_rules, *draft.draws)]
-    formulas += [formula for event in draft.events for formula in event.formulas()]
-    formulas += [formula for formula, _ in (*draft.assigned.values(), *draft.compartments.values())]
-    used = {name for formula in set(formulas) for name in ratelaw.names(formula)}
-    used |= {rule.name for rule in (*draft.rate_rules, *draft.draws, *(each for event in draft.events for each in event.assignments))}
-    spelled = {species.lower(): species for species in draft.species if species not in draft.assigned}
-    for variable, (_, place) in draft.assigned.items():
-        meant = spelled.get(variable.lower())
-        if variable not in used and variable not in draft.species and meant and not draft.starts:
-            raise ModelError(f"{place}: {variable!r} is assigned but nothing uses it; did you mean the species {meant!r}?")
-
-
-def _initial(draft: _Draft, values: dict[str, float]) -> Initial:
-    draws = tuple(draft.draws)
-    if not draft.starts:
-        return Initial((tuple(values.get(species, 0.0) for species in draft.species),), draws=draws)
-    for species in draft.species:
-        if species in draft.assigned:
-            raise ModelError(f"species {species!r} has a count, and there are 'start' lines; give its count in them")
-    for _, counts in draft.starts:
-        for name in counts:
-            if name not in draft.species:
-                raise ModelError(f"a 'start' line sets {name!r}, which is no species")
-    states = tuple(tuple(counts.get(species, 0.0) for species in draft.species) for _, counts in draft.starts)
-    return Initial(states, tuple(p for p, _ in draft.starts), draws)
