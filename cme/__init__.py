@@ -26,6 +26,7 @@ _HOME = {
     "coarsest_lumping": "cme.lumping",
     "check": "cme.checkup",
     "ssa": "cme.sampling.ssa",
+    "ensemble": "cme.sampling.ensemble",
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
     "propagator": "cme.projection.propagator",
@@ -42,6 +43,7 @@ _HOME = {
     "Trajectories": "cme.results",
     "Distribution": "cme.results",
     "Moments": "cme.results",
+    "Ensemble": "cme.ensembles",
     "ModelError": "cme.errors",
     "ConvergenceError": "cme.errors",
 }
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from cme.elements import MassAction as MassAction
     from cme.elements import Reaction as Reaction
     from cme.elements import Species as Species
+    from cme.ensembles import Ensemble as Ensemble
     from cme.errors import ConvergenceError as ConvergenceError
     from cme.errors import ModelError as ModelError
     from cme.formats.shelf import catalogue as catalogue
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from cme.results import Distribution as Distribution
     from cme.results import Moments as Moments
     from cme.results import Trajectories as Trajectories
+    from cme.sampling.ensemble import ensemble as ensemble
     from cme.sampling.ssa import ssa as ssa
     from cme.states import StateSpace as StateSpace
 

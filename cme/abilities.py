@@ -39,11 +39,14 @@ TAKES: dict[str, set[Kind]] = {
     "fokker_planck": _RATES_IN_TIME,
 }  # fmt: skip
 
+_LIKE = {"ensemble": "ssa"}  # takes the same, and need not be named beside it
+
 
 # The kinds of models that a solver takes, and what to do with one that it does not take, by what would do.
 _JUMPS, _FLOWS = ("Network", "Generator", "TimeDependentGenerator"), ("Network", "Generator", "TimeDependentGenerator", "Diffusion")
 MODELS: dict[str, tuple[str, ...]] = {
     "ssa": _JUMPS,
+    "ensemble": ("Network", "Generator"),
     "fsp": _JUMPS,
     "stationary": ("Network", "Generator"),
     "lump": ("Network", "Generator"),
@@ -142,7 +145,8 @@ def require(model, solver: str) -> None:
     if not isinstance(model, Network):
         return
     network = model
-    obstacles = [feature for feature in features(network) if feature.kind not in TAKES.get(solver, set())]
+    takes = TAKES.get(_LIKE.get(solver, solver), set())
+    obstacles = [feature for feature in features(network) if feature.kind not in takes]
     if not obstacles:
         return
     kinds = {feature.kind for feature in features(network)}

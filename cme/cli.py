@@ -1,4 +1,4 @@
-"""The command ``cme``: models, info, check, convert, ssa, fsp, stationary, compare.
+"""The command ``cme``: models, info, check, convert, ssa, ensemble, fsp, stationary, compare.
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 the command line is wrong, 130 interrupted. Files are written
 whole or not at all. Solvers, pandas and the rest are imported inside the commands, so that ``cme --help`` answers at once.
@@ -165,6 +165,20 @@ def ssa(
         when, network = _times(times), _network(model, set_, initial)
         result = cme.ssa(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
         _finish("ssa", result, cme.compare(result), result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
+
+
+@app.command()
+def ensemble(
+    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 10_000, out: Out = None, json: Json = False,
+    quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Simulate very many exact random paths, of which only means and histograms are kept."""
+    with _errors(), _output(out) as output:
+        import cme
+
+        when, network = _times(times), _network(model, set_, initial)
+        result = cme.ensemble(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
+        _finish("ensemble", result, cme.compare(result), result.to_frame(), lambda: cme.plots.moments(result), output, json, quiet)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cme import distances
+from cme.ensembles import Ensemble
 from cme.law import Law, Result, law_of
 from cme.results import Moments, Trajectories
 
@@ -163,6 +164,9 @@ def _span(result: Result, species: str, t: int) -> tuple[float, float]:
     if isinstance(result, Moments):
         mean, sd = (0.0 if each is None else each[t, result.species_index(species)] for each in (result.mean(), result.sd()))
         return mean - 12 * sd, mean + 12 * sd
+    if isinstance(result, Ensemble):
+        middle = result.histogram(species, t).bins.middle
+        return float(middle.min()), float(middle.max())
     values = result[species][:, t] if isinstance(result, Trajectories) else result.values(species, t)
     low, high = float(values.min()), float(values.max())
     if result.coarse is None:
@@ -241,8 +245,18 @@ def _sampling_error(law: Law, metric: str) -> _Error:
             "sd": lambda: np.zeros_like(off) if sd == 0 else (off**2 - sd**2) / (2 * sd),
             "fano": lambda: (off**2 - sd**2) / mean - sd**2 * off / mean**2,
         }[metric]()
-        half = float(distances.quantile(law.n_paths) * np.std(influence, ddof=1) / np.sqrt(law.n_paths)) if law.n_paths > 1 else np.nan
+        half = (
+            float(distances.quantile(law.n_paths) * _spread(influence, law.weights) / np.sqrt(law.n_paths)) if law.n_paths > 1 else np.nan
+        )
     return _Error(half, half)
+
+
+def _spread(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """The standard deviation of a sample, in which each value may stand for many."""
+    if weights is None:
+        return float(np.std(values, ddof=1))
+    mean = float(weights @ values) / int(weights.sum())
+    return float(np.sqrt(weights @ (values - mean) ** 2 / (int(weights.sum()) - 1)))
 
 
 def _distance_rows(exact: Law, law: Law) -> Iterator[tuple]:
@@ -304,7 +318,7 @@ def _distance_grid_error(metric: str, distance: Callable[[Law, Law], float], exa
         if this.twin is None:
             continue
         fine, coarse = this.twin
-        if this.samples is not None or metric == "mass_outside":
+        if (this.samples is not None and this.weights is None) or metric == "mass_outside":
             pairs = [(each, other) if this is exact else (other, each) for each in (fine, coarse)]
             change += abs(distance(*pairs[0]) - distance(*pairs[1]))
         elif metric == "kl":

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cme import distances
+from cme.ensembles import Ensemble
 from cme.results import Distribution, Moments, Trajectories
 
-Result = Distribution | Trajectories | Moments
+Result = Distribution | Trajectories | Ensemble | Moments
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,16 @@ class Law:
     integration: float = 0.0
     span: tuple[float, float] = (0.0, 0.0)  # the least and the greatest value that is kept
     samples: np.ndarray | None = None
+    weights: np.ndarray | None = None  # how many paths have each of the samples; None if one
     unresolved: float = 0.0  # less probability than this is not told from none on this grid
     twin: "tuple[Law, Law] | None" = None  # on this grid and on one twice as wide, alike in all else
     width: float | None = None  # of the cells of a position; None for an amount
 
     @property
     def n_paths(self) -> int:
-        return 0 if self.samples is None else len(self.samples)
+        if self.samples is None:
+            return 0
+        return len(self.samples) if self.weights is None else int(self.weights.sum())
 
 
 NO_CELLS = np.empty(0)
@@ -41,6 +45,8 @@ def law_of(result: Result, name: str, t: int, *, cells: int = 0, edges: np.ndarr
     width = None if edges is None else float(edges[1] - edges[0])
     if isinstance(result, Moments):
         return replace(_law_of_moments(result, name, t, cells, edges), width=width)
+    if isinstance(result, Ensemble):
+        return replace(_law_of_ensemble(result, name, t, edges), width=width)
     make: Callable = _law_of_paths if isinstance(result, Trajectories) else _law_of_states
     law = replace(make(result, name, t, edges), width=width)
     if result.coarse is None:
@@ -68,6 +74,23 @@ def _law_of_paths(result: Trajectories, name: str, t: int, edges: np.ndarray | N
         return Law(float(samples.mean()), sd, NO_CELLS, NO_CELLS, samples=samples)  # an observable that is no count
     marginal = result.marginal(name, t, edges)
     return Law(marginal.mean, marginal.sd, marginal.p, _log(marginal.p), marginal.negative, samples=samples)
+
+
+def _law_of_ensemble(result: Ensemble, name: str, t: int, edges: np.ndarray | None) -> Law:
+    """The law in the bins of a histogram; where these are wider than a count, its twin is in bins twice as wide."""
+    bins, counts, _ = result.histogram(name, t)
+    kept = counts > 0
+    values, weights = bins.middle[kept], counts[kept]
+    if edges is None and name in result.observables and not (bins.whole and values[0] >= 0):
+        mean, sd = float(result[name][t]), float(np.sqrt(result.variance(name)[t]))
+        return Law(mean, sd, NO_CELLS, NO_CELLS, samples=values, weights=weights)  # an observable that is no count
+    laws = []
+    for merged in (1, 2):
+        marginal = result.marginal(name, t, edges, merged=merged)
+        law = Law(marginal.mean, marginal.sd, marginal.p, _log(marginal.p), marginal.negative, samples=values, weights=weights)
+        laws.append(law)
+    exact = bins.width <= (1 if bins.whole else 0.5)
+    return laws[0] if exact else replace(laws[0], twin=(laws[0], laws[1]))
 
 
 def _law_of_states(result: Distribution, name: str, t: int, edges: np.ndarray | None) -> Law:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cme import distances
 from cme.comparison import shared_edges
+from cme.ensembles import Ensemble
 from cme.results import Distribution, Marginal, Moments, Trajectories
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Result = Distribution | Trajectories | Moments
+Result = Distribution | Trajectories | Ensemble | Moments
+Sampled = Trajectories | Ensemble
 
 _INK, _FILL, _FAINT = "#333333", "#d9d9d9", "#888888"
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -150,7 +152,7 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
     at = {other: result.time_index(float(reference.times[t])) for other, result in others.items()}
     edges = shared_edges(reference, solver, name, t, {other: (result, at[other]) for other, result in others.items()})
     exact = reference.marginal(name, t, edges)
-    height = _fill(panel, exact, reference.n_paths if isinstance(reference, Trajectories) else None, solver)
+    height = _fill(panel, exact, reference.n_paths if isinstance(reference, Sampled) else None, solver)
     left, right = _range(exact)
     notes = []
     for other, result in others.items():
@@ -159,7 +161,7 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
             panel.axvline(float(result[name][at[other]]), color=colour, ls=dash, lw=1.3, label=f"{other} (mean)", zorder=2)
             continue
         law = result.marginal(name, at[other], edges)
-        if isinstance(result, Trajectories):
+        if isinstance(result, Sampled):
             _points(panel, law, result.n_paths, colour, marker, other)
         else:
             lumped = edges is None and law.negative > 1e-3 and law.sd > 3
@@ -171,7 +173,7 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
             height = max(height, min(law.p[first:].max(initial=0), 1.6 * height))
         low, high = _range(law)
         left, right = min(left, low), max(right, high)
-        sampled = [each.n_paths for each in (reference, result) if isinstance(each, Trajectories)]
+        sampled = [each.n_paths for each in (reference, result) if isinstance(each, Sampled)]
         notes.append((f"{other}  {_variation(exact, law, sampled)}", colour))
     for line, (text, colour) in enumerate([("total variation", _FAINT), *notes] if notes else []):
         panel.text(1, 0.99 - 0.08 * line, text, transform=panel.transAxes, ha="right", va="top", fontsize=6.5, color=colour)
@@ -254,7 +256,7 @@ def _some_times(n_times: int, n_species: int) -> list[int]:
 
 def _styles(others: dict[str, Result]) -> dict[str, tuple]:
     """Colour, dash and marker: laws are told apart by their dashes, samples by their markers."""
-    sampled = [other for other, result in others.items() if isinstance(result, Trajectories)]
+    sampled = [other for other, result in others.items() if isinstance(result, Sampled)]
     drawn = [other for other in others if other not in sampled]
     styles = {}
     for i, other in enumerate(others):

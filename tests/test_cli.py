@@ -94,6 +94,14 @@ def test_json_writes_infinity_as_a_word_and_nan_as_null(run, model):
     assert next(row for row in json.loads(out)["table"] if row["metric"] == "fano")["value"] is None
 
 
+def test_ensemble_writes_means_with_their_errors(run, model, tmp_path):
+    code, out, _ = run("ensemble", model, "--seed", 4, "--n-paths", 50, "--times", "1,2", "--out", tmp_path)
+    assert code == 0
+    assert "seeds: ensemble 4" in out
+    frame = pd.read_csv(tmp_path / "ensemble.csv")
+    assert list(frame.columns) == ["time", "species", "mean", "sd", "standard_error"]
+
+
 def test_ssa_repeats_with_its_seed(run, model):
     first, second = (run("ssa", model, "--seed", 4, "--n-paths", 50, "--times", "0:2:0.5") for _ in range(2))
     assert first == second
@@ -149,7 +157,7 @@ def test_version_and_help(run):
     assert run("--version")[1].startswith("cme ")
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("models", "info", "ssa", "fsp", "stationary", "compare"):
+    for command in ("models", "info", "ssa", "ensemble", "fsp", "stationary", "compare"):
         assert f"  {command}" in out
 
 

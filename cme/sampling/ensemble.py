@@ -1,0 +1,218 @@
+"""`ensemble`: very many exact random paths, of which only sums and histograms are kept."""
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+
+from cme.abilities import require
+from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
+from cme.ensembles import Ensemble, Histogram, Joint
+from cme.generator import Generator
+from cme.network import Network
+from cme.sampling.engine import Engine, engine_for
+from cme.sampling.tally import LEAF, Place, Tally, pairs
+from cme.threads import run_chunks
+
+_MOST_PATHS = 30 * LEAF  # in a block: less than 2^10
+_MOST_VALUES = 2**19  # in a block: 4 MB
+_LONG = 0.1  # seconds for a block, so that progress is seen
+
+
+def ensemble(
+    network: Network | Generator,
+    times,
+    *,
+    n_paths: int = 10_000,
+    seed: Seed = None,
+    initial=None,
+    covariance: bool = True,
+    histogram: bool | Iterable[str] = True,
+    joint: Iterable[tuple[str, str]] = (),
+    bins: int = 500,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> Ensemble:
+    """Sample paths as `ssa` does, and keep their means, covariances and histograms at given times, but not the paths.
+
+    ::
+
+        mean = sum_i x_i / M      covariance = sum_i (x_i - mean) (x_i - mean)^T / (M - 1)
+
+    Path i is that of ``ssa`` with the same seed. Memory does not grow with the number of paths.
+
+    Parameters
+    ----------
+    network
+        The reaction network, as for `ssa`. Or a `Generator` on counts; `initial` is then needed.
+    times : (T,)
+        When the paths are sampled, in the model's time unit; they start at time 0. A path at time t includes an event at t.
+    n_paths
+        M, the number of paths.
+    seed
+        As in `ssa`.
+    initial
+        As in `ssa`.
+    covariance
+        Keep the covariances of all pairs of species; otherwise variances only.
+    histogram
+        Keep histograms of all species and observables (True), of none (False), or of those named.
+    joint
+        Pairs of species or observables of which joint histograms are kept.
+    bins
+        K, the number of bins. Bins are as narrow a power of two as lets all values at that time fit, at least 1 for whole numbers:
+        histograms are exact where counts range over less than K. A joint histogram has sqrt(8 K) bins a side.
+    threads
+        None means one for each processor.
+    progress
+        Show a progress bar: None means in a terminal or a notebook.
+
+    Returns
+    -------
+    Ensemble
+        What changes in time besides counts, and observables, are there by name: ``result["k"]`` is the mean (T,).
+
+    Raises
+    ------
+    ModelError
+        As `ssa`; or if a count reaches 2^53, or sums of squares 2^127.
+    ValueError
+        If a histogram of what the model does not have is asked for, or the states of a generator are positions.
+    MemoryError
+        If the histograms do not fit this machine.
+
+    Notes
+    -----
+    The result is the same to the last bit on any number of threads. Sums of counts and of their products are whole numbers of 128 bits, so
+    that means and covariances are the numbers in float64 that are next to the exact ones. Observables, and all values of
+    models with rules and events, are real numbers: their moments are merged in a fixed tree over the paths (relative error about 1e-15).
+    Each thread keeps 8 T K bytes for each histogram, 16 T S^2 / 2 for covariances, and up to 8 MB of paths.
+
+    References
+    ----------
+    Gillespie, J. Phys. Chem. 81 (1977) 2340, doi:10.1021/j100540a008; Chan, Golub and LeVeque, Amer. Statist. 37 (1983) 242,
+    doi:10.1080/00031305.1983.10483115 (merging moments).
+
+    Examples
+    --------
+    Molecules that come and go are independent: mean and variance are both 20 (1 - exp(-1)) = 12.64 at time 1.
+
+    >>> import cme
+    >>> birth_death = cme.parse("0 -> X @ 20; X -> 0 @ 1")
+    >>> found = cme.ensemble(birth_death, [1.0], n_paths=20_000, seed=1)
+    >>> bool(abs(found["X"][0] - 12.642) < 5 * found.standard_error()[0, 0])
+    True
+    >>> bool(abs(found.variance("X")[0] - 12.642) < 5 * found.variance_error()[0, 0])
+    True
+    """
+    started = time.perf_counter()
+    times = check_times(times)
+    require(network, "ensemble")
+    n_paths, bins, threads = check_count("n_paths", n_paths), check_count("bins", bins, 2), check_threads(threads)
+    key, recorded_seed = check_seed(seed)
+    if isinstance(network, Generator) and network.widths is not None:
+        raise ValueError("the states of this generator are positions, and an ensemble counts; sample it with ssa")
+    engine = engine_for(network, times, key, initial)
+    plan = _Plan(engine, times, covariance, histogram, joint, bins)
+    check_memory(f"histograms and covariances for {threads} threads", (threads + 1) * plan.n_bytes)
+    idle: list[Tally] = []  # no more than there are threads
+
+    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
+        tally = idle.pop() if idle else plan.tally()
+        size = LEAF
+        while first < stop:
+            began = time.perf_counter()
+            values = np.empty((min(size, stop - first), *plan.shape), dtype=np.float64 if engine.real else np.int64)
+            engine.run(first, values, cancel, done)
+            if cancel[0]:
+                return  # the block may be unfinished; nothing of it, or of this tally, will be used
+            tally.add(first, *plan.columns(values))
+            first += len(values)
+            done[2:] += done[:2]
+            done[:2] = 0
+            if time.perf_counter() - began < _LONG / 2 and 2 * size <= plan.most_paths:  # the result does not depend on the blocks
+                size *= 2
+        idle.append(tally)
+
+    events = run_chunks(sample, n_paths, threads=threads, label="ensemble", show=progress, grain=LEAF if plan.n_reals else 1)
+    total = idle.pop()
+    for tally in idle:
+        total.merge(tally)
+    options = {"n_paths": n_paths, "initial": "the network's own" if initial is None else str(initial), "covariance": covariance}
+    options |= {"histogram": sorted(plan.charts), "joint": sorted(plan.joints), "bins": bins, "threads": threads}
+    name = network.name if isinstance(network, Network) else "generator"
+    info = record("ensemble", name, started, options, seed=recorded_seed, n_paths=n_paths, events=events, **engine.found)
+    return plan.finish(total, n_paths, info)
+
+
+class _Plan:
+    """What is kept: which columns, in which table, and which pairs of them."""
+
+    def __init__(self, engine: Engine, times: np.ndarray, covariance: bool, histogram, joint, bins: int):
+        self.engine, self.times, self.covariance, self.bins = engine, times, bool(covariance), bins
+        self.shape = len(times), len(engine.columns)
+        self.species = engine.columns[: engine.n_species]
+        self.others = tuple(engine.observe(np.zeros((0, *self.shape))))
+        n = len(self.species)
+        self.n_wholes, self.n_reals = (0, n + len(self.others)) if engine.real else (n, len(self.others))
+        table = int(engine.real)
+        self.places: dict[str, Place] = {name: (table, s) for s, name in enumerate(self.species)}
+        self.places |= {name: (1, i + table * n) for i, name in enumerate(self.others)}
+        wanted = tuple(self.places) if histogram is True else () if histogram is False else tuple(histogram)
+        self.charts = {name: self.place(name) for name in wanted}
+        self.joints = {(a, b): (self.place(a), self.place(b)) for a, b in joint}
+        self.most_paths = max(min(_MOST_PATHS, _MOST_VALUES // max(self.shape[0] * (self.n_wholes + self.n_reals), 1)), LEAF)
+        products = [len(pairs(size, mixed)[0]) for size, mixed in zip((self.n_wholes, self.n_reals), self.mixed, strict=True)]
+        self.n_bytes = 8 * len(times) * (bins * len(self.charts) + 8 * bins * len(self.joints) + 2 * sum(products))
+
+    @property
+    def mixed(self) -> tuple[bool, bool]:
+        return self.covariance, self.covariance and self.engine.real
+
+    def place(self, name: str) -> Place:
+        if name not in self.places:
+            raise ValueError(f"no species or observable {name!r} to keep a histogram of; there are {', '.join(self.places)}")
+        return self.places[name]
+
+    def tally(self) -> Tally:
+        return Tally(len(self.times), (self.n_wholes, self.n_reals), self.mixed, self.charts, self.joints, self.bins)
+
+    def columns(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The whole and the real numbers of a block, (B, T, C) each."""
+        observed = self.engine.observe(values)
+        others = [np.broadcast_to(observed[name], values.shape[:2])[..., None] for name in self.others]
+        species = values[..., : len(self.species)]
+        if not self.engine.real:
+            return species, np.concatenate(others, axis=2) if others else np.empty((*values.shape[:2], 0))
+        return np.empty((*values.shape[:2], 0), dtype=np.int64), np.concatenate([species, *others], axis=2)
+
+    def finish(self, tally: Tally, n_paths: int, info: dict) -> Ensemble:
+        moments = tally.wholes.moments(n_paths), tally.reals.moments(n_paths)
+        table, n = int(self.engine.real), len(self.species)
+        variances = [
+            found[1][:, first == second] for found, (first, second) in zip(moments, (tally.wholes.pairs, tally.reals.pairs), strict=True)
+        ]
+        covariances = None
+        if self.covariance:
+            first, second = (tally.wholes, tally.reals)[table].pairs
+            full = np.empty((len(self.times), *[(self.n_wholes, self.n_reals)[table]] * 2))
+            full[:, first, second] = full[:, second, first] = moments[table][1]
+            covariances = full[:, :n, :n].copy()
+        charts = {
+            name: tuple(Histogram(bins, counts, unfit) for (bins,), counts, unfit in chart.finish())
+            for name, (_, chart) in tally.charts.items()
+        }
+        joints = {pair: tuple(Joint((a, b), counts) for (a, b), counts, _ in chart.finish()) for pair, (_, chart) in tally.joints.items()}
+        return Ensemble(
+            times=self.times,
+            species=self.species,
+            n_paths=n_paths,
+            means=moments[table][0][:, :n].copy(),
+            variances=variances[table][:, :n].copy(),
+            covariances=covariances,
+            info=info,
+            observables={name: moments[1][0][:, self.places[name][1]].copy() for name in self.others},
+            observable_variances={name: variances[1][:, self.places[name][1]].copy() for name in self.others},
+            histograms=charts,
+            joints=joints,
+        )
