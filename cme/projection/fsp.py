@@ -94,7 +94,7 @@ def fsp(
     and errors add up. Where rates move, commutator-free Magnus steps of fourth order take about four times as many products, and
     `integration_error` is an estimate by step doubling: `info` says which. The course of variables under rate rules is known to a
     relative 1e-11, which no error includes. Where chance decides about the order of events, the law is the mean over all orders. What an
-    event sets a species to becomes the whole number that it is within a relative 1e-9 (and 0.1), else it is refused.
+    event sets a species to becomes the whole number that it is within a relative 1e-9 (at most 0.1), else it is refused.
 
     References
     ----------

@@ -86,7 +86,7 @@ def ssa(
     narrower than a step can be missed, a condition on time can't. A propensity that moves may fall below zero by 1e-9, and is then zero.
 
     What an event or a random start sets a species to that reactions change is a count: it becomes the whole number that it is within a
-    relative 1e-9 (and 0.1), since a concentration in a volume that moves is rounded; else it is refused. A species that no reaction
+    relative 1e-9 (at most 0.1), since a concentration in a volume that moves is rounded; else it is refused. A species that no reaction
     changes may be any real number. A parameter that an event sets to what is no number stays so, if no propensity reads it.
 
     References
