@@ -95,7 +95,7 @@ class Compiled:
         constants = np.zeros(len(self.network.reactions))
         index = {name: i for i, name in enumerate(self.network.species_names)}
         for r, formula in enumerate(self.propensity_formulas):
-            product = _as_falling_product(formula, index)
+            product = falling_product(formula, index)
             if product is None:
                 program, depth = to_program(formula, index)
                 stack_size = max(stack_size, depth)
@@ -105,7 +105,6 @@ class Compiled:
             programs.append(program)
         factor_pointer, factor = csr(factors)
         program_pointer, code = csr(programs)
-        dependent_pointer, dependent = self._dependents
         return Arrays(
             change_pointer=np.searchsorted(rows, np.arange(len(self.network.reactions) + 1)).astype(np.uint32),
             change_species=columns.astype(np.uint32),
@@ -117,26 +116,8 @@ class Compiled:
             program_pointer=program_pointer,
             opcode=code[:, 0].astype(np.uint32),
             operand=code[:, 1].astype(np.float64),
-            dependent_pointer=dependent_pointer,
-            dependent=dependent,
             stack_size=stack_size,
         )
-
-    @cached_property
-    def _dependents(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each reaction, the reactions whose propensity reads a species that it changes, in order: pointer (R + 1,) and numbers."""
-        import scipy.sparse as sp
-
-        n_reactions, n_species = len(self.network.reactions), len(self.network.species)
-        index = {name: i for i, name in enumerate(self.network.species_names)}
-        read = [(index[name], r) for r, formula in enumerate(self.propensity_formulas) for name in ratelaw.names(formula)]
-        species, readers = np.array(read, dtype=np.int64).reshape(-1, 2).T
-        rows, columns, _ = self.network.sparse_stoichiometry
-        reads = sp.csr_array((np.ones(len(read), dtype=np.int32), (species, readers)), shape=(n_species, n_reactions))
-        changes = sp.csr_array((np.ones(len(rows), dtype=np.int32), (rows, columns)), shape=(n_reactions, n_species))
-        touched = changes @ reads
-        touched.sort_indices()
-        return touched.indptr.astype(np.uint32), touched.indices.astype(np.uint32)
 
     # ------------------------------------------------------------------------------------------------------- start
 
@@ -195,14 +176,14 @@ def starting_states(network: Network, initial=None, *, whole: bool = True, below
     return states.astype(np.int64), p
 
 
-def _as_falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float, list[tuple[int, float]]] | None:
+def falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float, list[tuple[int, float]]] | None:
     """Read c * (X - a) * (Y - b) ... / d as a constant and a list of (species, offset); None if it is anything else."""
     if isinstance(formula, Number):
         return formula.value, []
     if isinstance(formula, Symbol):
         return 1.0, [(index[formula.name], 0.0)]
     if formula.op == "*":
-        parts = [_as_falling_product(arg, index) for arg in formula.args]
+        parts = [falling_product(arg, index) for arg in formula.args]
         constant, factors = 1.0, []
         for part in parts:
             if part is None:
@@ -211,10 +192,10 @@ def _as_falling_product(formula: Expr, index: Mapping[str, int]) -> tuple[float,
             factors += part[1]
         return constant, factors
     if formula.op == "/" and isinstance(formula.args[1], Number) and formula.args[1].value != 0:
-        part = _as_falling_product(formula.args[0], index)
+        part = falling_product(formula.args[0], index)
         return None if part is None else (part[0] / formula.args[1].value, part[1])
     if formula.op == "^" and isinstance(formula.args[1], Number) and formula.args[1].value in (2.0, 3.0):
-        part = _as_falling_product(formula.args[0], index)
+        part = falling_product(formula.args[0], index)
         power = int(formula.args[1].value)
         return None if part is None or abs(part[0]) > 1e100 else (part[0] ** power, part[1] * power)
     if formula.op == "+" and len(formula.args) == 2:

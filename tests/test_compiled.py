@@ -57,13 +57,6 @@ def test_concentrations_in_a_volume_are_mass_action_to_the_kernel():
     np.testing.assert_allclose(kernel(network, np.array([[100, 1000, 0, 0], [1, 2, 3, 4]])), [[1e5, 0, 0], [2, 3, 0.3]], rtol=1e-14)
 
 
-def test_dependents_are_the_reactions_that_read_what_changed():
-    network = cme.parse("A -> B @ 1; B -> C @ 1; 0 => C @ A*C/(A*C); C -> C + D @ 1; $S -> A @ 1")
-    arrays = Compiled(network).arrays
-    rows = [arrays.dependent[arrays.dependent_pointer[r] : arrays.dependent_pointer[r + 1]].tolist() for r in range(5)]
-    assert rows == [[0, 1, 2], [1, 2, 3], [2, 3], [], [0, 2]]
-
-
 def test_rate_jacobian_is_the_derivative_of_the_rates():
     network = cme.parse("2 A + B -> 0 @ 0.3; 0 => A @ 5/(1 + (B/3)^2.5)")
     compiled, state, step = Compiled(network), np.array([4.0, 6.0]), 1e-6

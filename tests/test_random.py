@@ -1,5 +1,7 @@
 """kernels.random: the streams against numpy's Philox and against Python integers."""
 
+import math
+
 import numpy as np
 import pytest
 import twins
@@ -12,10 +14,11 @@ from cme.kernels import random
 
 # These are built into the kernels that call them, and have no door to Python.
 high_product = njit(lambda a, b: random.high_product(a, b))
-next_word, uniform, exponential = (
+next_word, uniform, exponential, minus_log = (
     njit(lambda state: random.next_word(state)),
     njit(lambda state: random.uniform(state)),
     njit(lambda state: random.exponential(state)),
+    njit(lambda u: random.minus_log(u)),
 )
 KEYS = [np.array(key, dtype=np.uint64) for key in [(0, 0), (1, 2), (2**64 - 1, 2**63), (0x123456789ABCDEF0, 0xFEDCBA9876543210)]]
 
@@ -56,6 +59,15 @@ def test_uniform_lies_inside_the_open_interval():
     ones = np.array([2**64 - 1, 0, 0, 1], np.uint64)  # s0 + s3 = 0, so the word is s0
     assert uniform(ones) == 1 - 2.0**-53
     assert exponential(zeros) == pytest.approx(53 * np.log(2))
+
+
+def test_logarithm_is_that_of_the_library_to_the_last_bits():
+    near = np.concatenate([c + np.arange(-2000, 2000) * np.spacing(c) / 2 for c in (0.5, 2**-0.5, 0.25, 1e-3)])
+    ends = np.arange(1, 4000, 2) * 2.0**-53
+    wide = 2.0 ** np.random.default_rng(1).uniform(-53, 0, 20000)
+    for u in np.concatenate([near, ends, 1 - ends, wide[wide < 1]]).tolist():
+        assert minus_log(u) == pytest.approx(-math.log(u), rel=3e-16, abs=0)
+        assert minus_log(u) == twins.minus_log(u)
 
 
 def test_laws_of_the_draws():

@@ -4,6 +4,7 @@ They share nothing with the library: no numpy in the loops, no compiled arrays. 
 a function of the counts and a tuple of what it adds to them.
 """
 
+import itertools
 import math
 
 MASK = 2**64 - 1
@@ -43,6 +44,9 @@ class Stream:
     def uniform(self):
         return ((self.word() >> 12) + 0.5) / 2**52
 
+    def exponential(self):
+        return minus_log(self.uniform())
+
     def normals(self, n):
         out = []
         while len(out) < n:
@@ -54,24 +58,36 @@ class Stream:
         return out
 
 
+def minus_log(u):
+    """-log(u) after fdlibm's e_log.c, with the sum over odd and even powers in its order of operations."""
+    mantissa, k = math.frexp(u)  # u = mantissa 2^k with the mantissa from 1/2
+    if mantissa < math.ldexp(0x16A09E, -21):  # sqrt(1/2), its upper 32 bits
+        mantissa, k = 2 * mantissa, k - 1
+    f = mantissa - 1
+    s = f / (2 + f)
+    z = s * s
+    w = z * z
+    l1, l2, l3, l4 = 6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01
+    l5, l6, l7 = 1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01
+    series = z * (l1 + w * (l3 + w * (l5 + w * l7))) + w * (l2 + w * (l4 + w * l6))
+    half = 0.5 * f * f
+    return (half - (s * (half + series) + k * 1.90821492927058770002e-10)) - f - k * 6.93147180369123816490e-01
+
+
 def direct(reactions, start, times, stream):
     """Gillespie's direct method (1977): the counts at the times, and the events (time, reaction) up to the last of them."""
     x, t, samples, events = list(start), 0.0, [], []
     while True:
-        a = [propensity(*x) for propensity, _ in reactions]
-        total = 0.0
-        for value in a:
-            total += value
-        following = t - math.log(stream.uniform()) / total if total > 0 else math.inf
+        sums = list(itertools.accumulate(propensity(*x) for propensity, _ in reactions))
+        total = sums[-1]
+        following = t + stream.exponential() / total if total > 0 else math.inf
         while times[len(samples)] < following:
             samples.append(list(x))
             if len(samples) == len(times):
                 return samples, events
         t = following
-        u, r = stream.uniform() * total, 0
-        while u >= a[r]:
-            u -= a[r]
-            r += 1
+        u = stream.uniform() * total
+        r = sum(share <= u for share in sums)
         x = [count + step for count, step in zip(x, reactions[r][1], strict=True)]
         events.append((t, r))
 

@@ -2,7 +2,9 @@
 
 Each event draws a waiting time -log(U)/a0 and then a reaction with probability a_r/a0, where a0 is the sum of the propensities
 a_r. Only the propensities that the event may have changed are computed anew. Sums are never updated by differences, so they do not drift:
-with few reactions a0 is summed anew; with many, the sums of the touched blocks are, and a0 from them.
+with few reactions the running sums a_0 + ... + a_r are summed anew from the first changed one on, and the reaction is the number of them
+that are not above U a0; with many, the sums of the touched blocks are, and a0 from them. With few reactions this is, bit by bit, what
+`cme.kernels.lanes` does for many paths at once.
 
 Reference: Gillespie, J. Phys. Chem. 81 (1977) 2340, doi:10.1021/j100540a008.
 """
@@ -12,25 +14,35 @@ from typing import NamedTuple
 import numpy as np
 
 from cme.kernels.jit import bare, inlined
-from cme.kernels.propensity import propensity
+from cme.kernels.propensity import channel_propensity
 from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
+from cme.kernels.record import record
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, CANCELLED, OVERFLOW, STALLED = range(8)
 
 LARGEST_COUNT = 2**62
 LARGEST_PROPENSITY = 1e300  # so that no sum of propensities is infinite
-ONE_BLOCK = 16  # up to this many reactions are summed and searched one by one
+LINEAR = 64  # up to this many reactions there are running sums of all of them
 _PAUSE = 4095  # events between two looks at the outside, less one (a mask)
 SAMPLES, EVENTS, CULPRIT = 0, 1, 2  # places in Walker.cursor
+
+
+class Dependents(NamedTuple):
+    """What is to be computed anew when reaction r has fired: all that it changes, and more where that is faster."""
+
+    pointer: np.ndarray  # (R + 1,)
+    reaction: np.ndarray  # in order
+    first: np.ndarray  # (R,) the first running sum to be summed anew; R if none
 
 
 class Walker(NamedTuple):
     """One path in progress: all that is needed to go on where it stopped."""
 
-    x: np.ndarray  # (S,) int64 counts
+    x: np.ndarray  # (S + 1,) int64 counts, and a 1; see `cme.kernels.propensity.Channels`
+    y: np.ndarray  # (S + 1,) the same as float64
     a: np.ndarray  # (R,) propensities
-    block: np.ndarray  # (n_blocks,) their sums in blocks of 2**shift
-    shift: int
+    sums: np.ndarray  # (R,) running sums, or (n_blocks,) sums of blocks of 2**shift propensities
+    shift: int  # 0 with running sums
     stack: np.ndarray
     random: np.ndarray  # (4,) uint64 generator state
     clock: np.ndarray  # (1,) time of the last event
@@ -39,16 +51,16 @@ class Walker(NamedTuple):
 
 def new_walker(n_species, n_reactions, stack_size):
     """The memory of a path (plain Python)."""
-    shift = 4
-    if n_reactions > ONE_BLOCK:
+    shift = 0
+    if n_reactions > LINEAR:
         shift = 3
         while 4**shift < n_reactions:
             shift += 1
-    n_blocks = (n_reactions + 2**shift - 1) >> shift
     return Walker(
-        x=np.zeros(n_species, np.int64),
+        x=np.ones(n_species + 1, np.int64),
+        y=np.ones(n_species + 1),
         a=np.zeros(n_reactions),
-        block=np.zeros(n_blocks),
+        sums=np.zeros((n_reactions + 2**shift - 1) >> shift),
         shift=shift,
         stack=np.zeros(max(stack_size, 1)),
         random=np.zeros(4, np.uint64),
@@ -58,22 +70,22 @@ def new_walker(n_species, n_reactions, stack_size):
 
 
 @bare
-def run_paths(model, times, key, first, starts, cumulative, walker, when, which, cancel, done, counts):
-    """Run paths first, first + 1, ... into counts (M, T, S); `done` (2,) holds the paths and events so far, `when` and `which` are empty.
+def run_paths(channels, dependents, times, key, first, n_paths, starts, cumulative, walker, when, which, cancel, done, sink):
+    """Run the paths first, first + 1, ... into the sink; `done` (2,) holds the paths and events so far, `when` and `which` are empty.
 
     On a fault the walker stands where it happened.
     """
     done[1] = 0.0
-    for m in range(counts.shape[0]):
+    for m in range(n_paths):
         done[0] = m
         if cancel[0] != 0:
             return CANCELLED
         start_path(key, first + m, starts, cumulative, walker)
-        status = run_path(model, times, walker, when, which, cancel, done, counts[m])
+        status = run_path(channels, dependents, times, walker, when, which, cancel, done, sink, m)
         if status != OK:
             return status
         done[1] += walker.cursor[EVENTS]
-    done[0] = counts.shape[0]
+    done[0] = n_paths
     return OK
 
 
@@ -81,39 +93,52 @@ def run_paths(model, times, key, first, starts, cumulative, walker, when, which,
 def start_path(key, path, starts, cumulative, walker):
     """Open the random stream of a path and put the walker on its initial state, drawn if there are several."""
     open_stream(key, JUMPS, path, walker.random)
-    k = 0
-    if starts.shape[0] > 1:
-        u = uniform(walker.random) * cumulative[-1]
-        k = place(cumulative, u)
-    for s in range(len(walker.x)):
+    k = draw_start(starts, cumulative, walker.random)
+    for s in range(starts.shape[1]):
         walker.x[s] = starts[k, s]
+        walker.y[s] = starts[k, s]
     walker.clock[0] = 0.0
     walker.cursor[:] = 0
 
 
+@inlined
+def draw_start(starts, cumulative, random):
+    """Which of the initial states a path has."""
+    if starts.shape[0] == 1:
+        return 0
+    return place(cumulative, uniform(random) * cumulative[-1])
+
+
 @bare
-def run_path(model, times, walker, when, which, cancel, done, counts):
-    """Go on with a path until its last sample, counts (T, S). If `when` and `which` have room, every event is written there.
+def run_path(channels, dependents, times, walker, when, which, cancel, done, sink, path):
+    """Go on with a path until its last sample. If `when` and `which` have room, every event is written there.
 
     Returns FULL when they are full. Called again with longer copies, the path goes on as if it had not stopped: propensities and
     their sums depend on the counts alone.
     """
-    x, a, block, shift, stack, random = walker.x, walker.a, walker.block, walker.shift, walker.stack, walker.random
-    n_times, n_reactions, n_blocks, room = len(times), len(a), len(block), len(when)
+    x, y, a, sums, shift, stack, random = walker.x, walker.y, walker.a, walker.sums, walker.shift, walker.stack, walker.random
+    n_times, n_reactions, n_sums, room = len(times), len(a), len(sums), len(when)
     t, k, events = walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS]
     status = OK
     for r in range(n_reactions):
-        a[r] = propensity(model, r, x, stack)
+        a[r] = channel_propensity(channels, r, x, y, stack)
         if not 0.0 <= a[r] <= LARGEST_PROPENSITY:
             walker.cursor[CULPRIT] = r
             return fault(a[r])
-    for b in range(n_blocks):
-        block[b] = block_sum(a, b, shift)
+    if shift == 0:
+        sum_up(a, sums, 0)
+    for b in range(n_sums):
+        if shift > 0:
+            sums[b] = block_sum(a, b, shift)
     paths_done = done[0]
     while True:
         total = 0.0
-        for b in range(n_blocks):
-            total += block[b]
+        if shift == 0:
+            if n_sums > 0:
+                total = sums[n_sums - 1]
+        else:
+            for b in range(n_sums):
+                total += sums[b]
         if events & _PAUSE == _PAUSE:
             done[0] = paths_done + t / times[-1]
             if cancel[0] != 0:
@@ -129,8 +154,7 @@ def run_path(model, times, walker, when, which, cancel, done, counts):
         if total > 0.0:
             following = t + exponential(random) / total
         while times[k] < following:
-            for s in range(len(x)):
-                counts[k, s] = x[s]
+            record(sink, path, k, x)
             k += 1
             if k == n_times:
                 walker.cursor[SAMPLES], walker.cursor[EVENTS] = k, events
@@ -138,11 +162,14 @@ def run_path(model, times, walker, when, which, cancel, done, counts):
         t = following
 
         u = uniform(random) * total
-        b = 0
-        if n_blocks > 1:
-            b, u = pick(block, 0, n_blocks, u)
-        r, u = pick(a, b << shift, min((b + 1) << shift, n_reactions), u)
-        status = fire(model, r, x)
+        if shift == 0:
+            r = count_up_to(sums, u)
+            if r == n_reactions:
+                r = last_possible(a, 0, n_reactions)
+        else:
+            b, u = pick(sums, 0, n_sums, u)
+            r, u = pick(a, b << shift, min((b + 1) << shift, n_reactions), u)
+        status = fire(channels, r, x, y)
         if status != OK:
             walker.cursor[CULPRIT] = r
             break
@@ -152,18 +179,21 @@ def run_path(model, times, walker, when, which, cancel, done, counts):
         events += 1
 
         touched = -1
-        for i in range(model.dependent_pointer[r], model.dependent_pointer[r + 1]):
-            j = np.int64(model.dependent[i])
-            value = propensity(model, j, x, stack)
+        for i in range(dependents.pointer[r], dependents.pointer[r + 1]):
+            j = np.int64(dependents.reaction[i])
+            value = channel_propensity(channels, j, x, y, stack)
             if not 0.0 <= value <= LARGEST_PROPENSITY:
                 walker.cursor[CULPRIT] = j
                 return fault(value)
-            if j >> shift != touched and touched >= 0:
-                block[touched] = block_sum(a, touched, shift)
-            touched = j >> shift  # dependents are in order, so that each block is summed once
+            if shift > 0 and j >> shift != touched:
+                if touched >= 0:
+                    sums[touched] = block_sum(a, touched, shift)
+                touched = j >> shift  # dependents are in order, so that each block is summed once
             a[j] = value
-        if touched >= 0:
-            block[touched] = block_sum(a, touched, shift)
+        if shift == 0:
+            sum_up(a, sums, dependents.first[r])
+        elif touched >= 0:
+            sums[touched] = block_sum(a, touched, shift)
     walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS] = t, k, events
     return status
 
@@ -172,6 +202,24 @@ def run_path(model, times, walker, when, which, cancel, done, counts):
 def fault(value):
     """The status of a propensity that is none."""
     return NEGATIVE_PROPENSITY if -LARGEST_PROPENSITY <= value < 0.0 else UNDEFINED_PROPENSITY
+
+
+@inlined
+def sum_up(a, sums, first):
+    """The running sums of a, those before `first` being right already."""
+    total = sums[first - 1] if first > 0 else 0.0
+    for r in range(first, len(a)):
+        total += a[r]
+        sums[r] = total
+
+
+@inlined
+def count_up_to(sums, u):
+    """How many of the running sums are not above u: the reaction in whose share u falls."""
+    r = 0
+    while r < len(sums) and sums[r] <= u:
+        r += 1
+    return r
 
 
 @inlined
@@ -199,21 +247,32 @@ def pick(weights, first, stop, u):
         if u < weights[i]:
             return i, u
         u -= weights[i]
-    i = stop - 1
-    while weights[i] == 0.0:  # round-off took u past the end: the last entry that can be picked
-        i -= 1
-    return i, u
+    return last_possible(weights, first, stop), u
 
 
 @inlined
-def fire(model, r, x):
+def last_possible(weights, first, stop):
+    """The last entry that can be picked, where round-off went past the end."""
+    i = stop - 1
+    while weights[i] == 0.0 and i > first:
+        i -= 1
+    return i
+
+
+@inlined
+def fire(channels, r, x, y):
     """Change the counts by reaction r, or leave them as they are and say why not."""
-    for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
-        count = x[model.change_species[i]] + model.change_amount[i]
-        if count < 0:
-            return NEGATIVE_COUNT
-        if count > LARGEST_COUNT:
-            return OVERFLOW
-    for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
-        x[model.change_species[i]] += model.change_amount[i]
-    return OK
+    first, stop = channels.change_pointer[r], channels.change_pointer[r + 1]
+    negative, past = False, False
+    for i in range(first, stop):
+        s = channels.change_species[i]
+        count = x[s] + channels.change_amount[i]
+        negative |= count < 0
+        past |= count > LARGEST_COUNT
+        x[s] = count
+        y[s] = count
+    if not (negative or past):
+        return OK
+    for i in range(first, stop):
+        x[channels.change_species[i]] -= channels.change_amount[i]
+    return NEGATIVE_COUNT if negative else OVERFLOW

@@ -3,6 +3,7 @@
 import contextlib
 import pickle
 
+import numpy as np
 from numba import njit, types
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
@@ -98,6 +99,32 @@ def _type_apart(_context):
 def _lower_apart(context, builder, _signature, _arguments):
     builder.function.attributes.add("noinline")
     return context.get_dummy_value()
+
+
+def bits_of(value):
+    """The 64 bits of a floating-point number, as uint64."""
+    return np.float64(value).view(np.uint64)
+
+
+def number_of(bits):
+    """The floating-point number of 64 bits."""
+    return np.uint64(bits).view(np.float64)
+
+
+@type_callable(bits_of)
+def _type_bits_of(_context):
+    return lambda _: types.uint64
+
+
+@type_callable(number_of)
+def _type_number_of(_context):
+    return lambda _: types.float64
+
+
+@lower_builtin(bits_of, types.float64)
+@lower_builtin(number_of, types.uint64)
+def _lower_bits(context, builder, signature, arguments):
+    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
 
 def _compile(function, forceinline=False, **options):

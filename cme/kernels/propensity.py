@@ -1,4 +1,7 @@
-"""Propensities from data arrays: products of falling factors for mass action, a postfix program for any other law."""
+"""Propensities from data arrays: products of falling factors for mass action, a postfix program for any other law.
+
+`Arrays` holds a network for any solver. `Channels` holds it for the exact engines, which also read the laws of one species from tables.
+"""
 
 import math
 from typing import NamedTuple
@@ -25,9 +28,34 @@ class Arrays(NamedTuple):
     program_pointer: np.ndarray  # (R + 1,) postfix programs
     opcode: np.ndarray
     operand: np.ndarray  # float64: a constant, or a species index for LOAD
-    dependent_pointer: np.ndarray  # (R + 1,) reactions whose propensity changes when r fires
-    dependent: np.ndarray
     stack_size: int
+
+
+class Channels(NamedTuple):
+    """The reactions that can fire, as the exact engines take them.
+
+    The propensity of r is a head times (y[species] - offset) for three factors. The head is ``constant[r]``, or the value of law
+    ``law[r]``. A state is x (S + 1,) int64 and the same counts y as float64; its last entry is always 1 and stands in for factors that a
+    reaction does not have.
+    """
+
+    constant: np.ndarray  # (R,)
+    law: np.ndarray  # (R,) int64; -1 where the head is a constant
+    factor_species: np.ndarray  # (R, 3)
+    factor_offset: np.ndarray  # (R, 3)
+    change_pointer: np.ndarray  # (R + 1,) net changes; short rows may be filled up with changes of species S by 0
+    change_species: np.ndarray
+    change_amount: np.ndarray
+    table_species: np.ndarray  # (L,) the species that law l reads; S if it reads none
+    table_pointer: np.ndarray  # (L + 1,) its values at 0, 1, ... molecules; none if it reads several species
+    table: np.ndarray
+    program_pointer: np.ndarray  # (L + 1,) its postfix program, for counts past the table
+    opcode: np.ndarray
+    operand: np.ndarray
+    stack_size: int
+
+
+NO_LAW = -1
 
 
 CONSTANT, LOAD = 0, 1
@@ -53,6 +81,43 @@ def propensity(model, r, x, stack):
             a *= x[model.factor_species[i]] - model.factor_offset[i]
         return a
     return run_here(model, r, x, stack)
+
+
+@inlined
+def channel_propensity(channels, r, x, y, stack):
+    """The propensity of reaction r in the state x, y."""
+    law = channels.law[r]
+    a = channels.constant[r]
+    if law != NO_LAW:
+        a = law_value(channels, law, x, y, stack)
+    a *= y[channels.factor_species[r, 0]] - channels.factor_offset[r, 0]
+    a *= y[channels.factor_species[r, 1]] - channels.factor_offset[r, 1]
+    a *= y[channels.factor_species[r, 2]] - channels.factor_offset[r, 2]
+    return a
+
+
+@inlined
+def law_value(channels, law, x, y, stack):
+    """The value of a law: from its table, past the end of that by its program."""
+    first, count = channels.table_pointer[law], x[channels.table_species[law]]
+    if count < np.int64(channels.table_pointer[law + 1] - first):
+        return channels.table[first + np.uint64(count)]
+    return run_there(channels, law, y, stack)
+
+
+@kernel
+def fill_tables(channels, y):
+    """The tables of all laws; species that a law reads besides its own stand at their values in y for good."""
+    stack = np.empty(max(channels.stack_size, 1))
+    for law in range(len(channels.table_species)):
+        species, first = channels.table_species[law], channels.table_pointer[law]
+        before = y[species]
+        for i in range(channels.table_pointer[law + 1] - first):
+            if species < len(y) - 1:
+                y[species] = i
+            channels.table[first + i] = run_there(channels, law, y, stack)
+        y[species] = before
+    return 0
 
 
 @inlined

@@ -10,9 +10,11 @@ from cme.abilities import features
 from cme.compiled import Compiled
 from cme.errors import ModelError
 from cme.generator import Generator
-from cme.kernels import direct, jumps
+from cme.kernels import jumps
+from cme.kernels.record import Sink
 from cme.network import Network
 from cme.results import Distribution
+from cme.sampling.engines import ENGINES, choose, make_job
 from cme.sampling.hybrid_paths import HybridPaths
 
 Run = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
@@ -29,49 +31,29 @@ class Engine(NamedTuple):
     found: dict[str, Any]  # to be recorded
 
 
-def engine_for(model: Network | Generator, times: np.ndarray, key: np.ndarray, initial) -> Engine:
-    """The engine that the model needs, and nothing else decides about it."""
+def engine_for(model: Network | Generator, times: np.ndarray, key: np.ndarray, initial, method: str = "auto") -> Engine:
+    """The engine that the model needs; of those for constant rates, `method` is one (see `cme.sampling.engines`)."""
     if isinstance(model, Generator):
         return _on_given_states(model, times, key, initial)
     if not features(model):
-        return _on_counts(model, times, key, initial)
+        return _on_counts(model, times, key, initial, method)
     paths = HybridPaths(model, times, key, initial)
     return Engine(paths.columns, len(model.species), True, paths.run, paths.observe, paths.found)
 
 
-def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial) -> Engine:
-    compiled = Compiled(network)
-    starts, cumulative = starts_of(compiled, initial)
-    model = compiled.arrays
-    none = np.zeros(0), np.zeros(0, dtype=np.int64)
+def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, method: str) -> Engine:
+    job = make_job(Compiled(network), initial, times, key)
+    chosen = choose(method, job)
+    sample = ENGINES[chosen](job)
 
     def run(first: int, values: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
-        walker = direct.new_walker(starts.shape[1], len(network.reactions), model.stack_size)
-        status = direct.run_paths(model, times, key, first, starts, cumulative, walker, *none, cancel, done, values)
-        complain(compiled, status, walker)
+        sample(first, first + len(values), cancel, done, Sink(values))
 
     def observe(values: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: compiled.observable(name, values) for name in network.observables}
+        return {name: job.compiled.observable(name, values) for name in network.observables}
 
-    found = {"method": "direct", "initial_lost": max(0.0, 1.0 - float(cumulative[-1]))}
+    found = {"method": chosen, "initial_lost": max(0.0, 1.0 - float(job.cumulative[-1]))}
     return Engine(network.species_names, len(network.species), False, run, observe, found)
-
-
-def starts_of(compiled: Compiled, initial) -> tuple[np.ndarray, np.ndarray]:
-    """The initial states (K, S) int64 and their cumulative probabilities (K,)."""
-    states, p = compiled.start(initial)
-    if np.any(states != np.round(states)):
-        raise ModelError("the initial distribution holds fractions of a molecule; ssa counts molecules")
-    return np.ascontiguousarray(states, dtype=np.int64), np.cumsum(p)
-
-
-def complain(compiled: Compiled, status: int, walker: direct.Walker) -> None:
-    """Raise what a status of the direct method means."""
-    if status in (errors.OK, errors.CANCELLED):
-        return
-    r = int(walker.cursor[direct.CULPRIT])
-    network = compiled.network
-    raise errors.propensity_error(status, network.reactions[r].name, network.formula(r), network.species_names, walker.x)
 
 
 def _on_given_states(generator: Generator, times: np.ndarray, key: np.ndarray, initial) -> Engine:

@@ -6,14 +6,14 @@ import time
 import numpy as np
 
 from cme.abilities import features, require
-from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
+from cme.arguments import Seed, check_choice, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
 from cme.generator import Generator, TimeDependentGenerator
-from cme.kernels import direct
 from cme.network import Network
 from cme.results import Trajectories
 from cme.sampling.driven_paths import sample_in_time
-from cme.sampling.engine import complain, engine_for, starts_of
+from cme.sampling.engine import engine_for
+from cme.sampling.engines import METHODS, every_event_task, make_job
 from cme.threads import Task, run_chunks
 
 
@@ -24,6 +24,7 @@ def ssa(
     n_paths: int = 1000,
     seed: Seed = None,
     initial=None,
+    method: str = "auto",
     every_event: bool = False,
     threads: int | None = None,
     progress: bool | None = None,
@@ -48,6 +49,8 @@ def ssa(
     initial
         Counts as in `Network.with_initial`, or a `Distribution` over counts whose last time is used: each path draws its own start.
         None means the network's own. What such a distribution has lost is not drawn; ``info["initial_lost"]`` tells how much it is.
+    method
+        The engine: "direct". "auto" chooses from the model alone; ``info["method"]`` says what ran.
     every_event
         Keep the time, the reaction and the new counts of every event as well, in `events` and `event_counts`. The sampled counts are
         those of the run without.
@@ -108,6 +111,9 @@ def ssa(
     times = check_times(times)
     require(network, "ssa")
     n_paths = check_count("n_paths", n_paths)
+    check_choice("method", method, METHODS)
+    if method != "auto" and (not isinstance(network, Network) or features(network)):
+        raise ValueError(f"method={method!r} is for networks with constant rates, and this model has an engine of its own; leave it out")
     if every_event and not isinstance(network, Network):
         raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
     if isinstance(network, TimeDependentGenerator):
@@ -119,10 +125,10 @@ def ssa(
     options: dict = {"n_paths": n_paths, "threads": threads}
     if isinstance(network, Network):
         start = "the network's own" if initial is None else str(initial)
-        options = {"n_paths": n_paths, "every_event": every_event, "initial": start, "threads": threads}
+        options = {"n_paths": n_paths, "method": method, "every_event": every_event, "initial": start, "threads": threads}
         if every_event and features(network):
             raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
-    engine = engine_for(network, times, key, initial)
+    engine = engine_for(network, times, key, initial, method)
     size = n_paths, len(times), len(engine.columns)
     what = "species" if len(engine.columns) == engine.n_species else "species and variables"
     check_memory(f"{size[0]} paths x {size[1]} times x {size[2]} {what}", math.prod(size) * 8)
@@ -132,7 +138,9 @@ def ssa(
     def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
         engine.run(first, values[first:stop], cancel, done)
 
-    task = _keeper(network, times, key, initial, values, kept) if every_event and isinstance(network, Network) else sample
+    task: Task = sample
+    if every_event and isinstance(network, Network):
+        task = every_event_task(make_job(Compiled(network), initial, times, key), method, values, kept)
     events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress)
     name = network.name if isinstance(network, Network) else "generator"
     return Trajectories(
@@ -145,32 +153,3 @@ def ssa(
         event_counts=tuple(after for _, _, after in kept) if every_event else None,
         cells=network.widths if isinstance(network, Generator) else None,
     )
-
-
-def _keeper(network: Network, times: np.ndarray, key: np.ndarray, initial, counts: np.ndarray, kept: list) -> Task:
-    """A task that samples paths into counts (M, T, S) and keeps every event of each: when, which, and the counts after it."""
-    compiled = Compiled(network)
-    starts, cumulative = starts_of(compiled, initial)
-    model = compiled.arrays
-
-    def keep(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        walker = direct.new_walker(counts.shape[2], len(network.reactions), model.stack_size)
-        for m in range(first, stop):
-            done[0] = m - first
-            if cancel[0]:
-                return
-            direct.start_path(key, m, starts, cumulative, walker)
-            origin = walker.x.copy()
-            when, which, status = np.zeros(256), np.zeros(256, dtype=np.int64), direct.FULL
-            while status == direct.FULL:
-                when, which = np.resize(when, 2 * len(when)), np.resize(which, 2 * len(which))
-                done[0] = m - first
-                status = direct.run_path(model, times, walker, when, which, cancel, done, counts[m])
-            complain(compiled, status, walker)
-            n_events = int(walker.cursor[direct.EVENTS])
-            done[1] += n_events
-            when, which = when[:n_events].copy(), which[:n_events].copy()
-            kept[m] = (when, which, origin + np.cumsum(network.stoichiometry[which], axis=0))
-        done[0] = stop - first
-
-    return keep

@@ -1,0 +1,149 @@
+"""The reactions that can fire, prepared for the exact engines: tables for laws of one species, lists of what depends on what."""
+
+import numpy as np
+
+from cme import ratelaw
+from cme.compiled import Compiled, falling_product
+from cme.kernels.direct import Dependents
+from cme.kernels.propensity import LOAD, NO_LAW, Channels, fill_tables
+from cme.programs import csr, to_program
+from cme.ratelaw import Expr
+
+_FACTORS = 3  # of mass action; more make a program
+_TABLE = 4096  # entries of a table, where counts don't start higher
+_ALL_TABLES = 2**17  # entries of all tables: to fill them takes some 10 ms
+_FEW = 8  # up to this many reactions all propensities are computed anew after each event: loops of one length are predicted
+_SHORT = 4  # up to this many changes of a reaction, the lists of all are filled up to one length, for the same reason
+
+Product = tuple[float, list[tuple[int, float]]]
+
+
+def prepare_channels(compiled: Compiled, starts: np.ndarray) -> tuple[Channels, np.ndarray]:
+    """The channels of the reactions that can fire from the starts (K, S), and the numbers that these have in the network."""
+    index = {name: i for i, name in enumerate(compiled.network.species_names)}
+    products = [_product(formula, index) for formula in compiled.propensity_formulas]
+    kept, fixed = _that_can_fire(compiled, products, starts)
+    n_species = len(index)
+    constant, law = np.ones(len(kept)), np.full(len(kept), NO_LAW)
+    factor_species, factor_offset = np.full((len(kept), _FACTORS), n_species), np.zeros((len(kept), _FACTORS))
+    laws: dict[Expr, int] = {}
+    for r, number in enumerate(kept.tolist()):
+        product = products[number]
+        if product is None:
+            law[r] = laws.setdefault(compiled.propensity_formulas[number], len(laws))
+            continue
+        constant[r] = product[0]
+        for i, (species, offset) in enumerate(product[1]):
+            factor_species[r, i], factor_offset[r, i] = species, offset
+    programs = [to_program(formula, index) for formula in laws]
+    program_pointer, code = csr([program for program, _ in programs])
+    table_species, table_pointer = _tables(list(laws), index, fixed, starts)
+    change_pointer, change_species, change_amount = _changes(compiled, kept, n_species)
+    channels = Channels(
+        constant=constant,
+        law=law,
+        factor_species=factor_species.astype(np.uint32),
+        factor_offset=factor_offset,
+        change_pointer=change_pointer,
+        change_species=change_species,
+        change_amount=change_amount,
+        table_species=table_species,
+        table_pointer=table_pointer,
+        table=np.zeros(table_pointer[-1]),
+        program_pointer=program_pointer,
+        opcode=code[:, 0].astype(np.uint32),
+        operand=code[:, 1].astype(np.float64),
+        stack_size=max([1, *(depth for _, depth in programs)]),
+    )
+    if len(channels.table):
+        fill_tables(channels, np.append(starts[0], 1).astype(np.float64))
+    return channels, kept
+
+
+def _product(formula: Expr, index: dict[str, int]) -> Product | None:
+    product = falling_product(formula, index)
+    return None if product is None or len(product[1]) > _FACTORS else product
+
+
+def _that_can_fire(compiled: Compiled, products: list[Product | None], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The reactions that may fire some day, and whether a species stays for good at what it is in every start (S,).
+
+    Left out is only mass action, with a constant or a factor that is zero whatever happens: its reactant is not there and nothing makes it.
+    """
+    rows, columns, _ = compiled.network.sparse_stoichiometry
+    pointer = np.searchsorted(rows, np.arange(len(products) + 1))
+    fixed = (starts == starts[0]).all(axis=0)
+    waiting = list(range(len(products)))
+    kept: list[int] = []
+    while True:
+        still: list[int] = []
+        for r in waiting:
+            product = products[r]
+            idle = product is not None and (product[0] == 0.0 or any(fixed[s] and starts[0, s] == offset for s, offset in product[1]))
+            (still if idle else kept).append(r)
+        if len(still) == len(waiting):
+            return np.array(sorted(kept), dtype=np.int64), fixed
+        for r in set(waiting) - set(still):
+            fixed[columns[pointer[r] : pointer[r + 1]]] = False
+        waiting = still
+
+
+def _tables(laws: list[Expr], index: dict[str, int], fixed: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The species that each law reads (L,), and where its table begins (L + 1,); no table if it reads several that move."""
+    moving = [[index[name] for name in ratelaw.names(law) if not fixed[index[name]]] for law in laws]
+    share = _ALL_TABLES // max(1, sum(len(row) == 1 for row in moving))
+    species, sizes = np.full(len(laws), len(index), dtype=np.uint32), np.zeros(len(laws), dtype=np.int64)
+    for i, row in enumerate(moving):
+        if len(row) == 0:
+            sizes[i] = 2  # of the count that is always 1
+        elif len(row) == 1:
+            species[i], sizes[i] = row[0], min(max(_TABLE, 4 * starts[:, row[0]].max()), share)
+    return species, np.append(0, np.cumsum(sizes)).astype(np.uint64)
+
+
+def _changes(compiled: Compiled, kept: np.ndarray, n_species: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Net changes in CSR form: pointer, species, amounts."""
+    rows, columns, amounts = compiled.network.sparse_stoichiometry
+    pointer = np.searchsorted(rows, np.arange(len(compiled.network.reactions) + 1))
+    changes = [list(zip(columns[pointer[r] : pointer[r + 1]], amounts[pointer[r] : pointer[r + 1]], strict=True)) for r in kept]
+    longest = max(map(len, changes), default=0)
+    if longest <= _SHORT:
+        changes = [row + [(n_species, 0)] * (longest - len(row)) for row in changes]
+    lengths = np.append(0, np.cumsum([len(row) for row in changes], dtype=np.int64))
+    flat = np.array([pair for row in changes for pair in row], dtype=np.int64).reshape(-1, 2)
+    return lengths.astype(np.uint32), flat[:, 0].astype(np.uint32), flat[:, 1].copy()
+
+
+def prepare_dependents(channels: Channels) -> Dependents:
+    """For each reaction, those whose propensity reads a species that it changes; for few reactions, all but those that run a program."""
+    n_reactions = len(channels.constant)
+    readers = species_readers(channels)
+    always = np.zeros(0, dtype=np.int64)
+    if n_reactions <= _FEW:
+        tabled = np.diff(channels.table_pointer.astype(np.int64)) > 0
+        always = np.array([r for r, law in enumerate(channels.law) if law == NO_LAW or tabled[law]], dtype=np.int64)
+    rows = []
+    for r in range(n_reactions):
+        changes = slice(channels.change_pointer[r], channels.change_pointer[r + 1])
+        changed = channels.change_species[changes][channels.change_amount[changes] != 0]
+        rows.append(np.unique(np.concatenate([always, *(readers[s] for s in changed)])))
+    lengths = np.append(0, np.cumsum([len(row) for row in rows], dtype=np.int64))
+    flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
+    first = np.array([row[0] if len(row) else n_reactions for row in rows], dtype=np.int64)
+    return Dependents(lengths.astype(np.uint32), flat.astype(np.uint32), first)
+
+
+def species_readers(channels: Channels) -> list[np.ndarray]:
+    """For each species, the reactions whose propensity reads it, in order."""
+    pointer, reads = channels.program_pointer, channels.opcode == LOAD
+    n_species = int(
+        max(channels.change_species.max(initial=0), channels.factor_species.max(initial=0), channels.operand[reads].max(initial=0))
+    )
+    rows: list[list[int]] = [[] for _ in range(n_species + 1)]
+    for r, (law, species) in enumerate(zip(channels.law.tolist(), channels.factor_species.tolist(), strict=True)):
+        if law != NO_LAW:
+            inside = slice(pointer[law], pointer[law + 1])
+            species = [*species, *channels.operand[inside][reads[inside]].astype(np.int64).tolist()]
+        for s in set(species):
+            rows[s].append(r)
+    return [np.array(row, dtype=np.int64) for row in rows]

@@ -1,0 +1,113 @@
+"""The exact engines behind `ssa`: which there are, what each takes, and which one `method="auto"` means."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cme import errors
+from cme.compiled import Compiled
+from cme.errors import ModelError
+from cme.kernels import direct
+from cme.kernels.propensity import Channels
+from cme.kernels.record import Sink
+from cme.sampling.channels import prepare_channels, prepare_dependents
+from cme.threads import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What there is to sample, as every engine is given it."""
+
+    compiled: Compiled
+    channels: Channels
+    kept: np.ndarray  # the numbers that the channels' reactions have in the network
+    starts: np.ndarray  # (K, S) int64
+    cumulative: np.ndarray  # (K,) their running probabilities
+    times: np.ndarray  # (T,)
+    key: np.ndarray  # (2,) uint64
+
+    def complain(self, status: int, walker: direct.Walker) -> None:
+        """Raise what a kernel's status says, about the state in which the walker stands."""
+        if status in (errors.OK, errors.CANCELLED):
+            return
+        network, r = self.compiled.network, int(self.kept[walker.cursor[direct.CULPRIT]])
+        state = walker.x[: len(network.species)]
+        raise errors.propensity_error(status, network.reactions[r].name, network.formula(r), network.species_names, state)
+
+
+# Samples the paths first, ..., stop - 1 into the sink. `cancel` and `done` are those of `cme.threads.run_chunks`.
+Chunk = Callable[[int, int, np.ndarray, np.ndarray, Sink], None]
+
+
+def make_job(compiled: Compiled, initial, times: np.ndarray, key: np.ndarray) -> Job:
+    """Everything about a run that does not depend on the engine."""
+    states, p = compiled.start(initial)
+    if np.any(states != np.round(states)):
+        raise ModelError("the initial distribution holds fractions of a molecule; ssa counts molecules")
+    starts = np.ascontiguousarray(states, dtype=np.int64)
+    channels, kept = prepare_channels(compiled, starts)
+    return Job(compiled, channels, kept, starts, np.cumsum(p), times, key)
+
+
+def choose(method: str, job: Job) -> str:
+    """The engine that a method means for a job."""
+    return "direct" if method == "auto" else method
+
+
+# ----------------------------------------------------------------------------------------------------- the engines
+
+
+def direct_engine(job: Job) -> Chunk:
+    """Gillespie's direct method, path by path."""
+    dependents = prepare_dependents(job.channels)
+    none = np.zeros(0), np.zeros(0, dtype=np.int64)
+
+    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray, sink: Sink) -> None:
+        walker = _walker(job)
+        start = job.key, first, stop - first, job.starts, job.cumulative
+        status = direct.run_paths(job.channels, dependents, job.times, *start, walker, *none, cancel, done, sink)
+        job.complain(status, walker)
+
+    return sample
+
+
+ENGINES: dict[str, Callable[[Job], Chunk]] = {"direct": direct_engine}
+METHODS = ("auto", *ENGINES)
+
+
+# ----------------------------------------------------------------------------------------------------- every event
+
+
+def every_event_task(job: Job, method: str, values: np.ndarray, kept: list) -> Task:
+    """Sample into values (M, T, S), and put the times, the reactions and the new counts of every event of path m into ``kept[m]``."""
+    if method not in ("auto", "direct"):
+        raise ValueError(f"every event is kept by the direct method alone; leave out every_event, or method={method!r}")
+    dependents = prepare_dependents(job.channels)
+    stoichiometry = job.compiled.network.stoichiometry
+
+    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
+        walker = _walker(job)
+        for m in range(first, stop):
+            done[0] = m - first
+            if cancel[0]:
+                return
+            direct.start_path(job.key, m, job.starts, job.cumulative, walker)
+            origin = walker.x[: job.starts.shape[1]].copy()
+            when, which, status = np.zeros(256), np.zeros(256, dtype=np.int64), direct.FULL
+            while status == direct.FULL:
+                when, which = np.resize(when, 2 * len(when)), np.resize(which, 2 * len(which))
+                done[0] = m - first
+                status = direct.run_path(job.channels, dependents, job.times, walker, when, which, cancel, done, Sink(values), m)
+            job.complain(status, walker)
+            n_events = int(walker.cursor[direct.EVENTS])
+            done[1] += n_events
+            when, which = when[:n_events].copy(), job.kept[which[:n_events]]
+            kept[m] = (when, which, origin + np.cumsum(stoichiometry[which], axis=0))
+        done[0] = stop - first
+
+    return sample
+
+
+def _walker(job: Job) -> direct.Walker:
+    return direct.new_walker(job.starts.shape[1], len(job.kept), job.channels.stack_size)
