@@ -3,8 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -185,6 +185,16 @@ class Event:
         """Every formula of the event."""
         own = [self.trigger, self.delay, *(each.formula for each in self.assignments)]
         return own if self.priority is None else [*own, self.priority]
+
+    def mapped(self, change: Callable[[Expr], Expr]) -> "Event":
+        """The event with all its formulas changed."""
+        return replace(
+            self,
+            trigger=change(self.trigger),
+            delay=change(self.delay),
+            priority=None if self.priority is None else change(self.priority),
+            assignments=tuple(Rule(each.name, change(each.formula)) for each in self.assignments),
+        )
 
     def __str__(self) -> str:
         """The event as reaction text, without its name."""

@@ -123,3 +123,26 @@ def test_a_library_that_fails_takes_nothing_with_it(text, message, tmp_path, mon
 
 def test_the_worker_imports_nothing_of_the_package():
     assert "cme" not in Path(antimony_worker.__file__).read_text(encoding="utf-8").replace("`cme`", "")
+
+
+@installed
+@pytest.mark.parametrize("text", ["", "\n", "// only a comment\n", "model nothing()\nend\n"])
+def test_a_file_without_a_model_is_refused(tmp_path, text):
+    path = tmp_path / "empty.ant"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(cme.ModelError, match=r"empty\.ant holds no model; write for example 'A -> B; k\*A; k = 0\.1; A = 10'"):
+        cme.load(path)
+
+
+@installed
+def test_every_problem_is_told_at_once_under_the_users_name(tmp_path):
+    path = tmp_path / "bad.ant"
+    path.write_text("A -> ; delay(A, 1); A = 3\nA -> ; k*A", encoding="utf-8")
+    with pytest.raises(cme.ModelError) as error:
+        cme.load(path)
+    first, *others = str(error.value).splitlines()
+    assert first == f"{path}: 2 things in this model can't be taken"
+    assert [line.split(";")[0][:51] for line in others] == [
+        "  parameter 'k' has no value",
+        "  the kinetic law of reaction '_J0': delay() is not",
+    ]

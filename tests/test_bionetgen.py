@@ -247,3 +247,12 @@ def test_twin_the_sbml_of_the_same_network(name):
         }
 
     assert rates(ours) == rates(theirs)
+
+
+def test_every_problem_of_parameters_and_of_the_network_is_told_at_once():
+    with pytest.raises(cme.ModelError) as error:
+        cme.load(net("1 1 2 3", parameters="1 k q\n 2 m m\n 3 n 2"))
+    assert [(each.line, each.element) for each in error.value.problems] == [(2, "k"), (3, "m")]
+    with pytest.raises(cme.ModelError) as error:
+        cme.load(net("1 1 2 3", functions="1 f() g()\n 2 g() f()\n 3 h() zz"))
+    assert [(each.line, each.element) for each in error.value.problems] == [(2, "f"), (4, "h")]

@@ -171,6 +171,21 @@ def test_refusals_of_networks(change, message):
         with_law(Symbol("k"), **change)
 
 
+def test_everything_that_is_wrong_is_told_at_once():
+    rules = tuple(Rule(a, Symbol(b)) for a, b in [("u", "v"), ("v", "u"), ("w", "w"), ("x", "u"), ("y", "A")])
+    with pytest.raises(cme.ModelError) as error:
+        with_law(Symbol("kk"), parameters=Values({"k": float("nan")}), rules=rules, initial=Initial(((1.0, float("inf")),)))
+    assert [(each.kind, each.element, each.what) for each in error.value.problems] == [
+        ("parameter", "k", "parameter 'k' is nan; give it a finite value"),
+        ("count", "B", "species 'B' starts at inf; an initial count must be finite"),
+        ("reaction", "r", "the rate law of reaction 'r' uses 'kk', which is not defined; did you mean 'k'?"),
+        ("rule", "u", "the assignment rules for u, v depend on each other in a cycle; solve them for one of the names"),
+        ("rule", "w", "the assignment rules for w depend on each other in a cycle; solve them for one of the names"),
+    ]
+    assert str(error.value).splitlines()[0] == "5 things in this model can't be taken"
+    assert pickle.loads(pickle.dumps(error.value)).problems == error.value.problems
+
+
 @pytest.mark.parametrize(
     ("law", "reactants", "message"),
     [

@@ -41,6 +41,26 @@ def test_when_a_symbol_is_an_amount(dimensions, amount, value):
     assert propensity(cme.load(model(species=species("S", amount=amount), compartments=compartment, reactions=reaction()))) == value
 
 
+@pytest.mark.parametrize(("size", "value"), [("", 16), ('size="4"', 4)])
+def test_dimensions_do_not_change_what_a_formula_means_in_level_3(size, value):
+    """A compartment without dimensions may have a size in Level 3; the symbol of a species is then its amount over that size."""
+    compartment = f'<compartment id="c" spatialDimensions="0" {size} constant="true"/>'
+    assert propensity(cme.load(model(species=species("S", amount="false"), compartments=compartment, reactions=reaction()))) == value
+
+
+def test_a_point_has_no_size_in_level_2():
+    def point(more, **parts):
+        text = model(compartments=f'<compartment id="c" spatialDimensions="0"{more}/>', reactions=reaction(), level=2, **parts)
+        return text.replace(' constant="true"/></listOf', "/></listOf")
+
+    assert propensity(cme.load(point(""))) == 16
+    for text in (point(' size="4"'), point("", assignments=assignment("c", "3"))):
+        with pytest.raises(cme.ModelError, match="compartment 'c' has no dimensions, but something gives it a size; drop"):
+            cme.load(text)
+    with pytest.raises(cme.ModelError, match="species 'S' starts with a concentration in 'c', which has no size; give the amount"):
+        cme.load(point("", species=species("S", kind="initialConcentration", amount="false")))
+
+
 def test_an_initial_concentration_becomes_a_count():
     """1.1 per volume in a volume of 10 is 11 molecules, although 1.1*10 is 11.000000000000002."""
     compartment = '<compartment id="c" spatialDimensions="3" size="10" constant="true"/>'
@@ -78,6 +98,11 @@ def test_a_local_parameter_hides_a_global_one():
     network = cme.load(model(reactions=reaction("k*S", local=local) + reaction("k*S", name="R2") + reaction("S", name="R_k")))
     assert dict(network.parameters) == {"k": 2.0, "R_k_": 5.0}
     assert [propensity(network, r) for r in range(3)] == [10, 4, 2]
+
+
+def test_a_local_parameter_that_nothing_uses_needs_no_value():
+    local = '<localParameter id="q"/><localParameter id="r" value="3"/>'
+    assert dict(cme.load(model(reactions=reaction("r*k*S", local=local))).parameters) == {"k": 2.0, "R_r": 3.0}
 
 
 def test_a_local_parameter_hides_a_species():
@@ -200,6 +225,19 @@ def test_level_1():
     half = cme.load(LEVEL_1.replace('stoichiometry="2"', 'stoichiometry="1" denominator="2"'))
     assert half.reactions[0].reactants == (("S", Number(0.5)),)
     assert cme.load(LEVEL_1.replace('stoichiometry="2"', 'stoichiometry="6" denominator="2"')).stoichiometry.tolist() == [[-3]]
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [
+        ("abs(0 - S)", 3), ("acos(S/4)", np.arccos(0.75)), ("asin(S/4)", np.arcsin(0.75)), ("atan(S)", np.arctan(3)), ("ceil(S/2)", 2),
+        ("cos(S)", np.cos(3)), ("exp(S)", np.exp(3)), ("floor(S/2)", 1), ("log(S)", np.log(3)), ("log10(S)", np.log10(3)), ("pow(S,2)", 9),
+        ("sqr(S)", 9), ("sqrt(S)", np.sqrt(3)), ("sin(S)", np.sin(3)), ("tan(S)", np.tan(3)), ("S^2/(S+1)", 2.25),
+    ],
+)  # fmt: skip
+def test_functions_of_level_1(formula, value):
+    """SBML Level 1 Version 2, table 6; S is a concentration, 6 molecules in a volume of 2."""
+    assert propensity(cme.load(LEVEL_1.replace('formula="k*S*c"', f'formula="{formula}"'))) == pytest.approx(value, rel=1e-14)
 
 
 def test_level_2_reactions_are_reversible_unless_they_say_no():

@@ -51,6 +51,11 @@ import cme
         (model(event("k > 1", "k = 1"), rules=rule("k", "2")), "event 'E' sets 'k', which an assignment rule sets already"),
         (model(event("k > z", "k = 1")), "the trigger of event 'E': 'z' is not defined"),
         (model('<listOfEvents><event id="E"/></listOfEvents>', level=2), "event 'E' has no trigger"),
+        (model(assignments=assignment("k", "1") + assignment("k", "2")), "the initial assignment to 'k': there are two of them; drop one"),
+        (
+            model(reactions=reaction("q*S", local='<localParameter id="q" value="1"/><localParameter id="q" value="2"/>')),
+            "reaction 'R' has two local parameters 'q'; rename one",
+        ),
     ],
 )  # fmt: skip
 def test_refusals(document, message):
@@ -76,6 +81,112 @@ def test_all_problems_are_told_at_once():
         "reaction 'R2' uses species 'P', which does not exist",
         "the trigger of event 'E': 'Q' is not defined",
     ]
+
+
+def test_problems_of_the_network_as_a_whole_are_told_with_the_others_and_have_lines():
+    text = model(
+        event("S > 1", "k = 1; k = 2"),
+        compartments='<compartment id="c" size="-1" constant="true"/>',
+        parameters=parameter("k", 2) + "\n".join(map(parameter, "xyzw")),
+        rules=rule("x", "y + 1") + "\n" + rule("y", "2*x") + "\n" + rule("z", "x"),
+        reactions=reaction("Q*S"),
+    )
+    with pytest.raises(cme.ModelError) as error:
+        cme.load(text)
+    assert str(error.value).splitlines() == [
+        "SBML text: 4 things in this model can't be taken",
+        "  line 5: compartment 'c' has volume -1; a volume must be positive",
+        "  line 17: the assignment rules for x, y depend on each other in a cycle; solve them for one of the names",
+        "  line 36: the kinetic law of reaction 'R': 'Q' is not defined",
+        "  line 44: event 'E' sets 'k' twice; drop one of the two",
+    ]
+    assert [(each.kind, each.element) for each in error.value.problems] == [
+        ("compartment", "c"), ("assignmentRule", "x"), ("kineticLaw", ""), ("event", "E"),
+    ]  # fmt: skip
+
+
+def test_circles_of_initial_values_are_told_with_the_others():
+    starts = assignment("x", "y") + "\n" + assignment("y", "x") + "\n" + assignment("S", "u")
+    rules = rule("u", "v") + rule("v", "u")
+    text = model(parameters="".join(map(parameter, "xyuv")), assignments=starts, rules=rules, reactions=reaction("w"))
+    with pytest.raises(cme.ModelError) as error:
+        cme.load(text)
+    assert [each.what.split(";")[0] for each in error.value.problems] == [
+        "the initial value of 'x' depends on itself",
+        "the assignment rules for u, v depend on each other in a cycle",
+        "the kinetic law of reaction 'R': 'w' is not defined",
+    ]
+
+
+CONSTANT = '<parameter id="k" value="2" constant="true"/>'
+
+
+@pytest.mark.parametrize("level", [2, 3])
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"parameters": CONSTANT, "rules": rule("k", "3")}, "parameter 'k' is declared constant, but a rule"),
+        ({"parameters": CONSTANT, "rules": rate_rule("k", "3")}, "parameter 'k' is declared constant, but a"),
+        ({"rules": rate_rule("c", "3")},
+         'compartment \'c\' is declared constant, but a rule sets it; write constant="false", or drop the rule'),
+        ({"species": species("S", constant="true"), "rules": rule("S", "3")}, "species 'S' is declared constant, but a rule sets it"),
+        (
+            {"parameters": CONSTANT, "body": event("k > 1", "k = 1")},
+            'parameter \'k\' is declared constant, but an event sets it; write constant="false", or drop the assignment',
+        ),
+        ({"species": species("S", constant="true"), "reactions": reaction()},
+         "changes species 'S', which is constant and no boundary species"),
+    ],
+)  # fmt: skip
+def test_constants_stay_constant(level, parts, message):
+    text = model(**{**parts, "level": level})
+    if level == 2:
+        text = text.replace(' initialValue="true" persistent="true"', "").replace(' constant="true"/></listOf', "/></listOf")
+    with pytest.raises(cme.ModelError, match=message):
+        cme.load(text)
+
+
+def test_a_constant_stoichiometry_stays_constant():
+    text = model(reactions=reaction(), rules=rule("n", "3")).replace(
+        '<speciesReference species="S"', '<speciesReference id="n" species="S"'
+    )
+    with pytest.raises(cme.ModelError, match="the species reference 'n' is declared constant, but a rule sets it; write constant"):
+        cme.load(text)
+    assert cme.load(text.replace('stoichiometry="1" constant="true"', 'constant="false"')).rules[0].name == "n"
+
+
+def test_a_constraint_is_noted_and_the_note_stays_with_the_model():
+    first, second = f"<constraint>{law('S > 1')}</constraint>", f'<constraint id="most">{law("S < 90")}</constraint>'
+    named = f"<listOfConstraints>{first}{second}</listOfConstraints>"
+    network = cme.load(model(named, reactions=reaction()))
+    assert network == cme.load(model(reactions=reaction()))
+    assert network.notes == (
+        "constraint 1 (line 22), S > 1, is not watched; look at the results",
+        "constraint 'most' (line 28), S < 90, is not watched; look at the results",
+    )
+    assert cme.load(network.to_sbml()).notes == network.with_parameters(k=3).notes == network.notes
+    assert f"  note: {network.notes[0]}" in repr(network)
+    assert [(each.severity, each.message) for each in cme.check(network).findings[:2]] == [("note", note) for note in network.notes]
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        (
+            "uui(S, k, 2)",
+            r"the kinetic law of reaction 'R': the predefined rate law uui\(\) of SBML Level 1 is not",
+        ),
+        ("massi(k)", r"the predefined rate law massi\(\) of SBML Level 1 is not supported"),
+        ("frob(k)", "function 'frob' is not defined; define it with a functionDefinition, or write its formula in its place"),
+    ],
+)
+def test_rate_laws_of_level_1(law, message):
+    text = f"""<sbml xmlns="http://www.sbml.org/sbml/level1" level="1" version="2"><model><listOfCompartments><compartment name="c"/>
+    </listOfCompartments><listOfSpecies><species name="S" compartment="c" initialAmount="6"/></listOfSpecies><listOfParameters>
+    <parameter name="k" value="1"/></listOfParameters><listOfReactions><reaction name="R"><listOfReactants><speciesReference species="S"/>
+    </listOfReactants><kineticLaw formula="{law}"/></reaction></listOfReactions></model></sbml>"""
+    with pytest.raises(cme.ModelError, match=message):
+        cme.load(text)
 
 
 # ------------------------------------------------------------------------------------------------------ broken files

@@ -166,3 +166,49 @@ def test_constants_may_stand_in_any_order_and_in_a_long_chain():
     n = 3000
     text = "\n".join(["A -> B @ k0", *(f"k{i} = k{i + 1} + 1" for i in range(n)), f"k{n} = 0"])
     assert cme.parse(text).parameters["k0"] == n
+
+
+def test_every_problem_is_told_at_once_by_line():
+    text = """
+    A -> B @ k*(
+    X -> Y @ nowhere
+    A + -> C @ 1
+    y := z;  z := y
+    cell = 3 3
+    """
+    with pytest.raises(cme.ModelError) as error:
+        cme.parse(text, source="model.txt")
+    assert [line[:48] for line in str(error.value).splitlines()] == [
+        "model.txt: 4 things in this model can't be taken",
+        "  line 2: cannot read the formula 'k*(': the for",
+        "  line 4: cannot read '' as a species with an op",
+        "  line 5: the assignment rules for y, z depend o",
+        "  line 6: cannot read the formula '3 3': unexpec",
+    ]  # what is not defined may stand in lines that could not be read, so line 3 is not blamed
+    assert [each.line for each in error.value.problems] == [2, 4, 5, 6]
+
+
+def test_what_is_missing_is_told_once_everything_could_be_read():
+    text = "X -> Y @ nowhere; k = 2*q\nr: X -> 0 @ k*a\nat X > b: c = 1\nX = 1/0\nspecies Z in cell\nd = d"
+    with pytest.raises(cme.ModelError) as error:
+        cme.parse(text)
+    found = [(each.line, each.kind, each.element, each.what.split(";")[0]) for each in error.value.problems]
+    assert found == [
+        (1, "parameter", "k", "'k' uses 'q', which has no value"),
+        (1, "reaction", "r1", "the rate law of reaction 'r1' uses 'nowhere', which is not defined"),
+        (2, "reaction", "r", "the rate law of reaction 'r' uses 'a', which is not defined"),
+        (3, "event", "e1", "event 'e1' sets 'c', which is not declared"),
+        (3, "event", "e1", "the trigger of event 'e1' uses 'b', which is not defined"),
+        (4, "count", "X", "species 'X' starts at inf"),
+        (5, "species", "Z", "species 'Z' is in compartment 'cell', which does not exist"),
+        (6, "parameter", "d", "'d' is defined by itself"),
+    ]
+
+
+def test_a_message_stays_short_and_reading_stops():
+    with pytest.raises(cme.ModelError) as error:
+        cme.parse("what is this\n" * 5000)
+    assert str(error.value).startswith("reaction text: 101 things in this model can't be taken\n  line 1: cannot read 'what is this'")
+    assert "\n  and 7" in str(error.value)
+    assert error.value.problems[-1].what == "reading stops here"
+    assert len(str(error.value)) < 4000

@@ -1,5 +1,8 @@
 """Reaction text that a network writes of itself reads back as the same network."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import strategies
 from hypothesis import given, settings
@@ -180,10 +183,31 @@ def test_values_that_are_no_numbers_are_written():
         (Reaction("r", (("A", 1), ("A", 1)), (), Number(1.0)), "reaction 'r' lists 'A' twice on one side; add the two up"),
         (
             Reaction("r", (), (), Apply("*", (Number(float("inf")), Symbol("A")))),
-            r"the formula infinity\*A holds a number that is infinite",
+            r"the formula infinity\*A holds a number that is infinite or undefined, and 'infinity', the word for one in text, is",
         ),
     ],
 )
 def test_refusals(reaction, message):
     with pytest.raises(cme.ModelError, match=message):
-        Network((Species("A"),), (reaction,), Initial(((3.0,),))).to_text()
+        Network((Species("A"),), (reaction,), Initial(((3.0,),)), Values({"infinity": 1.0})).to_text()
+
+
+def test_infinite_and_undefined_numbers_are_words():
+    text = "0 => A @ piecewise(1, A < inf, -infinity); B := nan; (A*infinity) A => 0 @ -infinity; at A > infinity after inf: A = notanumber"
+    network = cme.parse(text)
+    assert network.reactions[0].law.args[1] == Apply("<", (Symbol("A"), Number(math.inf)))
+    assert network.reactions[1].law == Number(-math.inf)
+    assert network.rules[0].formula == Number(math.nan)
+    assert cme.parse(network.to_text()) == network == cme.load(network.to_sbml())
+
+
+def test_names_hide_the_words_for_infinite_numbers():
+    network = cme.parse("nan => inf @ nan*inf; inf = 3")
+    assert network.formula(0) == "nan*inf"
+    assert cme.parse(network.to_text()) == network
+
+
+def test_notes_become_comments():
+    network = replace(cme.parse("A -> 0 @ 1"), notes=("constraint 1 is\nnot watched",))
+    assert "# constraint 1 is not watched\n" in network.to_text()
+    assert cme.parse(network.to_text()) == network

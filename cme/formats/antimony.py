@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from cme.errors import ModelError
+from cme.errors import ModelError, refusal
 from cme.formats import antimony_worker
 from cme.infix import shorten
 from cme.network import Network
@@ -46,9 +46,14 @@ def read(text: str, *, source: str = "Antimony text", folder: str | os.PathLike 
 
     document = _ask("sbml", text, source, folder)
     try:
-        return sbml.read(document)
-    except ModelError as error:
-        raise ModelError(f"{source}: {re.sub(r'^SBML text(, line [0-9]+)?: ', '', str(error))}") from None  # its lines are not the user's
+        network = sbml.read(document)
+    except ModelError as error:  # its lines are not the user's
+        if error.problems:
+            raise refusal([each._replace(line=None) for each in error.problems], source) from None
+        raise ModelError(f"{source}: {re.sub(r'^SBML text(, line [0-9]+)?: ', '', str(error))}") from None
+    if not (network.species or network.reactions or network.parameters or network.rules or network.events):
+        raise ModelError(f"{source} holds no model; write for example 'A -> B; k*A; k = 0.1; A = 10'")
+    return network
 
 
 def write(network: Network) -> str:

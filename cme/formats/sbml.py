@@ -75,7 +75,9 @@ def read(source: str | os.PathLike, *, name: str | None = None) -> Network:
     try:
         return _Reader(Model(document, label)).network(name)
     except ModelError as error:
-        raise ModelError(str(error) if str(error).startswith(label) else f"{label}: {error}") from None
+        if str(error).startswith(label):
+            raise
+        raise ModelError(f"{label}: {error}") from None
 
 
 class _Reader:
@@ -175,7 +177,7 @@ class _Reader:
         starts = {item.getSymbol(): item for item in items(model.sbml, "InitialAssignment")}
         elements = {item.getId(): item for item in (*model.reactions, *model.events)}
         self.initial = {each: expand(starts.get(each), formula) for each, formula in self.initial.items()}
-        self.events = [_mapped(event, partial(expand, elements.get(event.name))) for event in self.events]
+        self.events = [event.mapped(partial(expand, elements.get(event.name))) for event in self.events]
         for each in model.flows:
             self.flows[each] = self.attempt(rules[each], rates.count_flow, each)
         model.rules = {each: expand(rules[each], formula) for each, formula in model.rules.items()}
@@ -250,14 +252,3 @@ def _formulas(events: list[Event]) -> list[Expr]:
 
 def _names(formulas: list[Expr]) -> set[str]:
     return set().union(*map(ratelaw.names, formulas))
-
-
-def _mapped(event: Event, change: Callable[[Expr], Expr]) -> Event:
-    """The event with all its formulas changed."""
-    return replace(
-        event,
-        trigger=change(event.trigger),
-        delay=change(event.delay),
-        priority=None if event.priority is None else change(event.priority),
-        assignments=tuple(Rule(each.name, change(each.formula)) for each in event.assignments),
-    )

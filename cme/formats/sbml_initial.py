@@ -37,14 +37,18 @@ def read_initial(model: Model) -> dict[str, Expr]:
         elif species.isSetInitialConcentration():
             volume = species.getCompartment()
             found[each] = Apply("*", (Number(species.getInitialConcentration()), Symbol(volume)))
+    seen: set[str] = set()
     for item in items(model.sbml, "InitialAssignment"):
         symbol, where = item.getSymbol(), f"the initial assignment to {item.getSymbol()!r}"
-        if symbol in model.rules:
+        if symbol in seen:
+            model.refuse(item, f"{where}: there are two of them; drop one")
+        elif symbol in model.rules:
             model.refuse(item, f"{where}: an assignment rule sets it too")
         elif not model.is_variable(symbol):
             model.refuse(item, f"{where}: {symbol!r} is not defined")
         elif model.has_formula(item, where):
             found[symbol] = model.to_count(symbol, model.formula(item, where, draws=True))
+        seen.add(symbol)
     return {each: formula for each, formula in found.items() if each not in model.rules}
 
 

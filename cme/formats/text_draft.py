@@ -1,16 +1,17 @@
 """What has been read of a reaction text so far, and the network that comes of it, with the lines of what is wrong."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import cast
 
 from cme import ratelaw
-from cme.elements import Convention, Event, Initial, MassAction, Reaction, Rule, Species, Values
+from cme.elements import Convention, Event, Initial, MassAction, Reaction, Rule, Side, Species, Values
 from cme.errors import ModelError, Problem, refusal
 from cme.formats.constants import evaluate_constants
 from cme.network import Network
-from cme.ratelaw import Expr
+from cme.ratelaw import Apply, Expr, Number, Symbol
 
 
 @dataclass
@@ -43,9 +44,21 @@ class Draft:
             for name in islice(reversed(cast(dict, named)), len(named) - n):
                 self.lines.setdefault((kind, name), line)
 
+    def used_names(self) -> set[str]:
+        """Every name that a formula uses, or that something but an assignment sets."""
+        formulas = [r.law.constant if isinstance(r.law, MassAction) else r.law for r in self.reactions]
+        formulas += [n for r in self.reactions for _, n in (*r.reactants, *r.products) if not isinstance(n, int)]
+        formulas += [rule.formula for rule in (*self.rules.values(), *self.rate_rules, *self.draws)]
+        formulas += [formula for event in self.events for formula in event.formulas()]
+        formulas += [formula for formula, _ in (*self.assigned.values(), *self.compartments.values())]
+        used = {name for formula in set(formulas) for name in ratelaw.names(formula)}
+        targets = {rule.name for rule in (*self.rate_rules, *self.draws, *(each for event in self.events for each in event.assignments))}
+        return used | targets
+
 
 def finish(draft: Draft, name: str | None, source: str, problems: list[Problem]) -> Network:
     """Evaluate the constants, check that every assignment matters, and find the lines of what is wrong with the whole."""
+    _read_literals(draft)
     found = list(_slips(draft))
 
     def unknown(variable: str, needed: str) -> str:
@@ -87,6 +100,41 @@ def finish(draft: Draft, name: str | None, source: str, problems: list[Problem])
     return network
 
 
+def _read_literals(draft: Draft) -> None:
+    """Infinite and undefined numbers are words, `infinity` and `notanumber`, unless something has that name."""
+    words = {"infinity", "inf", "notanumber", "nan"} - {*draft.species, *draft.assigned, *draft.compartments, *draft.rules}
+    words -= {each.name for each in (*draft.rate_rules, *draft.draws)}
+    if words.isdisjoint(draft.used_names()):
+        return
+
+    def read(formula: Expr) -> Expr:
+        if isinstance(formula, Symbol) and formula.name in words:
+            return Number(ratelaw.CONSTANTS[formula.name])
+        if not isinstance(formula, Apply) or words.isdisjoint(ratelaw.names(formula)):
+            return formula
+        args = tuple(map(read, formula.args))
+        if formula.op == "neg" and args[0] == Number(math.inf):
+            return Number(-math.inf)
+        return ratelaw.flat(formula.op, args)
+
+    def read_side(side: Side) -> Side:
+        return tuple((name, n if isinstance(n, int) else read(n)) for name, n in side)
+
+    def read_law(law: MassAction | Expr) -> MassAction | Expr:
+        return replace(law, constant=read(law.constant)) if isinstance(law, MassAction) else read(law)
+
+    def read_rule(rule: Rule) -> Rule:
+        return Rule(rule.name, read(rule.formula))
+
+    draft.reactions = [
+        replace(each, reactants=read_side(each.reactants), products=read_side(each.products), law=read_law(each.law))
+        for each in draft.reactions
+    ]
+    draft.rules = {name: read_rule(rule) for name, rule in draft.rules.items()}
+    draft.rate_rules, draft.draws = [read_rule(rule) for rule in draft.rate_rules], [read_rule(rule) for rule in draft.draws]
+    draft.events = [event.mapped(read) for event in draft.events]
+
+
 def _line(draft: Draft, problem: Problem) -> int | None:
     """The line of what a problem is about."""
     kind, name = problem.kind, problem.element
@@ -97,13 +145,7 @@ def _line(draft: Draft, problem: Problem) -> int | None:
 
 def _slips(draft: Draft) -> Iterator[Problem]:
     """A spare parameter is harmless, a species in the wrong case is a slip, unless that species has a count of its own."""
-    formulas = [r.law.constant if isinstance(r.law, MassAction) else r.law for r in draft.reactions]
-    formulas += [n for r in draft.reactions for _, n in (*r.reactants, *r.products) if not isinstance(n, int)]
-    formulas += [rule.formula for rule in (*draft.rules.values(), *draft.rate_rules, *draft.draws)]
-    formulas += [formula for event in draft.events for formula in event.formulas()]
-    formulas += [formula for formula, _ in (*draft.assigned.values(), *draft.compartments.values())]
-    used = {name for formula in set(formulas) for name in ratelaw.names(formula)}
-    used |= {rule.name for rule in (*draft.rate_rules, *draft.draws, *(each for event in draft.events for each in event.assignments))}
+    used = draft.used_names()
     spelled = {species.lower(): species for species in draft.species if species not in draft.assigned}
     for variable, (_, line) in draft.assigned.items():
         meant = spelled.get(variable.lower())

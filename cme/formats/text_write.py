@@ -8,7 +8,7 @@ from itertools import groupby
 
 from cme.elements import Event, MassAction, Reaction, write_label, write_side
 from cme.errors import ModelError
-from cme.infix import format_number, to_infix
+from cme.infix import format_number, shorten, to_infix
 from cme.network import Network
 from cme.ratelaw import Apply, Expr, Number
 
@@ -19,13 +19,15 @@ def write(network: Network) -> str:
     Raises
     ------
     ModelError
-        If a reaction lists a species twice with whole numbers, or a formula holds the number infinity: text has no way to say it.
+        If a reaction lists a species twice with whole numbers, or a formula holds an infinite or undefined number
+        and `infinity` or `notanumber` is the name of something: text has no way to say it.
 
     Notes
     -----
     A value that is not a number is read back as one, but Python does not call it equal to itself. Sums of sums are written, and read,
     as one sum.
     """
+    _check_literals(network)
     conventions = {reaction.law.convention for reaction in network.reactions if isinstance(reaction.law, MassAction)}
     common = "falling" if conventions == {"falling"} else "combinations"
     name = network.name if re.fullmatch(r"[\w.-]+", network.name) else json.dumps(network.name)
@@ -36,12 +38,12 @@ def write(network: Network) -> str:
     lines += _species(network)
     for number, reaction in enumerate(network.reactions, 1):
         lines.append(("" if reaction.name == f"r{number}" else f"{write_label(reaction.name)}: ") + _reaction(reaction, common))
-    lines += [f"{rule.name} := {_formula(rule.formula)}" for rule in network.rules]
-    lines += [f"{rule.name}' = {_formula(rule.formula)}" for rule in network.rate_rules]
+    lines += [f"{rule.name} := {to_infix(rule.formula)}" for rule in network.rules]
+    lines += [f"{rule.name}' = {to_infix(rule.formula)}" for rule in network.rate_rules]
     lines += [_event(event, number) for number, event in enumerate(network.events, 1)]
     lines += [f"{name} = {_value(value)}" for name, value in network.parameters.items()]
     lines += _initial(network)
-    lines += [f"{draw.name} ~ {_formula(draw.formula)}" for draw in network.initial.draws]
+    lines += [f"{draw.name} ~ {to_infix(draw.formula)}" for draw in network.initial.draws]
     return "\n".join(lines) + "\n"
 
 
@@ -60,19 +62,14 @@ def _reaction(reaction: Reaction, common: str) -> str:
         whole = Counter(name for name, n in side if isinstance(n, int))
         if whole and whole.most_common(1)[0][1] > 1:
             raise ModelError(f"reaction {reaction.name!r} lists {whole.most_common(1)[0][0]!r} twice on one side; add the two up")
-        for _, n in side:
-            if not isinstance(n, int):
-                _formula(n)
     left, right = write_side(reaction.reactants), write_side(reaction.products)
     if isinstance(reaction.law, MassAction):
         own = "" if reaction.law.convention == common else f"[{reaction.law.convention}] "
-        return f"{left} -> {right} @ {own}{_formula(reaction.law.constant)}"
-    return f"{left} {'<=>' if reaction.net_flux else '=>'} {right} @ {_formula(reaction.law)}"
+        return f"{left} -> {right} @ {own}{to_infix(reaction.law.constant)}"
+    return f"{left} {'<=>' if reaction.net_flux else '=>'} {right} @ {to_infix(reaction.law)}"
 
 
 def _event(event: Event, number: int) -> str:
-    for formula in event.formulas():
-        _formula(formula)
     return ("" if event.name == f"e{number}" else f"{write_label(event.name)}: ") + str(event)
 
 
@@ -92,10 +89,21 @@ def _value(value: float) -> str:
     return "0/0" if math.isnan(value) else "1/0" if value > 0 else "-1/0"
 
 
-def _formula(formula: Expr) -> str:
-    if _has_infinity(formula):
-        raise ModelError(f"the formula {to_infix(formula)} holds a number that is infinite or not a number; name it with a parameter")
-    return to_infix(formula)
+def _check_literals(network: Network) -> None:
+    """The words for numbers that are infinite or undefined must mean them."""
+    taken = {*network.species_names, *network.parameters, *network.compartments, *network.observables} & {"infinity", "notanumber"}
+    if not taken:
+        return
+    formulas = [each.law.constant if isinstance(each.law, MassAction) else each.law for each in network.reactions]
+    formulas += [n for each in network.reactions for _, n in (*each.reactants, *each.products) if not isinstance(n, int)]
+    formulas += [rule.formula for rule in (*network.rules, *network.rate_rules, *network.initial.draws)]
+    formulas += [formula for event in network.events for formula in event.formulas()]
+    for formula in formulas:
+        if _has_infinity(formula):
+            raise ModelError(
+                f"the formula {shorten(to_infix(formula))} holds a number that is infinite or undefined, and {min(taken)!r}, the word for "
+                "one in text, is the name of something; rename that"
+            )
 
 
 def _has_infinity(formula: Expr) -> bool:
