@@ -27,6 +27,7 @@ _HOME = {
     "check": "cme.checkup",
     "ssa": "cme.sampling.ssa",
     "ensemble": "cme.sampling.ensemble",
+    "tau_leap": "cme.sampling.tau_leap",
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
     "propagator": "cme.projection.propagator",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from cme.results import Trajectories as Trajectories
     from cme.sampling.ensemble import ensemble as ensemble
     from cme.sampling.ssa import ssa as ssa
+    from cme.sampling.tau_leap import tau_leap as tau_leap
     from cme.states import StateSpace as StateSpace
 
 __all__ = [*_HOME, *_ROOMS]

@@ -31,6 +31,7 @@ _RATES_IN_TIME = {Kind.TIME, Kind.CLOCK, Kind.TIMED_SWITCH}
 _CHAIN_IN_TIME = _RATES_IN_TIME | {Kind.TIMED_EVENT, Kind.TIMED_MAP}
 TAKES: dict[str, set[Kind]] = {
     "ssa": _CHAIN_IN_TIME | {Kind.RATE_RULE, Kind.EVENT, Kind.DRAW},
+    "tau_leap": set(),
     "fsp": _CHAIN_IN_TIME,
     "stationary": set(),
     "rate_equations": set(Kind) - {Kind.DRAW},

@@ -191,7 +191,7 @@ def test_a_wrong_command_line_is_code_2(run, model, words, message):
 def test_an_unknown_method_is_code_2(run, model):
     code, _, err = run("compare", model, "--methods", "ssa,magic")
     assert code == 2
-    assert err == "error: --methods: there is no method 'magic'; there are ssa, langevin, fokker_planck, lna, rate_equations\n"
+    assert err == "error: --methods: there is no method 'magic'; there are ssa, langevin, fokker_planck, lna, rate_equations, tau_leap\n"
 
 
 @pytest.mark.parametrize("words", [["fsp"], ["fsp", "schlogl", "--nothing"], ["nothing"], ["ssa", "schlogl", "--n-paths", "0"]])

@@ -154,3 +154,117 @@ def branching_walk(gain, steps, size, stream):
             mark = (copy + tooth) * (total / size)
             walkers.append(moved[next((i for i, s in enumerate(sums) if s > mark), size - 1)])
     return [site for site, _ in walkers], [ancestor for _, ancestor in walkers], scale
+
+
+def poisson(stream, mean):
+    """Inversion below a mean of 10, Hoermann's PTRS (1993) above, with Stirling's series around the mean."""
+    if mean < 10:
+        u, k, p = stream.uniform(), 0.0, math.exp(-mean)
+        total = p
+        while u > total:
+            k += 1
+            p *= mean / k
+            if total + p == total:
+                break
+            total += p
+        return k
+    b = 0.931 + 2.53 * math.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    while True:
+        u, v = stream.uniform() - 0.5, stream.uniform()
+        side = 0.5 - abs(u)
+        k = float(math.floor((2 * a / side + b) * u + mean + 0.43))
+        if side >= 0.07 and v <= 0.9277 - 3.6224 / (b - 2):
+            return k
+        if k < 0 or (side < 0.013 and v > side):
+            continue
+        if k == 0:
+            log_p = -mean
+        else:
+            stirling = math.lgamma(k + 1) - (k + 0.5) * math.log(k) + k - 0.9189385332046727
+            if k >= 16:
+                stirling = (1 / 12 - (1 / 360 - 1 / 1260 * (1 / (k * k))) * (1 / (k * k))) / k
+            log_p = (k - mean) - k * math.log1p((k - mean) / mean) - 0.5 * math.log(k) - 0.9189385332046727 - stirling
+        if math.log(v * (1.1239 + 1.1328 / (b - 3.4)) / (a / (side * side) + b)) <= log_p:
+            return k
+
+
+def central(law, x):
+    """The derivative of a law of one count, from one molecule more and one less."""
+    here = law(x)
+    if x < 1:
+        return (law(x + 1) - here) / 1
+    return ((law(x + 1) - here) - (law(x - 1) - here)) / 2
+
+
+def tau_leap(reactions, start, end, epsilon, stream):
+    """Explicit tau-leaping of one species that every propensity depends on, or none: the count at the end.
+
+    Reactions are (propensity, (change,), derivative or None); leaps after Cao, Gillespie and Petzold (2006), and at most
+    2 epsilon / abs(d drift / dx). Returns the count, leaps, exact steps and rejected leaps.
+    """
+    x, t, longest, made = float(start), 0.0, math.inf, [0, 0, 0]
+    while t < end:
+        a = [propensity(x) for propensity, _, _ in reactions]
+        total = 0.0
+        for value in a:
+            total += value
+        if total == 0:
+            break
+        critical = [x + 10 * change < 0 for _, (change,), _ in reactions]
+        slopes = [0.0 if slope is None else slope(x) for _, _, slope in reactions]
+        order, mean, spread, jacobian, hurried = 1.0, 0.0, 0.0, 0.0, 0.0
+        for value, (_, (change,), _), slope, last in zip(a, reactions, slopes, critical, strict=True):
+            if abs(slope) * x > value > 0:
+                order = max(order, abs(slope) * x / value)
+            if last:
+                hurried += value
+            else:
+                mean += change * value
+                spread += change * (change * value)
+                jacobian += change * slope
+        inverse = 1 / max(epsilon * x / order, 1.0)
+        haste = max(abs(mean) * inverse, spread * inverse * inverse)
+        haste = max(haste, abs(jacobian) * max(x, 1.0) / (2 * epsilon * max(x, 1.0)))
+        tau, room = min(1 / haste if haste > 0 else math.inf, longest), end - t
+        if total * min(tau, room, 1 / hurried if hurried > 0 else math.inf) < 10:
+            longest = math.inf
+            for _ in range(100):
+                t = t + stream.exponential() / total if total > 0 else math.inf
+                if t > end:
+                    return x, made
+                u, r = stream.uniform() * total, 0
+                while u >= a[r]:
+                    u -= a[r]
+                    r += 1
+                x += reactions[r][1][0]
+                made[1] += 1
+                a, total = [propensity(x) for propensity, _, _ in reactions], 0.0
+                for value in a:
+                    total += value
+            continue
+        reaches, chosen = tau >= room, None
+        tau = room if reaches else 0.5 * room if 2 * tau > room else tau
+        if hurried > 0:
+            wait = stream.exponential() / hurried
+            if wait < tau:
+                tau, reaches, u = wait, False, stream.uniform() * hurried
+                for r, last in enumerate(critical):
+                    if last and chosen is None:
+                        if u < a[r]:
+                            chosen = r
+                        u -= a[r]
+        y, fired = x, []
+        for r, value in enumerate(a):
+            fired.append(poisson(stream, value * tau) if value > 0 and not critical[r] else 0.0)
+        if chosen is not None:
+            fired[chosen] = 1.0
+        for k, (_, (change,), _) in zip(fired, reactions, strict=True):
+            y += change * k
+        if y < 0:
+            longest = 0.5 * tau
+            made[2] += 1
+            continue
+        x, t, longest = y, end if reaches else t + tau, math.inf
+        made[0] += 1
+    return x, made

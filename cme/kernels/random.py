@@ -15,7 +15,7 @@ import numpy as np
 from cme.kernels.jit import bare, bits_of, inlined, inner, number_of
 
 # Solvers draw from streams of their own, so that the same seed makes no two of them dependent.
-JUMPS, DIFFUSION, WALK, WEIGHTED_WALK, BRANCHING_WALK = (np.uint64(stream) for stream in range(5))
+JUMPS, DIFFUSION, WALK, WEIGHTED_WALK, BRANCHING_WALK, LEAPS = (np.uint64(stream) for stream in range(6))
 
 _ZERO, _HALF, _LOW = np.uint64(0), np.uint64(32), np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
