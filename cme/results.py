@@ -122,6 +122,8 @@ class Trajectories(_Result):
         The first paths again at twice the time step, on the same noise: what the step costs.
     cells : (S,) or None
         For positions on a line: widths of the cells on which their laws are compared. None for amounts, which go on integer cells.
+    stopped : (M,) or None
+        When each path met its `stop` condition; inf if it has not by the last time.
     """
 
     times: np.ndarray
@@ -133,6 +135,7 @@ class Trajectories(_Result):
     event_counts: tuple[np.ndarray, ...] | None = None
     coarse: "Trajectories | None" = None
     cells: np.ndarray | None = None
+    stopped: np.ndarray | None = None
 
     @property
     def n_paths(self) -> int:

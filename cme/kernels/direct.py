@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cme.kernels.jit import bare, inlined
-from cme.kernels.propensity import channel_propensity
+from cme.kernels.propensity import channel_propensity, is_over
 from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
-from cme.kernels.record import record
+from cme.kernels.record import record, record_end
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, CANCELLED, OVERFLOW, STALLED = range(8)
 
@@ -120,6 +120,9 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
     n_times, n_reactions, n_sums, room = len(times), len(a), len(sums), len(when)
     t, k, events = walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS]
     status = OK
+    if is_over(channels, y, stack):
+        record_end(sink, path, k, x, t)
+        return OK
     for r in range(n_reactions):
         a[r] = channel_propensity(channels, r, x, y, stack)
         if not 0.0 <= a[r] <= LARGEST_PROPENSITY:
@@ -177,6 +180,9 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
             when[events] = t
             which[events] = r
         events += 1
+        if is_over(channels, y, stack):
+            record_end(sink, path, k, x, t)
+            break
 
         touched = -1
         for i in range(dependents.pointer[r], dependents.pointer[r + 1]):

@@ -49,10 +49,11 @@ class Channels(NamedTuple):
     table_species: np.ndarray  # (L,) the species that law l reads; S if it reads none
     table_pointer: np.ndarray  # (L + 1,) its values at 0, 1, ... molecules; none if it reads several species
     table: np.ndarray
-    program_pointer: np.ndarray  # (L + 1,) its postfix program, for counts past the table
+    program_pointer: np.ndarray  # (L + 1,) its postfix program, for counts past the table; there may be one more, see `stop`
     opcode: np.ndarray
     operand: np.ndarray
     stack_size: int
+    stop: int  # the program of the condition that ends a path, after those of the laws; NO_LAW if there is none
 
 
 NO_LAW = -1
@@ -103,6 +104,12 @@ def law_value(channels, law, x, y, stack):
     if count < np.int64(channels.table_pointer[law + 1] - first):
         return channels.table[first + np.uint64(count)]
     return run_there(channels, law, y, stack)
+
+
+@inlined
+def is_over(channels, y, stack):
+    """Does a path end in this state?"""
+    return channels.stop != NO_LAW and run_there(channels, channels.stop, y, stack) != 0.0
 
 
 @kernel

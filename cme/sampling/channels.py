@@ -18,7 +18,7 @@ _SHORT = 4  # up to this many changes of a reaction, the lists of all are filled
 Product = tuple[float, list[tuple[int, float]]]
 
 
-def prepare_channels(compiled: Compiled, starts: np.ndarray) -> tuple[Channels, np.ndarray]:
+def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None = None) -> tuple[Channels, np.ndarray]:
     """The channels of the reactions that can fire from the starts (K, S), and the numbers that these have in the network."""
     index = {name: i for i, name in enumerate(compiled.network.species_names)}
     products = [_product(formula, index) for formula in compiled.propensity_formulas]
@@ -35,7 +35,7 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray) -> tuple[Channels, 
         constant[r] = product[0]
         for i, (species, offset) in enumerate(product[1]):
             factor_species[r, i], factor_offset[r, i] = species, offset
-    programs = [to_program(formula, index) for formula in laws]
+    programs = [to_program(formula, index) for formula in (*laws, *([] if stop is None else [stop]))]
     program_pointer, code = csr([program for program, _ in programs])
     table_species, table_pointer = _tables(list(laws), index, fixed, starts)
     change_pointer, change_species, change_amount = _changes(compiled, kept, n_species)
@@ -54,6 +54,7 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray) -> tuple[Channels, 
         opcode=code[:, 0].astype(np.uint32),
         operand=code[:, 1].astype(np.float64),
         stack_size=max([1, *(depth for _, depth in programs)]),
+        stop=NO_LAW if stop is None else len(laws),
     )
     if len(channels.table):
         fill_tables(channels, np.append(starts[0], 1).astype(np.float64))

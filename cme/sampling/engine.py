@@ -7,17 +7,19 @@ import numpy as np
 
 from cme import errors
 from cme.abilities import features
+from cme.arguments import check_choice
 from cme.compiled import Compiled
 from cme.errors import ModelError
 from cme.generator import Generator
 from cme.kernels import jumps
 from cme.kernels.record import Sink
 from cme.network import Network
+from cme.ratelaw import Expr
 from cme.results import Distribution
-from cme.sampling.engines import ENGINES, choose, make_job
+from cme.sampling.engines import ENGINES, METHODS, choose, make_job
 from cme.sampling.hybrid_paths import HybridPaths
 
-Run = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
+Run = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
 
 class Engine(NamedTuple):
@@ -26,28 +28,44 @@ class Engine(NamedTuple):
     columns: tuple[str, ...]  # C names: species, then what else the state holds
     n_species: int
     real: bool  # values are real numbers, otherwise whole ones
-    run: Run  # run(first, values, cancel, done) writes paths first, first + 1, ... into values (B, T, C), and raises on a fault
+    run: Run  # run(first, values, stopped, cancel, done) writes paths first, first + 1, ... into values (B, T, C); raises on a fault
     observe: Callable[[np.ndarray], dict[str, np.ndarray]]  # what else has a value, by name, from values (..., T, C): (..., T)
     found: dict[str, Any]  # to be recorded
 
 
-def engine_for(model: Network | Generator, times: np.ndarray, key: np.ndarray, initial, method: str = "auto") -> Engine:
-    """The engine that the model needs; of those for constant rates, `method` is one (see `cme.sampling.engines`)."""
+def engine_for(
+    model: Network | Generator, times: np.ndarray, key: np.ndarray, initial, method: str = "auto", stop: Expr | None = None
+) -> Engine:
+    """The engine that the model needs; of those for constant rates, `method` is one (see `cme.sampling.engines`).
+
+    With a `stop` condition it writes the times at which paths met it into `stopped` (B,).
+    """
     if isinstance(model, Generator):
         return _on_given_states(model, times, key, initial)
     if not features(model):
-        return _on_counts(model, times, key, initial, method)
+        return _on_counts(model, times, key, initial, method, stop)
     paths = HybridPaths(model, times, key, initial)
-    return Engine(paths.columns, len(model.species), True, paths.run, paths.observe, paths.found)
+
+    def run(first: int, values: np.ndarray, _: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
+        paths.run(first, values, cancel, done)
+
+    return Engine(paths.columns, len(model.species), True, run, paths.observe, paths.found)
 
 
-def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, method: str) -> Engine:
-    job = make_job(Compiled(network), initial, times, key)
+def check_method(model, method: str) -> None:
+    """The name of an engine, if the model leaves a choice."""
+    check_choice("method", method, METHODS)
+    if method != "auto" and (not isinstance(model, Network) or features(model)):
+        raise ValueError(f"method={method!r} is for networks with constant rates, and this model has an engine of its own; leave it out")
+
+
+def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, method: str, stop: Expr | None) -> Engine:
+    job = make_job(Compiled(network), initial, times, key, stop)
     chosen = choose(method, job)
     sample = ENGINES[chosen](job)
 
-    def run(first: int, values: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
-        sample(first, first + len(values), cancel, done, Sink(values))
+    def run(first: int, values: np.ndarray, stopped: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
+        sample(first, first + len(values), cancel, done, Sink(values, stopped))
 
     def observe(values: np.ndarray) -> dict[str, np.ndarray]:
         return {name: job.compiled.observable(name, values) for name in network.observables}
@@ -65,7 +83,7 @@ def _on_given_states(generator: Generator, times: np.ndarray, key: np.ndarray, i
     cumulative = np.concatenate([np.cumsum(column) for column in np.split(rates.data, rates.indptr[1:-1])])
     fixed = rates.indptr.astype(np.int64), rates.indices.astype(np.int64), cumulative, generator.leak
 
-    def run(first: int, values: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
+    def run(first: int, values: np.ndarray, _: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
         random, place, visited = np.zeros(4, np.uint64), np.zeros(1, np.int64), np.zeros(values.shape[:2], np.int64)
         status = jumps.jump_paths(*fixed, times, key, first, start, random, cancel, done, place, visited)
         if status == jumps.LEFT:

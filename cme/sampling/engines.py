@@ -9,8 +9,9 @@ from cme import errors
 from cme.compiled import Compiled
 from cme.errors import ModelError
 from cme.kernels import direct
-from cme.kernels.propensity import Channels
+from cme.kernels.propensity import NO_LAW, Channels
 from cme.kernels.record import Sink
+from cme.ratelaw import Expr
 from cme.sampling.channels import prepare_channels, prepare_dependents
 from cme.threads import Task
 
@@ -40,18 +41,22 @@ class Job:
 Chunk = Callable[[int, int, np.ndarray, np.ndarray, Sink], None]
 
 
-def make_job(compiled: Compiled, initial, times: np.ndarray, key: np.ndarray) -> Job:
-    """Everything about a run that does not depend on the engine."""
+def make_job(compiled: Compiled, initial, times: np.ndarray, key: np.ndarray, stop: Expr | None = None) -> Job:
+    """Everything about a run that does not depend on the engine. Paths end where the condition `stop` on counts holds."""
     states, p = compiled.start(initial)
     if np.any(states != np.round(states)):
         raise ModelError("the initial distribution holds fractions of a molecule; ssa counts molecules")
     starts = np.ascontiguousarray(states, dtype=np.int64)
-    channels, kept = prepare_channels(compiled, starts)
+    channels, kept = prepare_channels(compiled, starts, stop)
     return Job(compiled, channels, kept, starts, np.cumsum(p), times, key)
 
 
 def choose(method: str, job: Job) -> str:
     """The engine that a method means for a job."""
+    if job.channels.stop != NO_LAW:
+        if method not in ("auto", "direct"):
+            raise ValueError(f"only the direct method looks at a stop condition after each event; leave out stop, or method={method!r}")
+        return "direct"
     return "direct" if method == "auto" else method
 
 
@@ -79,8 +84,8 @@ METHODS = ("auto", *ENGINES)
 # ----------------------------------------------------------------------------------------------------- every event
 
 
-def every_event_task(job: Job, method: str, values: np.ndarray, kept: list) -> Task:
-    """Sample into values (M, T, S), and put the times, the reactions and the new counts of every event of path m into ``kept[m]``."""
+def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndarray, kept: list) -> Task:
+    """Sample into values (M, T, S) and stopped (M,), and put when, which and the new counts of every event of path m into ``kept[m]``."""
     if method not in ("auto", "direct"):
         raise ValueError(f"every event is kept by the direct method alone; leave out every_event, or method={method!r}")
     dependents = prepare_dependents(job.channels)
@@ -98,7 +103,7 @@ def every_event_task(job: Job, method: str, values: np.ndarray, kept: list) -> T
             while status == direct.FULL:
                 when, which = np.resize(when, 2 * len(when)), np.resize(which, 2 * len(which))
                 done[0] = m - first
-                status = direct.run_path(job.channels, dependents, job.times, walker, when, which, cancel, done, Sink(values), m)
+                status = direct.run_path(job.channels, dependents, job.times, walker, when, which, cancel, done, Sink(values, stopped), m)
             job.complain(status, walker)
             n_events = int(walker.cursor[direct.EVENTS])
             done[1] += n_events

@@ -10,7 +10,8 @@ from cme.arguments import Seed, check_count, check_memory, check_seed, check_thr
 from cme.ensembles import Ensemble, Histogram, Joint
 from cme.generator import Generator
 from cme.network import Network
-from cme.sampling.engine import Engine, engine_for
+from cme.sampling.engine import Engine, check_method, engine_for
+from cme.sampling.stopping import stop_condition
 from cme.sampling.tally import LEAF, Place, Tally, pairs
 from cme.threads import run_chunks
 
@@ -30,6 +31,8 @@ def ensemble(
     histogram: bool | Iterable[str] = True,
     joint: Iterable[tuple[str, str]] = (),
     bins: int = 500,
+    method: str = "auto",
+    stop: str | None = None,
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Ensemble:
@@ -62,6 +65,10 @@ def ensemble(
     bins
         K, the number of bins. Bins are as narrow a power of two as lets all values at that time fit, at least 1 for whole numbers:
         histograms are exact where counts range over less than K. A joint histogram has sqrt(8 K) bins a side.
+    method
+        As in `ssa`.
+    stop
+        As in `ssa`: a condition that ends a path. ``result.stopped`` (T,) is the number of paths that have met it by each time.
     threads
         None means one for each processor.
     progress
@@ -109,24 +116,28 @@ def ensemble(
     times = check_times(times)
     require(network, "ensemble")
     n_paths, bins, threads = check_count("n_paths", n_paths), check_count("bins", bins, 2), check_threads(threads)
+    check_method(network, method)
+    condition = None if stop is None else stop_condition(network, stop)
     key, recorded_seed = check_seed(seed)
     if isinstance(network, Generator) and network.widths is not None:
         raise ValueError("the states of this generator are positions, and an ensemble counts; sample it with ssa")
-    engine = engine_for(network, times, key, initial)
+    engine = engine_for(network, times, key, initial, method, condition)
     plan = _Plan(engine, times, covariance, histogram, joint, bins)
     check_memory(f"histograms and covariances for {threads} threads", (threads + 1) * plan.n_bytes)
     idle: list[Tally] = []  # no more than there are threads
 
-    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
+    def sample(first: int, last: int, cancel: np.ndarray, done: np.ndarray) -> None:
         tally = idle.pop() if idle else plan.tally()
         size = LEAF
-        while first < stop:
+        while first < last:
             began = time.perf_counter()
-            values = np.empty((min(size, stop - first), *plan.shape), dtype=np.float64 if engine.real else np.int64)
-            engine.run(first, values, cancel, done)
+            values = np.empty((min(size, last - first), *plan.shape), dtype=np.float64 if engine.real else np.int64)
+            stopped = np.full(len(values), np.inf)
+            engine.run(first, values, stopped, cancel, done)
             if cancel[0]:
                 return  # the block may be unfinished; nothing of it, or of this tally, will be used
             tally.add(first, *plan.columns(values))
+            tally.stopped += np.searchsorted(np.sort(stopped), times, side="right")
             first += len(values)
             done[2:] += done[:2]
             done[:2] = 0
@@ -139,10 +150,11 @@ def ensemble(
     for tally in idle:
         total.merge(tally)
     options = {"n_paths": n_paths, "initial": "the network's own" if initial is None else str(initial), "covariance": covariance}
-    options |= {"histogram": sorted(plan.charts), "joint": sorted(plan.joints), "bins": bins, "threads": threads}
+    options |= {"histogram": sorted(plan.charts), "joint": sorted(plan.joints), "bins": bins, "method": method, "stop": stop}
+    options["threads"] = threads
     name = network.name if isinstance(network, Network) else "generator"
     info = record("ensemble", name, started, options, seed=recorded_seed, n_paths=n_paths, events=events, **engine.found)
-    return plan.finish(total, n_paths, info)
+    return plan.finish(total, n_paths, info, stop is not None)
 
 
 class _Plan:
@@ -186,7 +198,7 @@ class _Plan:
             return species, np.concatenate(others, axis=2) if others else np.empty((*values.shape[:2], 0))
         return np.empty((*values.shape[:2], 0), dtype=np.int64), np.concatenate([species, *others], axis=2)
 
-    def finish(self, tally: Tally, n_paths: int, info: dict) -> Ensemble:
+    def finish(self, tally: Tally, n_paths: int, info: dict, stops: bool) -> Ensemble:
         moments = tally.wholes.moments(n_paths), tally.reals.moments(n_paths)
         table, n = int(self.engine.real), len(self.species)
         variances = [
@@ -215,4 +227,5 @@ class _Plan:
             observable_variances={name: variances[1][:, self.places[name][1]].copy() for name in self.others},
             histograms=charts,
             joints=joints,
+            stopped=tally.stopped if stops else None,
         )

@@ -6,14 +6,15 @@ import time
 import numpy as np
 
 from cme.abilities import features, require
-from cme.arguments import Seed, check_choice, check_count, check_memory, check_seed, check_threads, check_times, record
+from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
 from cme.generator import Generator, TimeDependentGenerator
 from cme.network import Network
 from cme.results import Trajectories
 from cme.sampling.driven_paths import sample_in_time
-from cme.sampling.engine import engine_for
-from cme.sampling.engines import METHODS, every_event_task, make_job
+from cme.sampling.engine import check_method, engine_for
+from cme.sampling.engines import every_event_task, make_job
+from cme.sampling.stopping import stop_condition
 from cme.threads import Task, run_chunks
 
 
@@ -26,6 +27,7 @@ def ssa(
     initial=None,
     method: str = "auto",
     every_event: bool = False,
+    stop: str | None = None,
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Trajectories:
@@ -54,6 +56,9 @@ def ssa(
     every_event
         Keep the time, the reaction and the new counts of every event as well, in `events` and `event_counts`. The sampled counts are
         those of the run without.
+    stop
+        A condition on species, parameters and rules, such as ``"X >= 100 || Y == 0"``. A path ends when it turns true: its counts stay
+        as they are then, and the time is in `stopped`, (M,). For first-passage times alone give a single, late time.
     threads
         None means one for each processor.
     progress
@@ -111,9 +116,8 @@ def ssa(
     times = check_times(times)
     require(network, "ssa")
     n_paths = check_count("n_paths", n_paths)
-    check_choice("method", method, METHODS)
-    if method != "auto" and (not isinstance(network, Network) or features(network)):
-        raise ValueError(f"method={method!r} is for networks with constant rates, and this model has an engine of its own; leave it out")
+    check_method(network, method)
+    condition = None if stop is None else stop_condition(network, stop)
     if every_event and not isinstance(network, Network):
         raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
     if isinstance(network, TimeDependentGenerator):
@@ -125,22 +129,23 @@ def ssa(
     options: dict = {"n_paths": n_paths, "threads": threads}
     if isinstance(network, Network):
         start = "the network's own" if initial is None else str(initial)
-        options = {"n_paths": n_paths, "method": method, "every_event": every_event, "initial": start, "threads": threads}
+        options = {"n_paths": n_paths, "method": method, "every_event": every_event, "stop": stop, "initial": start, "threads": threads}
         if every_event and features(network):
             raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
-    engine = engine_for(network, times, key, initial, method)
+    engine = engine_for(network, times, key, initial, method, condition)
     size = n_paths, len(times), len(engine.columns)
     what = "species" if len(engine.columns) == engine.n_species else "species and variables"
     check_memory(f"{size[0]} paths x {size[1]} times x {size[2]} {what}", math.prod(size) * 8)
     values = np.zeros(size, dtype=np.float64 if engine.real else np.int64)
     kept: list = [None] * n_paths
+    stopped = np.full(n_paths, np.inf)
 
-    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        engine.run(first, values[first:stop], cancel, done)
+    def sample(first: int, last: int, cancel: np.ndarray, done: np.ndarray) -> None:
+        engine.run(first, values[first:last], stopped[first:last], cancel, done)
 
     task: Task = sample
     if every_event and isinstance(network, Network):
-        task = every_event_task(make_job(Compiled(network), initial, times, key), method, values, kept)
+        task = every_event_task(make_job(Compiled(network), initial, times, key, condition), method, values, stopped, kept)
     events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress)
     name = network.name if isinstance(network, Network) else "generator"
     return Trajectories(
@@ -152,4 +157,5 @@ def ssa(
         events=tuple((when, which) for when, which, _ in kept) if every_event else None,
         event_counts=tuple(after for _, _, after in kept) if every_event else None,
         cells=network.widths if isinstance(network, Generator) else None,
+        stopped=None if stop is None else stopped,
     )
