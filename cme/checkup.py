@@ -267,9 +267,12 @@ def _conversions(network: Network) -> Iterator[Finding]:
     read = set().union(*(_concentrations(formula, volumes) for formula in formulas))
     for name in (name for name in network.species_names if name in read):
         volume = volumes[name]
-        value = format_number(network.compartments[volume])
-        when = " at time 0" if volume in network.variables else ""
-        message = f"laws read the concentration of {name!r}, which is its count divided by the volume {volume} = {value}{when}"
+        if volume in network.compartments:
+            when = " at time 0" if volume in network.variables else ""
+            volume += f" = {format_number(network.compartments[volume])}{when}"
+        else:
+            volume += ", which a rule sets"
+        message = f"laws read the concentration of {name!r}, which is its count divided by the volume {volume}"
         yield Finding("note", "conversions", name, message)
 
 

@@ -1,6 +1,7 @@
 """Text that no honest program writes: what readers must refuse, in bounded time and memory, with a `ModelError` that can be shown."""
 
 import random
+import re
 import string
 
 import cme
@@ -75,6 +76,38 @@ def mutated(text, rng):
                 text = text[:k] + piece + text[k:]
             case 4:
                 text = text[:i] + "".join(rng.choices(string.printable, k=len(piece))) + text[j:]
+    return text
+
+
+_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+_NAME = re.compile(r"<ci>\s*(\w+)\s*</ci>")
+_ELEMENT = re.compile(r"<\w+[^>]*?/>|<(\w+)[^>]*>.*?</\1>", re.DOTALL)
+_NAMING = ("id", "variable", "symbol", "species", "compartment")
+
+
+def mutated_xml(text, rng):
+    """A document with a few attributes, names and elements left out, moved or replaced; it stays XML."""
+    for _ in range(rng.randint(1, 4)):
+        attributes = [each for each in _ATTRIBUTE.finditer(text) if each[1] not in ("xmlns", "level", "version")]
+        naming = [each for each in attributes if each[1] in _NAMING]
+        names = list(_NAME.finditer(text))
+        elements = [each for each in _ELEMENT.finditer(text) if len(each[0]) < len(text) / 2]
+        match rng.randrange(5):
+            case 0 if attributes:
+                found = rng.choice(attributes)
+                text = text[: found.start(2)] + rng.choice(["0", "-1", "NaN", "INF", "", "true", "x", "1e400"]) + text[found.end(2) :]
+            case 1 if attributes:
+                found = rng.choice(attributes)
+                text = text[: found.start()] + text[found.end() :]
+            case 2 if names:
+                found = rng.choice(names)
+                text = text[: found.start(1)] + rng.choice([*(each[1] for each in names), "zz", "time"]) + text[found.end(1) :]
+            case 3 if elements:
+                found = rng.choice(elements)
+                text = text[: found.start()] + text[found.end() :]
+            case 4 if naming:
+                found = rng.choice(naming)
+                text = text[: found.start(2)] + rng.choice(naming)[2] + text[found.end(2) :]
     return text
 
 

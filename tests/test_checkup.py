@@ -66,6 +66,12 @@ def test_concentrations_name_the_factor():
     assert found is None or all(each.severity != "warning" for each in found.findings)
 
 
+def test_a_volume_that_a_rule_sets():
+    network = cme.parse("species X in V; V := 2 + X; X => 0 @ X/V; X = 3")
+    (remark,) = [each for each in cme.check(network).findings if each.topic == "conversions"]
+    assert remark.message == "laws read the concentration of 'X', which is its count divided by the volume V, which a rule sets"
+
+
 def test_what_is_conserved_and_how_many_states():
     found = cme.check(cme.parse("A <-> B @ 1, 2; A = 9"))
     assert (found.conserved, found.n_states, found.states) == (("A + B = 9",), 10, "10")

@@ -6,6 +6,7 @@ import hostile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sbml_documents import assignment, event, function, model, parameter, rate_rule, reaction, rule
 
 import cme
 from cme.formats import bionetgen
@@ -75,6 +76,28 @@ def test_mutants_are_read_or_refused(read, seed_text):
     assert hostile.judge(read, seed_text) is not None
     read_all = [hostile.judge(read, hostile.mutated(seed_text, rng)) for _ in range(400)]
     assert 10 < sum(network is not None for network in read_all) < 390  # the mutants are neither all dead nor all harmless
+
+
+def test_mutants_of_sbml_are_read_or_refused():
+    parts = {
+        "parameters": "".join(parameter(name, 2) for name in "kpxy"),
+        "rules": rule("x", "p + S") + rate_rule("p", "x - k"),
+        "assignments": assignment("y", "2*k"),
+        "reactions": reaction("k*S", local='<localParameter id="q" value="1"/>') + reaction("y/R", name="R2", reactants="", products="S"),
+        "functions": function("f", "lambda(a, 2*a)"),
+    }
+    text, rng = model(event("S > 3", "k = 1; S = f(2)", delay="p", priority="x"), **parts), random.Random(5)
+    assert hostile.judge(cme.load, text) is not None
+    read_all = [hostile.judge(cme.load, hostile.mutated_xml(text, rng)) for _ in range(300)]
+    assert 10 < sum(network is not None for network in read_all) < 290
+
+
+def test_encodings_that_are_not_known():
+    text = model().replace("UTF-8", "no-such")
+    with pytest.raises(cme.ModelError, match=r"SBML text: the XML can't be decoded \(unknown encoding: no-such\); write it as UTF-8"):
+        cme.load(text)
+    with pytest.raises(cme.ModelError, match=r"SBML text holds a character that no file can: '\\ud800'"):
+        cme.load(model().replace('id="m"', 'id="\ud800"'))
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)

@@ -9,6 +9,8 @@ What SBML leaves open is fixed as follows.
 - A species that an assignment rule sets is no state but an observable, and it too is an amount; a volume that a rule sets is one as well.
 - A compartment whose size nothing sets has size 1. A parameter that nothing sets and nothing uses is left out. What is infinite or
   undefined for good (INF, NaN) is a rule, so that results have it by name.
+- A compartment without dimensions has no size in Level 2, and its species are amounts. In Level 3 dimensions change no formula.
+- What is declared constant stays so: a rule, event or reaction that changes it all the same is refused.
 - `rateOf` is filled in: the rate rule, or the sum over reactions, where a reaction counts with its rate.
 - The identifier of a reaction in a formula means its (net) rate; a rule of that name gives it.
 - Units, notes, annotations, layouts and other packages that are not required do not change the numbers and are not read. Before Level 2

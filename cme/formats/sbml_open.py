@@ -16,7 +16,10 @@ def open_document(source: str | os.PathLike) -> tuple[Any, str]:
 
     if isinstance(source, str) and source.lstrip().startswith("<"):
         label, text = "SBML text", source.lstrip()
-        _check_xml(text.encode(), label)
+        try:
+            _check_xml(text.encode(), label)
+        except UnicodeEncodeError as broken:
+            raise ModelError(f"{label} holds a character that no file can: {broken.object[broken.start]!r}") from None
         document = libsbml.readSBMLFromString(text)
     else:
         path = Path(source)
@@ -89,6 +92,8 @@ def _check_xml(data: bytes, label: str) -> None:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise ModelError(f"{label}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]})") from None
+    except (LookupError, ValueError) as error:  # of the encoding that the document names
+        raise ModelError(f"{label}: the XML can't be decoded ({error}); write it as UTF-8") from None
     _check_root(*root[0])
 
 

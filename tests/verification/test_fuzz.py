@@ -14,6 +14,7 @@ from cme.formats import antimony, bionetgen
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import hostile
 import test_hostile
+from sbml_documents import SUITE_CASES
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = Path(os.environ.get("CME_NETWORKS", ROOT.parent / "shared" / "networks"))
@@ -60,6 +61,17 @@ def test_mutants_of_net_files(name):
     text = test_hostile.NET if name == "everything" else path.read_text(encoding="utf-8")
     for _ in range(2000):
         hostile.judge(bionetgen.read, hostile.mutated(text, rng))
+
+
+@pytest.mark.skipif(not SUITE_CASES, reason="the SBML Test Suite is not here; name its folder in CME_SBML_SUITE")
+@pytest.mark.parametrize("seed", range(4))
+def test_mutants_of_the_sbml_test_suite(seed):
+    files, rng = [path for case in SUITE_CASES for path in sorted(case.glob("*-sbml-*.xml"))], random.Random(seed)
+    for number in range(1000):
+        text = rng.choice(files).read_text(encoding="utf-8").lstrip()
+        network = hostile.judge(cme.load, hostile.mutated_xml(text, rng))
+        if network is not None and number % 10 == 0:
+            repr(cme.check(network, max_states=20))
 
 
 @pytest.mark.skipif(find_spec("antimony") is None, reason="the antimony library is not installed")
