@@ -26,7 +26,7 @@ def turn(values, rows):
 
 @bare
 def add_moments(rows, mixed, sums, products):
-    """Add whole numbers, rows (T, C, B), to sums (T, C, 2) and to sums of products (T, P, 2); of less than 2^10 paths.
+    """Add whole numbers, rows (T, C, B), to sums (T, C, 2) and to sums of products (T, P, 2).
 
     Products are of columns i <= j, in order; without `mixed` only those with i = j. Returns the bits that the numbers take; if more than
     53, nothing was added.
@@ -43,10 +43,14 @@ def add_moments(rows, mixed, sums, products):
     for k in range(n_times):
         p = 0
         for i in range(n_columns):
-            total = np.int64(0)
-            for m in range(n_paths):
-                total += rows[k, i, m]
-            add_wide(sums, k, i, sign(total), np.uint64(total))
+            if short:
+                total = np.int64(0)
+                for m in range(n_paths):
+                    total += rows[k, i, m]
+                add_wide(sums, k, i, sign(total), np.uint64(total))
+            else:
+                for m in range(n_paths):
+                    add_wide(sums, k, i, sign(rows[k, i, m]), np.uint64(rows[k, i, m]))
             for j in range(i, n_columns if mixed else i + 1):
                 if short:
                     total = np.int64(0)

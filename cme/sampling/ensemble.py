@@ -15,9 +15,10 @@ from cme.sampling.stopping import stop_condition
 from cme.sampling.tally import LEAF, Place, Tally, pairs
 from cme.threads import run_chunks
 
-_MOST_PATHS = 30 * LEAF  # in a block: less than 2^10
+_MOST_PATHS = 128 * LEAF  # in a block
 _MOST_VALUES = 2**19  # in a block: 4 MB
-_LONG = 0.1  # seconds for a block, so that progress is seen
+_LONG = 0.2  # seconds for a block, so that progress is seen
+_GROWTH = 8  # from one block to the next
 
 
 def ensemble(
@@ -124,11 +125,13 @@ def ensemble(
     engine = engine_for(network, times, key, initial, method, condition)
     plan = _Plan(engine, times, covariance, histogram, joint, bins)
     check_memory(f"histograms and covariances for {threads} threads", (threads + 1) * plan.n_bytes)
-    idle: list[Tally] = []  # no more than there are threads
+    idle: list[tuple[Tally, int]] = []  # no more than there are threads; and how many paths their next block has
 
     def sample(first: int, last: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        tally = idle.pop() if idle else plan.tally()
-        size = LEAF
+        try:
+            tally, size = idle.pop()
+        except IndexError:  # more threads are at work than ever before
+            tally, size = plan.tally(), LEAF
         while first < last:
             began = time.perf_counter()
             values = np.empty((min(size, last - first), *plan.shape), dtype=np.float64 if engine.real else np.int64)
@@ -141,13 +144,13 @@ def ensemble(
             first += len(values)
             done[2:] += done[:2]
             done[:2] = 0
-            if time.perf_counter() - began < _LONG / 2 and 2 * size <= plan.most_paths:  # the result does not depend on the blocks
-                size *= 2
-        idle.append(tally)
+            if time.perf_counter() - began < _LONG / _GROWTH:  # the result does not depend on the blocks
+                size = min(_GROWTH * size, plan.most_paths)
+        idle.append((tally, size))
 
     events = run_chunks(sample, n_paths, threads=threads, label="ensemble", show=progress, grain=LEAF if plan.n_reals else 1)
-    total = idle.pop()
-    for tally in idle:
+    total, _ = idle.pop()
+    for tally, _ in idle:
         total.merge(tally)
     options = {"n_paths": n_paths, "initial": "the network's own" if initial is None else str(initial), "covariance": covariance}
     options |= {"histogram": sorted(plan.charts), "joint": sorted(plan.joints), "bins": bins, "method": method, "stop": stop}
@@ -173,7 +176,8 @@ class _Plan:
         wanted = tuple(self.places) if histogram is True else () if histogram is False else tuple(histogram)
         self.charts = {name: self.place(name) for name in wanted}
         self.joints = {(a, b): (self.place(a), self.place(b)) for a, b in joint}
-        self.most_paths = max(min(_MOST_PATHS, _MOST_VALUES // max(self.shape[0] * (self.n_wholes + self.n_reals), 1)), LEAF)
+        fit = _MOST_VALUES // max(self.shape[0] * (self.n_wholes + self.n_reals), 1)
+        self.most_paths = max(min(_MOST_PATHS, fit // LEAF * LEAF), LEAF)
         products = [len(pairs(size, mixed)[0]) for size, mixed in zip((self.n_wholes, self.n_reals), self.mixed, strict=True)]
         self.n_bytes = 8 * len(times) * (bins * len(self.charts) + 8 * bins * len(self.joints) + 2 * sum(products))
 

@@ -61,14 +61,16 @@ class Tally:
 
 def _rows(values: np.ndarray) -> np.ndarray:
     rows = np.empty((*values.shape[1:], len(values)), dtype=values.dtype)
-    kernels.turn(values, rows)
+    if rows.size:
+        kernels.turn(values, rows)
     return rows
 
 
 def _extremes(rows: np.ndarray) -> tuple[np.ndarray, ...]:
     shape = rows.shape[:2]
     found = np.empty(shape), np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
-    kernels.extremes(rows, *found)
+    if rows.size:
+        kernels.extremes(rows, *found)
     return found
 
 
@@ -91,6 +93,8 @@ class WholeSums:
 
     def add(self, rows: np.ndarray) -> None:
         """Add rows (T, C, B)."""
+        if not rows.size:
+            return
         self.bits |= kernels.add_moments(rows, self.mixed, self.sums, self.products)
         if self.bits >= 2**53:
             raise ModelError(f"a count reaches {np.abs(rows).max():.3g}, and an ensemble sums counts below 2^53; use ssa, which keeps them")
