@@ -1,86 +1,45 @@
-"""The one way to compile: `kernel`, and `bare`, `inner` and `inlined` for inner loops. Cached on disk, without the GIL, IEEE arithmetic."""
+"""The one way to compile: `kernel`, and `bare`, `inner` and `inlined` for inner loops. Cached on disk, without the GIL, IEEE arithmetic.
+
+Importing a module of kernels compiles nothing and does not import numba. A kernel is looked for on disk when it is first called
+(`cme.kernels.store`), linked if it is there (`cme.kernels.door`), and compiled otherwise (`cme.kernels.compiling`).
+"""
 
 import contextlib
-import pickle
+import functools
+import os
+import threading
+from functools import cached_property
 
 import numpy as np
-from numba import njit, types
-from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
-from numba.core.options import DefaultOptions
-from numba.core.serialize import dumps
-from numba.extending import lower_builtin, type_callable
 
-from cme.kernels import store
+from cme.kernels import door, store
 
-
-class _Cache(NullCache):
-    """Numba's cache of one function, in files of our own.
-
-    Numba's looks only at the file of the function, so that an edited callee in another file goes unseen (KERNELS: "stale cache"), and
-    two processes that write at once can mix up its index.
-    """
-
-    def __init__(self, function):
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
-        self._source = function.__code__.co_filename
-        with contextlib.suppress(OSError):
-            store.read(self._source)
-
-    def _key(self, signature, codegen):
-        return f"{signature} {codegen.magic_tuple()} {store.stamp(self._source)}"
-
-    def load_overload(self, signature, target_context):
-        target_context.refresh()
-        try:
-            data = store.fetch(self._name, self._key(signature, target_context.codegen()))
-            return None if data is None else CompileResult._rebuild(target_context, *pickle.loads(data))
-        except Exception:  # whatever is wrong with it, compiling anew puts it right
-            return None
-
-    def save_overload(self, signature, result):
-        if not result.lifted and not result.library.has_dynamic_globals:
-            with contextlib.suppress(OSError):  # no source: compile in each process
-                store.keep(self._name, self._key(signature, result.codegen), dumps(result._reduce()))
+_IN_PYTHON = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")  # the twin tests run kernels as they are written
+_lock = threading.RLock()
 
 
 def kernel(function):
     """Compile a kernel: takes arrays and scalars, writes its outputs last, returns a status, never raises."""
-    return _compile(function)
+    return function if _IN_PYTHON else _Kernel(function)
 
 
 def bare(function):
     """Compile a kernel that neither makes nor returns arrays, without reference counts on those that it is given.
 
-    A network is a tuple of a dozen arrays; counting references to them took 100 ns in each call that passes it on.
+    A network is a tuple of a dozen arrays; counting references to them took 100 ns in each call that passes it on. Such a kernel is
+    also ready sooner in a new process: its machine code is called without importing numba.
     """
-    return _compile(function, **_BARE)
+    return function if _IN_PYTHON else _BareKernel(function)
 
 
 def inner(function):
     """Compile a part of a bare kernel that only kernels call: without the door to Python, which takes long to compile."""
-    return _without_door(_compile(function, **_BARE, **_NO_DOOR))
+    return function if _IN_PYTHON else _Part(function)
 
 
 def inlined(function):
     """Compile a short piece of a loop: inner, and always inlined in its callers."""
-    return _without_door(_compile(function, forceinline=True, **_BARE, **_NO_DOOR))
-
-
-_BARE = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}  # numba does not document it; without it the loops are slower
-_NO_DOOR = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
-def _without_door(dispatcher):
-    """Refuse calls from Python, which would otherwise jump to nowhere."""
-
-    def refuse(*_, **__):
-        raise TypeError(f"{dispatcher.__name__} is only called by kernels; in Python call it from a function compiled by numba")
-
-    if hasattr(dispatcher, "enable_caching"):
-        dispatcher._insert = lambda *_, **__: None
-        dispatcher._compile_for_args = refuse
-    return dispatcher
+    return function if _IN_PYTHON else _Part(function, inlined=True)
 
 
 def apart():
@@ -88,17 +47,6 @@ def apart():
 
     LLVM likes to copy a program's interpreter into each of dozens of places, which then takes a minute to compile.
     """
-
-
-@type_callable(apart)
-def _type_apart(_context):
-    return lambda: types.none
-
-
-@lower_builtin(apart)
-def _lower_apart(context, builder, _signature, _arguments):
-    builder.function.attributes.add("noinline")
-    return context.get_dummy_value()
 
 
 def bits_of(value):
@@ -111,26 +59,87 @@ def number_of(bits):
     return np.uint64(bits).view(np.float64)
 
 
-@type_callable(bits_of)
-def _type_bits_of(_context):
-    return lambda _: types.uint64
+def name(function) -> str:
+    """The name under which a function's machine code is kept."""
+    return f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
 
 
-@type_callable(number_of)
-def _type_number_of(_context):
-    return lambda _: types.float64
+class _Part:
+    """A function that kernels call."""
+
+    bare = True
+
+    def __init__(self, function, inlined=False):
+        functools.update_wrapper(self, function)
+        self._function, self._inlined = function, inlined
+        with contextlib.suppress(OSError):
+            store.read(function.__code__.co_filename)
+
+    @cached_property
+    def _compiler(self):
+        from cme.kernels.compiling import dispatcher
+
+        return dispatcher(self._function, bare=self.bare, inlined=self._inlined, has_door=False)
+
+    @property
+    def _numba_type_(self):
+        """What numba takes this for when it compiles a caller."""
+        return self._compiler._numba_type_
+
+    def __call__(self, *arguments):
+        raise TypeError(f"{self._function.__name__} is only called by kernels; in Python call it from a function compiled by numba")
 
 
-@lower_builtin(bits_of, types.float64)
-@lower_builtin(number_of, types.uint64)
-def _lower_bits(context, builder, signature, arguments):
-    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+class _Kernel(_Part):
+    """A function that Python calls too, through numba's own door."""
+
+    bare = False
+
+    @cached_property
+    def _with_door(self):
+        from cme.kernels.compiling import dispatcher
+
+        return dispatcher(self._function, bare=self.bare, inlined=False, has_door=True)
+
+    def __call__(self, *arguments):
+        return self._with_door(*arguments)
 
 
-def _compile(function, forceinline=False, **options):
-    # Numba compiles what a function calls with that function's options, unless it has its own: all that an inlined function calls
-    # would be inlined too.
-    dispatcher = njit(nogil=True, error_model="numpy", forceinline=forceinline, **options)(function)
-    if hasattr(dispatcher, "enable_caching"):  # absent when numba is switched off (NUMBA_DISABLE_JIT), as the twin tests do
-        dispatcher._cache = _Cache(function)
-    return dispatcher
+class _BareKernel(_Kernel):
+    """A function that Python calls too, through a door of our own."""
+
+    bare = True
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._linked = {}  # by the kinds of the arguments; None if they do not fit through the door
+
+    def __call__(self, *arguments):
+        kinds: list = []
+        words: list = []
+        try:
+            door.flatten(arguments, kinds, words)
+        except door.Unfit:
+            return self._with_door(*arguments)
+        key = tuple(kinds)
+        run = self._linked[key] if key in self._linked else self._link(key, arguments)
+        return self._with_door(*arguments) if run is None else run(words)
+
+    def _link(self, kinds, arguments):
+        with _lock:
+            if kinds not in self._linked:
+                self._linked[kinds] = None
+                if door.usable():
+                    with contextlib.suppress(door.Unfit, OSError):
+                        self._linked[kinds] = door.link(self._machine_code(kinds, arguments), kinds)
+            return self._linked[kinds]
+
+    def _machine_code(self, kinds, arguments):
+        own, key = name(self._function), f"object {door.describe(kinds)} {store.stamp(self._function.__code__.co_filename)}"
+        code = store.fetch(own, key)
+        if code is None:
+            from cme.kernels.compiling import machine_code
+
+            code = machine_code(self._compiler, arguments)
+            store.keep(own, key, code)
+        return code

@@ -1,0 +1,161 @@
+"""How kernels are compiled: numba with one set of options, its results kept by `cme.kernels.store`."""
+
+import contextlib
+import itertools
+import pickle
+
+import numba
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.options import DefaultOptions
+from numba.core.serialize import dumps
+from numba.extending import lower_builtin, type_callable
+from numba.np.arrayobj import populate_array
+
+from cme.kernels import door, jit, store
+
+_BARE = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}  # numba does not document it; without it the loops are slower
+_NO_DOOR = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_number = itertools.count()
+
+
+def dispatcher(function, *, bare: bool, inlined: bool, has_door: bool):
+    """Numba's object for a function; compiled for each kind of arguments when first asked for."""
+    options: dict = {"nogil": True, "error_model": "numpy", "forceinline": inlined}
+    options |= (_BARE if bare else {}) | ({} if has_door else _NO_DOOR)
+    # Numba compiles what a function calls with that function's options, unless it has its own: all that an inlined function calls
+    # would be inlined too.
+    made = njit(**options)(function)
+    made._cache = _Cache(function, "door" if has_door else "")
+    if not has_door:
+        made._insert = lambda *_, **__: None  # there is nothing that could be called
+    return made
+
+
+class _Cache(NullCache):
+    """Numba's cache of one function, in files of our own.
+
+    Numba's looks only at the file of the function, so that an edited callee in another file goes unseen (KERNELS: "stale cache"), and
+    two processes that write at once can mix up its index.
+    """
+
+    def __init__(self, function, kind):
+        self._name, self._source, self._kind = jit.name(function), function.__code__.co_filename, kind
+        self.objects: dict[tuple, bytes] = {}  # object files that were read from disk, by signature; numba forgets them
+
+    def _key(self, signature, codegen):
+        return f"numba {self._kind} {signature} {codegen.magic_tuple()} {store.stamp(self._source)}"
+
+    def load_overload(self, signature, target_context):
+        target_context.refresh()
+        try:
+            data = store.fetch(self._name, self._key(signature, target_context.codegen()))
+            if data is None:
+                return None
+            reduced = pickle.loads(data)
+            self.objects[signature] = reduced[0][2][0]
+            return CompileResult._rebuild(target_context, *reduced)
+        except Exception:  # whatever is wrong with it, compiling anew puts it right
+            return None
+
+    def save_overload(self, signature, result):
+        if not result.lifted and not result.library.has_dynamic_globals:
+            with contextlib.suppress(OSError):  # no source: compile in each process
+                store.keep(self._name, self._key(signature, result.codegen), dumps(result._reduce()))
+
+
+def machine_code(compiler, arguments: tuple) -> bytes:
+    """The machine code of a function for such arguments, with a door as `cme.kernels.door` wants it."""
+    if not _BARE:
+        raise door.Unfit("this numba always counts references")
+    signature = tuple(numba.typeof(each) for each in arguments)
+    with global_compiler_lock:
+        compiler.compile(signature)
+        result = compiler.overloads[signature]
+        context, library = result.target_context, result.library
+        around = context.codegen().create_library(f"door{next(_number)}")
+        around.enable_object_caching()
+        module = around.create_ir_module("door")
+        symbol = f"cme_door_{result.fndesc.mangled_name}"
+        _write_door(context, module, symbol, result.fndesc, signature, result.signature.return_type)
+        around.add_ir_module(module)
+        around.finalize()
+        around.get_pointer_to_function(symbol)  # has LLVM write the object files
+        own = compiler._cache.objects.get(signature) or library._get_compiled_object()
+    return door.pack(symbol, str(result.signature.return_type), [own, around._get_compiled_object()])
+
+
+def _write_door(context, module, symbol, descriptor, signature, returned) -> None:
+    """A C function (words, place of the result) that unpacks the words, calls the kernel, and returns if that raised an exception."""
+    word, pointer = ir.IntType(64), ir.IntType(64).as_pointer()
+    function = ir.Function(module, ir.FunctionType(ir.IntType(32), [pointer, ir.IntType(8).as_pointer()]), symbol)
+    builder = ir.IRBuilder(function.append_basic_block())
+    words, place = function.args
+    position = itertools.count()
+
+    def at(address, offset, to):
+        """What is at an address plus an offset in bytes."""
+        return builder.load(builder.inttoptr(builder.add(address, word(offset)), to.as_pointer()))
+
+    def unpack(kind):
+        if isinstance(kind, types.BaseTuple):
+            return context.make_tuple(builder, kind, list(map(unpack, kind)))  # type: ignore[call-overload]
+        value = builder.load(builder.gep(words, [word(next(position))]))
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder)
+            dimensions, strides = at(value, door.DIMENSIONS, word), at(value, door.STRIDES, word)
+            populate_array(
+                array,
+                data=builder.inttoptr(at(value, door.DATA, word), array.data.type),
+                shape=[at(dimensions, 8 * i, word) for i in range(kind.ndim)],
+                strides=[at(strides, 8 * i, word) for i in range(kind.ndim)],
+                itemsize=context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype))),
+                meminfo=None,
+            )
+            return array._getvalue()
+        if kind == types.boolean:
+            return cgutils.is_not_null(builder, builder.and_(value, word(1)))
+        if kind == types.float64:
+            return builder.bitcast(value, ir.DoubleType())
+        if kind in (types.int64, types.uint64):
+            return value
+        raise door.Unfit(f"{kind} does not go through the door")
+
+    arguments = [unpack(kind) for kind in signature]
+    kernel = context.declare_function(module, descriptor)
+    status, result = context.call_conv.call_function(builder, kernel, returned, signature, arguments)
+    if returned != types.none:
+        stored = builder.zext(result, ir.IntType(8)) if returned == types.boolean else result
+        builder.store(stored, builder.bitcast(place, stored.type.as_pointer()))
+    builder.ret(builder.zext(status.is_error, ir.IntType(32)))
+
+
+@type_callable(jit.apart)
+def _type_apart(_context):
+    return lambda: types.none
+
+
+@lower_builtin(jit.apart)
+def _lower_apart(context, builder, _signature, _arguments):
+    builder.function.attributes.add("noinline")
+    return context.get_dummy_value()
+
+
+@type_callable(jit.bits_of)
+def _type_bits_of(_context):
+    return lambda _: types.uint64
+
+
+@type_callable(jit.number_of)
+def _type_number_of(_context):
+    return lambda _: types.float64
+
+
+@lower_builtin(jit.bits_of, types.float64)
+@lower_builtin(jit.number_of, types.uint64)
+def _lower_bits(context, builder, signature, arguments):
+    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
