@@ -25,6 +25,8 @@ DATA, DIMENSIONS, STRIDES = 16, 32, 40  # bytes from the start of a numpy array 
 _LAYOUT = 0x503  # which flags of an array matter to machine code: contiguous (two ways), aligned, writeable
 _NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", np.uint64: "Q", bool: "?", np.bool_: "?"}
 _RETURNED = {"int64": ctypes.c_int64, "uint64": ctypes.c_uint64, "float64": ctypes.c_double, "bool": ctypes.c_bool, "none": None}
+_REMEMBERED = 16
+_tuples: dict[int, tuple[tuple, list, list]] = {}  # a network or a walker is passed many times; its arrays are looked at once
 _engines: list[Any] = []  # machine code is never unloaded
 
 
@@ -44,9 +46,15 @@ def flatten(arguments: tuple, kinds: list, words: list) -> None:
             kinds.append(kind)
             words.append(each)
         elif isinstance(each, tuple):
-            kinds.append(kind)
-            kinds.append(len(each))
-            flatten(each, kinds, words)
+            known = _tuples.get(id(each))
+            if known is None or known[0] is not each:
+                known = (each, [kind, len(each)], [])
+                flatten(each, known[1], known[2])
+                if len(_tuples) >= _REMEMBERED:
+                    _tuples.clear()
+                _tuples[id(each)] = known
+            kinds += known[1]
+            words += known[2]
         else:
             raise Unfit(f"{kind.__name__} is no array, number or tuple")
 
