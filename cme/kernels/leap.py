@@ -13,7 +13,6 @@ from cme.kernels.propensity import propensity
 from cme.kernels.random import LEAPS, exponential, open_stream, uniform
 
 LARGEST_COUNT = 2.0**52
-_WORTH = 10.0  # events that a leap must replace
 _EXACT_STEPS = 100  # exact steps before leaps are considered again
 _NEWTON = 20  # iterations
 _RESIDUAL = 0.01  # molecules
@@ -76,7 +75,7 @@ def run_path(model, plan, times, leaper, cancel, done, tally, counts):
             tau, implicit = choose(model, plan, leaper, room)
         tau = min(tau, longest)
         done[1] += 1.0
-        if total * min(tau, room, 1.0 / critical_total if critical_total > 0.0 else np.inf) < _WORTH:
+        if total * min(tau, room, 1.0 / critical_total if critical_total > 0.0 else np.inf) < plan.worth:
             status, t, k = exact_steps(model, plan, leaper, times, t, k, total, tally, counts)
             if status != OK or k == n_times:
                 return status

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     reader_pointer: np.ndarray  # (S + 1,) the reactions whose propensity reads species s
     reader: np.ndarray
     partner: np.ndarray  # (R,) the reverse reaction, R if there is none
+    worth: float  # events that a leap must replace
     epsilon: float
     method: int
 

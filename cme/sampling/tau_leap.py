@@ -37,7 +37,7 @@ def tau_leap(
     .. math:: x(t + \tau) = x(t) + \sum_r \nu_r K_r, \qquad K_r \sim \mathrm{Poisson}(a_r(x(t))\, \tau)
 
     with the propensities a_r and the net changes nu_r. A leap tau is as long as no propensity moves by more than a share `epsilon`; where
-    that leaves fewer than ten reactions to a leap, steps are exact.
+    that leaves few reactions to a leap, steps are exact.
 
     Parameters
     ----------
@@ -90,7 +90,8 @@ def tau_leap(
 
     A reaction that could fire fewer than ten times before a species is used up is critical: at most one of all these fires in a leap, and
     ends it. A leap to a negative count is rejected and tried again at half the length, so that no count is ever negative. Where a leap
-    would hold fewer than ten reactions, a hundred exact steps (direct method) are made instead.
+    would hold fewer than ten reactions (50 R / (R + 25) if that is more: so many cost as much), a hundred exact steps (direct method) are
+    made instead.
 
     Implicit leaps, K_r = Poisson(a_r(x) tau) + (a_r(x') - a_r(x)) tau with x' the state after the leap (Newton's method), stay stable
     where fast reactions have come to a balance. Pairs of mass-action reactions that undo each other do not limit them where the two
@@ -106,8 +107,9 @@ def tau_leap(
     use the same random streams: those that never leap are equal, the others as good as independent, so that the difference holds
     some Monte Carlo error, too. Take more paths to see less of it.
 
-    Cost. Some 300 ns for a leap of 4 reactions. Good where many reactions fire before propensities change; elsewhere all steps are
-    exact, and `ssa` is faster. An implicit leap solves S linear equations a few times.
+    Cost. Some 300 ns for a leap of 4 reactions, O(R) in all; an implicit leap solves S linear equations a few times. Good where many
+    reactions fire before propensities change. Elsewhere `ssa` is faster, also for networks of hundreds of reactions unless a leap holds
+    hundreds of events: the exact steps made here are O(R), too.
 
     References
     ----------
@@ -214,6 +216,7 @@ def _plan(compiled: Compiled, epsilon: float, method: int) -> Plan:
         reader_pointer=reader_pointer,
         reader=reader[:, 0].astype(np.uint32),
         partner=_partners(compiled),
+        worth=max(10.0, 50.0 * n_reactions / (n_reactions + 25.0)),
         epsilon=epsilon,
         method=method,
     )
