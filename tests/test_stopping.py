@@ -62,12 +62,13 @@ def test_survival_in_an_ensemble_is_that_of_the_paths():
         verdict.probability_matches(np.arange(4000) < stopped, p)
 
 
-def test_a_path_is_that_without_a_condition_until_it_ends():
+@pytest.mark.parametrize("method", ["direct", "rejection", "next_reaction"])
+def test_a_path_is_that_without_a_condition_until_it_ends(method):
     times = np.linspace(0, 2, 21)
     network = cme.parse(BIRTH_DEATH)
-    free = cme.ssa(network, times, n_paths=50, seed=5, every_event=True)
-    ended = cme.ssa(network, times, n_paths=50, seed=5, stop="X >= 8", threads=2)
-    with_events = cme.ssa(network, times, n_paths=50, seed=5, stop="X >= 8", every_event=True)
+    free = cme.ssa(network, times, n_paths=50, seed=5, method=method, every_event=True)
+    ended = cme.ssa(network, times, n_paths=50, seed=5, method=method, stop="X >= 8", threads=2)
+    with_events = cme.ssa(network, times, n_paths=50, seed=5, method=method, stop="X >= 8", every_event=True)
     assert 0 < np.isfinite(ended.stopped).sum() < 50
     for m in range(50):
         (when, which), after = free.events[m], free.event_counts[m][:, 0]
@@ -82,18 +83,19 @@ def test_a_path_is_that_without_a_condition_until_it_ends():
         np.testing.assert_array_equal(with_events.events[m][1], which[kept])
     np.testing.assert_array_equal(with_events.counts, ended.counts)
     np.testing.assert_array_equal(with_events.stopped, ended.stopped)
-    never = cme.ssa(network, times, n_paths=50, seed=5, stop="X >= 1000")
+    never = cme.ssa(network, times, n_paths=50, seed=5, method=method, stop="X >= 1000")
     np.testing.assert_array_equal(never.counts, free.counts)
     assert np.all(never.stopped == np.inf)
     assert free.stopped is None
 
 
-def test_a_path_may_end_where_it_begins_and_goes_no_further():
+@pytest.mark.parametrize("method", ["direct", "rejection", "next_reaction"])
+def test_a_path_may_end_where_it_begins_and_goes_no_further(method):
     network = cme.parse("odd: 0 => X @ 5 - X; X = 5")  # beyond 5 the propensity would be negative
-    paths = cme.ssa(network, [0.0, 1.0], n_paths=3, seed=1, stop="X == 5")
+    paths = cme.ssa(network, [0.0, 1.0], n_paths=3, seed=1, method=method, stop="X == 5")
     assert paths.stopped.tolist() == [0, 0, 0]
     assert paths.counts.tolist() == [[[5], [5]]] * 3
-    grown = cme.ssa(cme.parse("up: 0 => X @ piecewise(1, X < 5, 0/0)"), 100.0, n_paths=3, seed=1, stop="X >= 5")
+    grown = cme.ssa(cme.parse("up: 0 => X @ piecewise(1, X < 5, 0/0)"), 100.0, n_paths=3, seed=1, method=method, stop="X >= 5")
     assert np.all(grown.counts == 5)
 
 

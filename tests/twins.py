@@ -92,6 +92,107 @@ def direct(reactions, start, times, stream):
         events.append((t, r))
 
 
+def rejection(reactions, start, times, stream):
+    """Rejection with bounds (Thanh et al. 2014) and groups by powers of two (Slepoy et al. 2008): samples and events as of `direct`.
+
+    One of up to two molecules is ``(constant, places of its reactants, change)``; any other ``(propensity, places it reads, change)``.
+    """
+    x, t, samples, events = list(start), 0.0, [], []
+    low, high = [n - n // 10 for n in x], [n + n // 10 for n in x]
+    groups, home = {}, [None] * len(reactions)
+
+    def propensity(r, counts):
+        law, places, _ = reactions[r]
+        if callable(law):
+            return law(*x)
+        first, second = [float(counts[s]) for s in places] + [1.0] * (2 - len(places))
+        return law * (first * (second - (len(places) == 2 and places[0] == places[1])))
+
+    def settle(r):
+        fraction, power = math.frexp(propensity(r, high))
+        group = None if fraction == 0 else power - (fraction == 0.5)
+        if group == home[r]:
+            return
+        if home[r] is not None:
+            members = groups[home[r]]
+            members[members.index(r)] = members[-1]
+            members.pop()
+        if group is not None:
+            groups.setdefault(group, []).append(r)
+        home[r] = group
+
+    def weight_below(g):
+        weight = 0.0
+        for power in sorted(groups):
+            if power < g:
+                weight += len(groups[power]) * 2.0**power
+        return weight
+
+    def trial():
+        u = stream.uniform() * total
+        g = max(power for power in groups if groups[power] and weight_below(power) <= u)
+        if 2.0**g < 1e-6 * total:
+            u = stream.uniform() * len(groups[g])
+        else:
+            u = (u - weight_below(g)) / 2.0**g
+        i = int(u)
+        r = groups[g][i]
+        return r if (u - i) * 2.0**g < propensity(r, x) else None
+
+    for r in range(len(reactions)):
+        settle(r)
+    while True:
+        total, following, r = weight_below(math.inf), math.inf, None
+        if total > 0:
+            chance = 1.0
+            while r is None:
+                chance *= stream.uniform()
+                r = trial()
+            following = t + minus_log(chance) / total
+        while times[len(samples)] < following:
+            samples.append(list(x))
+            if len(samples) == len(times):
+                return samples, events
+        t = following
+        changed = [s for s, step in enumerate(reactions[r][2]) if step]
+        x = [count + step for count, step in zip(x, reactions[r][2], strict=True)]
+        events.append((t, r))
+        left = [s for s in changed if not low[s] <= x[s] <= high[s]]
+        for s in left:
+            low[s], high[s] = x[s] - x[s] // 10, x[s] + x[s] // 10
+        for s in left:
+            for r, (law, places, _) in enumerate(reactions):
+                if s in places and not callable(law):
+                    settle(r)
+        for s in changed:
+            for r, (law, places, _) in enumerate(reactions):
+                if s in places and callable(law):
+                    settle(r)
+
+
+def next_reaction(reactions, start, times, stream):
+    """The next reaction method (Gibson and Bruck 2000) with what is left in internal time (Anderson 2007), without a heap."""
+    x, t, samples, events = list(start), 0.0, [], []
+    a = [propensity(*x) for propensity, _ in reactions]
+    left, since = [stream.exponential() for _ in reactions], [0.0 for _ in reactions]
+    while True:
+        due = [since[r] + left[r] / a[r] if a[r] > 0 else math.inf for r in range(len(a))]
+        r = due.index(min(due))
+        while times[len(samples)] < due[r]:
+            samples.append(list(x))
+            if len(samples) == len(times):
+                return samples, events
+        t = due[r]
+        x = [count + step for count, step in zip(x, reactions[r][1], strict=True)]
+        events.append((t, r))
+        left[r], since[r] = stream.exponential(), t
+        for j, (propensity, _) in enumerate(reactions):
+            value = propensity(*x)
+            if value != a[j]:
+                left[j] = max(left[j] - a[j] * (t - since[j]), 0.0)
+                a[j], since[j] = value, t
+
+
 def euler_maruyama(reactions, start, end, pairs, stream):
     """The chemical Langevin equation of one species, mirrored at zero: 2 * pairs steps to the end."""
     x, h = float(start), 0.5 * end / pairs

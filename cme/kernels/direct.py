@@ -90,6 +90,13 @@ def run_paths(channels, dependents, times, key, first, n_paths, starts, cumulati
 
 
 @bare
+def begin_path(channels, dependents, key, path, starts, cumulative, walker):
+    """Get ready to run a path. The engines that keep more than propensities fill it in here."""
+    start_path(key, path, starts, cumulative, walker)
+    return OK
+
+
+@bare
 def start_path(key, path, starts, cumulative, walker):
     """Open the random stream of a path and put the walker on its initial state, drawn if there are several."""
     open_stream(key, JUMPS, path, walker.random)

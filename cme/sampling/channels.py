@@ -6,6 +6,7 @@ from cme import ratelaw
 from cme.compiled import Compiled, falling_product
 from cme.kernels.direct import Dependents
 from cme.kernels.propensity import LOAD, NO_LAW, Channels, fill_tables
+from cme.kernels.rejection import OTHER, WIDE, WIDE_PAIR, Readers
 from cme.programs import csr, to_program
 from cme.ratelaw import Expr
 
@@ -148,3 +149,38 @@ def species_readers(channels: Channels) -> list[np.ndarray]:
         for s in set(species):
             rows[s].append(r)
     return [np.array(row, dtype=np.int64) for row in rows]
+
+
+def coupling(channels: Channels) -> float:
+    """How many propensities an event changes, the mean over the reactions; one that reads several changed species counts several times."""
+    readers = species_readers(channels)
+    changed = channels.change_species[channels.change_amount != 0]
+    return sum(len(readers[s]) for s in changed.tolist()) / max(1, len(channels.constant))
+
+
+def prepare_readers(channels: Channels, n_species: int) -> Readers:
+    """For each species, the reactions whose bounds depend on it."""
+    one, two = channels.factor_species[:, 0].astype(np.int64), channels.factor_species[:, 1].astype(np.int64)
+    offset = channels.factor_offset
+    pair = (one == two) & (one < n_species)
+    wide = (channels.law == NO_LAW) & (channels.constant >= 0) & (channels.factor_species[:, 2] == n_species)
+    wide &= (offset[:, 0] == 0) & (offset[:, 1] == pair) & (offset[:, 2] == 0)
+    kind = np.where(wide, np.where(pair, WIDE_PAIR, WIDE), OTHER).astype(np.uint8)
+
+    first, second = np.flatnonzero(wide & (one < n_species)), np.flatnonzero((kind == WIDE) & (two < n_species))
+    reaction, species, partner = np.append(first, second), np.append(one[first], two[second]), np.append(two[first], one[second])
+    order = np.lexsort((reaction, species))
+    reaction, species, partner = reaction[order], species[order], partner[order]
+
+    rows = [row[kind[row] == OTHER] for row in species_readers(channels)[:n_species]]
+    lengths = np.zeros(n_species + 2, dtype=np.int64)
+    lengths[1 : len(rows) + 1] = [len(row) for row in rows]
+    return Readers(
+        kind=kind,
+        wide_pointer=np.searchsorted(species, np.arange(n_species + 2)).astype(np.uint32),
+        wide=reaction.astype(np.uint32),
+        constant=channels.constant[reaction],
+        partner=partner.astype(np.uint32),
+        other_pointer=np.cumsum(lengths).astype(np.uint32),
+        other=np.concatenate([np.zeros(0, dtype=np.int64), *rows]).astype(np.uint32),
+    )

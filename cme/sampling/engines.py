@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from cme import errors
 from cme.compiled import Compiled
 from cme.errors import ModelError
-from cme.kernels import direct
-from cme.kernels.propensity import NO_LAW, Channels
+from cme.kernels import direct, next_reaction, rejection
+from cme.kernels.propensity import Channels
 from cme.kernels.record import Sink
 from cme.ratelaw import Expr
-from cme.sampling.channels import prepare_channels, prepare_dependents
+from cme.sampling.channels import coupling, prepare_channels, prepare_dependents, prepare_readers
 from cme.threads import Task
 
 
@@ -52,32 +54,50 @@ def make_job(compiled: Compiled, initial, times: np.ndarray, key: np.ndarray, st
 
 
 def choose(method: str, job: Job) -> str:
-    """The engine that a method means for a job."""
-    if job.channels.stop != NO_LAW:
-        if method not in ("auto", "direct"):
-            raise ValueError(f"only the direct method looks at a stop condition after each event; leave out stop, or method={method!r}")
-        return "direct"
-    return "direct" if method == "auto" else method
+    """The engine that a method means for a job: the fastest one on the model, from its size and how much hangs together.
+
+    Where an event changes two propensities, the direct and the rejection method meet at some 500 reactions; where it changes six, at 100.
+    """
+    if method != "auto":
+        return method
+    n_reactions = len(job.kept)
+    many = n_reactions > MANY or (n_reactions > direct.LINEAR and coupling(job.channels) > DENSE)
+    return "rejection" if many else "direct"
+
+
+MANY, DENSE = 500, 4.0
 
 
 # ----------------------------------------------------------------------------------------------------- the engines
 
-
-def direct_engine(job: Job) -> Chunk:
-    """Gillespie's direct method, path by path."""
-    dependents = prepare_dependents(job.channels)
-    none = np.zeros(0), np.zeros(0, dtype=np.int64)
-
-    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray, sink: Sink) -> None:
-        walker = _walker(job)
-        start = job.key, first, stop - first, job.starts, job.cumulative
-        status = direct.run_paths(job.channels, dependents, job.times, *start, walker, *none, cancel, done, sink)
-        job.complain(status, walker)
-
-    return sample
+# Kernels that run path after path, with the same functions, each with lists of its own of what depends on what.
+KERNELS: dict[str, tuple[ModuleType, Callable[[Channels, int], Any]]] = {
+    "direct": (direct, lambda channels, n_species: prepare_dependents(channels)),
+    "rejection": (rejection, prepare_readers),
+    "next_reaction": (next_reaction, lambda channels, n_species: prepare_dependents(channels)),
+}
 
 
-ENGINES: dict[str, Callable[[Job], Chunk]] = {"direct": direct_engine}
+def path_by_path(method: str) -> Callable[[Job], Chunk]:
+    """The engine around a kernel."""
+    kernel, prepare = KERNELS[method]
+
+    def engine(job: Job) -> Chunk:
+        lists = prepare(job.channels, job.starts.shape[1])
+        none = np.zeros(0), np.zeros(0, dtype=np.int64)
+
+        def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray, sink: Sink) -> None:
+            walker = _walker(kernel, job)
+            start = job.key, first, stop - first, job.starts, job.cumulative
+            status = kernel.run_paths(job.channels, lists, job.times, *start, walker, *none, cancel, done, sink)
+            job.complain(status, walker)
+
+        return sample
+
+    return engine
+
+
+ENGINES: dict[str, Callable[[Job], Chunk]] = {method: path_by_path(method) for method in KERNELS}
 METHODS = ("auto", *ENGINES)
 
 
@@ -86,24 +106,23 @@ METHODS = ("auto", *ENGINES)
 
 def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndarray, kept: list) -> Task:
     """Sample into values (M, T, S) and stopped (M,), and put when, which and the new counts of every event of path m into ``kept[m]``."""
-    if method not in ("auto", "direct"):
-        raise ValueError(f"every event is kept by the direct method alone; leave out every_event, or method={method!r}")
-    dependents = prepare_dependents(job.channels)
+    kernel, prepare = KERNELS[method]
+    lists = prepare(job.channels, job.starts.shape[1])
     stoichiometry = job.compiled.network.stoichiometry
 
     def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        walker = _walker(job)
+        walker = _walker(kernel, job)
         for m in range(first, stop):
             done[0] = m - first
             if cancel[0]:
                 return
-            direct.start_path(job.key, m, job.starts, job.cumulative, walker)
+            job.complain(kernel.begin_path(job.channels, lists, job.key, m, job.starts, job.cumulative, walker), walker)
             origin = walker.x[: job.starts.shape[1]].copy()
             when, which, status = np.zeros(256), np.zeros(256, dtype=np.int64), direct.FULL
             while status == direct.FULL:
                 when, which = np.resize(when, 2 * len(when)), np.resize(which, 2 * len(which))
                 done[0] = m - first
-                status = direct.run_path(job.channels, dependents, job.times, walker, when, which, cancel, done, Sink(values, stopped), m)
+                status = kernel.run_path(job.channels, lists, job.times, walker, when, which, cancel, done, Sink(values, stopped), m)
             job.complain(status, walker)
             n_events = int(walker.cursor[direct.EVENTS])
             done[1] += n_events
@@ -114,5 +133,5 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
     return sample
 
 
-def _walker(job: Job) -> direct.Walker:
-    return direct.new_walker(job.starts.shape[1], len(job.kept), job.channels.stack_size)
+def _walker(kernel: ModuleType, job: Job):
+    return kernel.new_walker(job.starts.shape[1], len(job.kept), job.channels.stack_size)

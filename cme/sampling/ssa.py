@@ -52,7 +52,10 @@ def ssa(
         Counts as in `Network.with_initial`, or a `Distribution` over counts whose last time is used: each path draws its own start.
         None means the network's own. What such a distribution has lost is not drawn; ``info["initial_lost"]`` tells how much it is.
     method
-        The engine: "direct". "auto" chooses from the model alone; ``info["method"]`` says what ran.
+        The engine. All are exact, and differ in cost and in the numbers that a seed gives. "direct": Gillespie's direct method.
+        "rejection": bounds that hold for many events; an event costs about the same in any network, so it wins with hundreds of reactions.
+        "next_reaction": a heap of due times; one random number an event, but each changed propensity moves in the heap.
+        "auto" chooses from the model alone; ``info["method"]`` says what ran.
     every_event
         Keep the time, the reaction and the new counts of every event as well, in `events` and `event_counts`. The sampled counts are
         those of the run without.
@@ -83,8 +86,9 @@ def ssa(
     Notes
     -----
     Exact: the only error is Monte Carlo, and `Trajectories.standard_error` gives it. Time and memory are proportional to the number of
-    events and to M T S; every event kept takes 16 + 8 S bytes. For up to 16 reactions an event costs O(R), above that O(sqrt R) besides
-    the propensities that it changes. Propensities are computed in double precision, exact for products of counts up to 2^53.
+    events and to M T S; every event kept takes 16 + 8 S bytes. In the direct method an event costs O(R) for up to 64 reactions, above that
+    O(sqrt R) besides the propensities that it changes. Propensities are computed in double precision, exact for products of counts up to
+    2^53.
 
     With events, rate rules or time in propensities the path is a piecewise-deterministic process, and exact too: an event happens at the
     time at which its trigger turns true, to the last bit; a sample at that time sees what is after it. A reaction comes when the
@@ -99,8 +103,9 @@ def ssa(
 
     References
     ----------
-    Gillespie, J. Phys. Chem. 81 (1977) 2340, doi:10.1021/j100540a008; Davis, J. R. Stat. Soc. B 46 (1984) 353,
-    doi:10.1111/j.2517-6161.1984.tb01308.x (piecewise-deterministic processes).
+    Gillespie, J. Phys. Chem. 81 (1977) 2340, doi:10.1021/j100540a008 (direct); Thanh, Priami and Zunino, J. Chem. Phys. 141 (2014) 134116,
+    doi:10.1063/1.4896985 (rejection); Gibson and Bruck, J. Phys. Chem. A 104 (2000) 1876, doi:10.1021/jp993732q (next reaction);
+    Davis, J. R. Stat. Soc. B 46 (1984) 353, doi:10.1111/j.2517-6161.1984.tb01308.x (piecewise-deterministic processes).
 
     Examples
     --------
@@ -145,7 +150,7 @@ def ssa(
 
     task: Task = sample
     if every_event and isinstance(network, Network):
-        task = every_event_task(make_job(Compiled(network), initial, times, key, condition), method, values, stopped, kept)
+        task = every_event_task(make_job(Compiled(network), initial, times, key, condition), engine.found["method"], values, stopped, kept)
     events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress)
     name = network.name if isinstance(network, Network) else "generator"
     return Trajectories(
