@@ -279,6 +279,25 @@ def test_every_event_gives_the_same_samples():
     assert all(len(when) > 2048 for when, _ in full.events)  # the record grew several times
 
 
+def chain(n):
+    return cme.parse("\n".join([f"X{i} -> X{i + 1} @ 1" for i in range(n)] + ["X0 = 1"]))
+
+
+@pytest.mark.parametrize(
+    ("network", "method"),
+    [
+        (chain(60), "direct"),
+        (chain(400), "direct"),  # each event changes two propensities
+        (chain(600), "rejection"),
+        (cme.parse("\n".join(f"A + X{i} <-> Y{i} @ 1, 1; X{i} = 1" for i in range(32)) + "; A = 1"), "direct"),
+        (cme.parse("\n".join(f"A + X{i} <-> Y{i} @ 1, 1; X{i} = 1" for i in range(40)) + "; A = 1"), "rejection"),  # they all read A
+    ],
+)
+def test_auto_chooses_by_size_and_coupling(network, method):
+    for n_paths in (1, 5):
+        assert cme.ssa(network, 0.1, n_paths=n_paths, seed=1).info["method"] == method
+
+
 @pytest.mark.parametrize("text", ["X -> 0 @ 0; X = 4", "species X; X = 4", "0 -> 0 @ 5", "X -> X @ 5; X = 4"])
 def test_networks_in_which_nothing_changes(text):
     network = cme.parse(text)

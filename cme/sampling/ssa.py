@@ -31,7 +31,7 @@ def ssa(
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Trajectories:
-    """Sample paths of the network with Gillespie's stochastic simulation algorithm (direct method).
+    """Sample paths of the network exactly, with one of Gillespie's stochastic simulation algorithms.
 
     In state x the next event comes after an exponential time of rate a0(x) = sum_r a_r(x), and it is reaction r with probability
     a_r(x) / a0(x). The paths have exactly the law of the chemical master equation.
