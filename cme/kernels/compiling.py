@@ -81,12 +81,13 @@ def machine_code(compiler, arguments: tuple) -> bytes:
         around.enable_object_caching()
         module = around.create_ir_module("door")
         symbol = f"cme_door_{result.fndesc.mangled_name}"
-        _write_door(context, module, symbol, result.fndesc, signature, result.signature.return_type)
+        returned = types.unliteral(result.signature.return_type)  # a kernel that always returns 0 returns an int64
+        _write_door(context, module, symbol, result.fndesc, signature, returned)
         around.add_ir_module(module)
         around.finalize()
         around.get_pointer_to_function(symbol)  # has LLVM write the object files
         own = compiler._cache.objects.get(signature) or library._get_compiled_object()
-    return door.pack(symbol, str(result.signature.return_type), [own, around._get_compiled_object()])
+    return door.pack(symbol, str(returned), [own, around._get_compiled_object()])
 
 
 def _write_door(context, module, symbol, descriptor, signature, returned) -> None:
