@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import cme
 from cme.kernels import tally as kernels
 from cme.sampling import ensemble as module
+from cme.sampling.engines import METHODS
 from cme.sampling.tally import LEAF, Chart, RealSums, Tally, WholeSums, pairs
 
 TIMES = np.linspace(0, 4, 5)
@@ -116,6 +117,17 @@ def test_frames_and_summaries(pair):
     bins = found.histogram_frame("P")
     assert bins.groupby("time").paths.sum().tolist() == [1500] * 5
     assert repr(found) == "Ensemble: 1500 paths of M, P, D; 5 times from 0 to 4; ensemble"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_engine_streams(method):
+    network = cme.parse(EXPRESSION)
+    options = {"n_paths": 300, "seed": 11, "method": method}
+    paths, found = cme.ssa(network, TIMES, **options), cme.ensemble(network, TIMES, threads=3, **options)
+    assert found.info["method"] == paths.info["method"]
+    np.testing.assert_array_equal(found.means, paths.counts.sum(axis=0) / 300)
+    for t in range(len(TIMES)):
+        np.testing.assert_array_equal(found.marginal("P", t).p, paths.marginal("P", t).p)
 
 
 def test_events_and_rates_in_time_are_taken_too():
