@@ -92,7 +92,7 @@ def new_walker(n_species, n_reactions, stack_size):
         most=np.ones(n_species + 1),
         left=np.zeros(n_species + 1, np.int64),
         a=np.zeros(n_reactions),
-        group=np.zeros(n_reactions, np.uint32),
+        group=np.zeros(n_reactions, np.uint16),
         place=np.zeros(n_reactions, np.uint32),
         size=np.zeros(N_GROUPS, np.int64),
         below=np.zeros(N_GROUPS),

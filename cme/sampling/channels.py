@@ -16,35 +16,25 @@ _ALL_TABLES = 2**17  # entries of all tables: to fill them takes some 10 ms
 _FEW = 8  # up to this many reactions all propensities are computed anew after each event: loops of one length are predicted
 _SHORT = 4  # up to this many changes of a reaction, the lists of all are filled up to one length, for the same reason
 
-Product = tuple[float, list[tuple[int, float]]]
-
 
 def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None = None) -> tuple[Channels, np.ndarray]:
     """The channels of the reactions that can fire from the starts (K, S), and the numbers that these have in the network."""
     index = {name: i for i, name in enumerate(compiled.network.species_names)}
-    products = [_product(formula, index) for formula in compiled.propensity_formulas]
-    kept, fixed = _that_can_fire(compiled, products, starts)
-    n_species = len(index)
-    constant, law = np.ones(len(kept)), np.full(len(kept), NO_LAW)
-    factor_species, factor_offset = np.full((len(kept), _FACTORS), n_species), np.zeros((len(kept), _FACTORS))
+    mass_action, constant, factor_species, factor_offset = _products(compiled, index)
+    kept, fixed = _that_can_fire(compiled, mass_action, constant, factor_species, factor_offset, starts)
+    law = np.full(len(kept), NO_LAW)
     laws: dict[Expr, int] = {}
-    for r, number in enumerate(kept.tolist()):
-        product = products[number]
-        if product is None:
-            law[r] = laws.setdefault(compiled.propensity_formulas[number], len(laws))
-            continue
-        constant[r] = product[0]
-        for i, (species, offset) in enumerate(product[1]):
-            factor_species[r, i], factor_offset[r, i] = species, offset
+    for r in np.flatnonzero(~mass_action[kept]):
+        law[r] = laws.setdefault(compiled.propensity_formulas[kept[r]], len(laws))
     programs = [to_program(formula, index) for formula in (*laws, *([] if stop is None else [stop]))]
     program_pointer, code = csr([program for program, _ in programs])
     table_species, table_pointer = _tables(list(laws), index, fixed, starts)
-    change_pointer, change_species, change_amount = _changes(compiled, kept, n_species)
+    change_pointer, change_species, change_amount = _changes(compiled, kept)
     channels = Channels(
-        constant=constant,
+        constant=constant[kept],
         law=law,
-        factor_species=factor_species.astype(np.uint32),
-        factor_offset=factor_offset,
+        factor_species=factor_species[kept].astype(np.uint32),
+        factor_offset=factor_offset[kept],
         change_pointer=change_pointer,
         change_species=change_species,
         change_amount=change_amount,
@@ -62,32 +52,35 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None =
     return channels, kept
 
 
-def _product(formula: Expr, index: dict[str, int]) -> Product | None:
-    product = falling_product(formula, index)
-    return None if product is None or len(product[1]) > _FACTORS else product
+def _products(compiled: Compiled, index: dict[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Which reactions have products of few factors as their propensity (R,), their constants (R,), species (R, 3) and offsets (R, 3)."""
+    n_reactions = len(compiled.propensity_formulas)
+    constant, factors = [1.0] * n_reactions, [[(len(index), 0.0)] * _FACTORS for _ in range(n_reactions)]
+    mass_action = np.zeros(n_reactions, dtype=bool)
+    for r, formula in enumerate(compiled.propensity_formulas):
+        product = falling_product(formula, index)
+        if product is not None and len(product[1]) <= _FACTORS:
+            constant[r], mass_action[r] = product[0], True
+            factors[r][: len(product[1])] = product[1]
+    table = np.array(factors, dtype=np.float64).reshape(n_reactions, _FACTORS, 2)
+    return mass_action, np.array(constant), table[..., 0].astype(np.int64), np.ascontiguousarray(table[..., 1])
 
 
-def _that_can_fire(compiled: Compiled, products: list[Product | None], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _that_can_fire(
+    compiled: Compiled, mass_action: np.ndarray, constant: np.ndarray, species: np.ndarray, offset: np.ndarray, starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The reactions that may fire some day, and whether a species stays for good at what it is in every start (S,).
 
     Left out is only mass action, with a constant or a factor that is zero whatever happens: its reactant is not there and nothing makes it.
     """
     rows, columns, _ = compiled.network.sparse_stoichiometry
-    pointer = np.searchsorted(rows, np.arange(len(products) + 1))
-    fixed = (starts == starts[0]).all(axis=0)
-    waiting = list(range(len(products)))
-    kept: list[int] = []
+    fixed, count = np.append((starts == starts[0]).all(axis=0), False), np.append(starts[0], 1)
     while True:
-        still: list[int] = []
-        for r in waiting:
-            product = products[r]
-            idle = product is not None and (product[0] == 0.0 or any(fixed[s] and starts[0, s] == offset for s, offset in product[1]))
-            (still if idle else kept).append(r)
-        if len(still) == len(waiting):
-            return np.array(sorted(kept), dtype=np.int64), fixed
-        for r in set(waiting) - set(still):
-            fixed[columns[pointer[r] : pointer[r + 1]]] = False
-        waiting = still
+        idle = mass_action & ((constant == 0.0) | (fixed[species] & (count[species] == offset)).any(axis=1))
+        changed = columns[~idle[rows]]
+        if not fixed[changed].any():
+            return np.flatnonzero(~idle), fixed[:-1]
+        fixed[changed] = False
 
 
 def _tables(laws: list[Expr], index: dict[str, int], fixed: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,17 +96,22 @@ def _tables(laws: list[Expr], index: dict[str, int], fixed: np.ndarray, starts: 
     return species, np.append(0, np.cumsum(sizes)).astype(np.uint64)
 
 
-def _changes(compiled: Compiled, kept: np.ndarray, n_species: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _changes(compiled: Compiled, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Net changes in CSR form: pointer, species, amounts."""
     rows, columns, amounts = compiled.network.sparse_stoichiometry
-    pointer = np.searchsorted(rows, np.arange(len(compiled.network.reactions) + 1))
-    changes = [list(zip(columns[pointer[r] : pointer[r + 1]], amounts[pointer[r] : pointer[r + 1]], strict=True)) for r in kept]
-    longest = max(map(len, changes), default=0)
+    number = np.full(len(compiled.network.reactions), -1)
+    number[kept] = np.arange(len(kept))
+    chosen = number[rows] >= 0
+    rows, columns, amounts = number[rows[chosen]], columns[chosen], amounts[chosen]
+    lengths = np.bincount(rows, minlength=len(kept))
+    pointer, longest = np.append(0, np.cumsum(lengths)), lengths.max(initial=0)
     if longest <= _SHORT:
-        changes = [row + [(n_species, 0)] * (longest - len(row)) for row in changes]
-    lengths = np.append(0, np.cumsum([len(row) for row in changes], dtype=np.int64))
-    flat = np.array([pair for row in changes for pair in row], dtype=np.int64).reshape(-1, 2)
-    return lengths.astype(np.uint32), flat[:, 0].astype(np.uint32), flat[:, 1].copy()
+        species = np.full((len(kept), longest), len(compiled.network.species))
+        amount = np.zeros((len(kept), longest), dtype=np.int64)
+        place = np.arange(len(rows)) - pointer[rows]
+        species[rows, place], amount[rows, place] = columns, amounts
+        pointer, columns, amounts = np.arange(len(kept) + 1) * longest, species.ravel(), amount.ravel()
+    return pointer.astype(np.uint32), columns.astype(np.uint32), np.ascontiguousarray(amounts)
 
 
 def prepare_dependents(channels: Channels) -> Dependents:
