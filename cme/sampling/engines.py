@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from cme import errors
 from cme.compiled import Compiled
@@ -108,7 +109,9 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
     """Sample into values (M, T, S) and stopped (M,), and put when, which and the new counts of every event of path m into ``kept[m]``."""
     kernel, prepare = KERNELS[method]
     lists = prepare(job.channels, job.starts.shape[1])
-    stoichiometry = job.compiled.network.stoichiometry
+    network = job.compiled.network
+    rows, columns, amounts = network.sparse_stoichiometry
+    changes = sp.csr_array((amounts, (rows, columns)), shape=(len(network.reactions), len(network.species)))
 
     def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
         walker = _walker(kernel, job)
@@ -127,7 +130,7 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
             n_events = int(walker.cursor[direct.EVENTS])
             done[1] += n_events
             when, which = when[:n_events].copy(), job.kept[which[:n_events]]
-            kept[m] = (when, which, origin + np.cumsum(stoichiometry[which], axis=0))
+            kept[m] = (when, which, origin + np.cumsum(changes[which].toarray(), axis=0))
         done[0] = stop - first
 
     return sample
