@@ -8,6 +8,7 @@ import verdict
 from scipy import stats
 
 import cme
+from cme.sampling.engines import METHODS
 from cme.sampling.stopping import stop_condition
 
 BIRTH_DEATH = "0 -> X @ 10; X -> 0 @ 1; limit = 15; twice := 2*X"
@@ -31,9 +32,10 @@ def first_passage_up(birth, death, target):
     return total
 
 
-def test_first_passage_of_birth_and_death_upwards():
+@pytest.mark.parametrize("method", METHODS)
+def test_first_passage_of_birth_and_death_upwards(method):
     mean = first_passage_up(lambda n: 10.0, float, 15)
-    paths = cme.ssa(cme.parse(BIRTH_DEATH), 1e5, n_paths=8000, seed=2, stop="X >= limit")
+    paths = cme.ssa(cme.parse(BIRTH_DEATH), 1e5, n_paths=4000, seed=2, stop="X >= limit", method=method)
     verdict.mean_matches(paths.stopped, mean)
     assert np.all(paths["X"] == 15)
 
