@@ -87,7 +87,8 @@ class Simulator:
     def close(self) -> float:
         """End the process; its peak memory, or that of its largest child, in MB."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         _, self.process.returncode, usage = os.wait4(self.process.pid, 0)
         return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
@@ -119,30 +120,35 @@ def main() -> None:
 
 
 def measure(found: Found, name: str, python: str, path: Path, timed: networks.Timed, turn: int, options) -> None:
+    """One round of one simulator: a process, the first result, a long path, an ensemble."""
     job = json.loads(path.read_text())
-    simulator = Simulator(name, python, path, options.limit)
+    grid = [timed.length * k / (LONG - 1) for k in range(LONG)]
+    requests = {"long": {"times": grid, "n_paths": 1, "seed": turn + 1, "keep": True}}
+    if timed.paths:
+        n_paths = max(20, round(timed.paths * options.scale))
+        requests = {
+            "first": {"times": timed.times(), "n_paths": 1, "seed": turn + 1, "keep": False},
+            **requests,
+            "ensemble": {"times": timed.times(), "n_paths": n_paths, "seed": turn + 101, "keep": False},
+        }
+    simulator, answers = Simulator(name, python, path, options.limit), {}
     try:
-        first = simulator.ask(times=timed.times(), n_paths=1, seed=turn + 1, keep=False) if timed.paths else None
-        grid = [timed.length * k / (LONG - 1) for k in range(LONG)]
-        answers = [first, simulator.ask(times=grid, n_paths=1, seed=turn + 1, keep=True)]
-        if timed.paths:
-            n_paths = max(20, round(timed.paths * options.scale))
-            answers.append(simulator.ask(times=timed.times(), n_paths=n_paths, seed=turn + 101, keep=False))
+        for what, request in requests.items():
+            answers[what] = simulator.ask(**request)
+            if "error" in answers[what]:
+                found.error = answers[what]["error"]
+                return
     finally:
         memory = simulator.close()
-    for answer in answers:
-        if answer and "error" in answer:
-            found.error = answer["error"]
-            return
-    long = answers[1]
+    long, first = answers["long"], answers.get("first", answers["long"])
     found.version = long["version"]
     found.memory.append(memory)
-    found.first.append((first or long)["cpu_so_far"])
+    found.first.append(first["cpu_so_far"])
     found.path.append(1e9 * long["cpu"] / (timed.length * hazard(job, long["path"])))
     if timed.paths:
-        ensemble = answers[2]
+        ensemble = answers["ensemble"]
         found.ensemble.append(ensemble["cpu"] / n_paths)
-        found.whole.append(answers[0]["cpu_so_far"] + ensemble["cpu"])
+        found.whole.append(first["cpu_so_far"] + ensemble["cpu"])
         found.mean.append(ensemble["mean"])
         found.sd.append(ensemble["sd"])
         found.n_paths.append(n_paths)
