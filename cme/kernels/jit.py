@@ -127,11 +127,12 @@ class _BareKernel(_Kernel):
 
     def _link(self, kinds, arguments):
         with _lock:
-            if kinds not in self._linked:
-                self._linked[kinds] = None
+            if kinds not in self._linked:  # another thread may have been here meanwhile
+                run = None
                 if door.usable():
                     with contextlib.suppress(door.Unfit, OSError):
-                        self._linked[kinds] = door.link(self._machine_code(kinds, arguments), kinds)
+                        run = door.link(self._machine_code(kinds, arguments), kinds)
+                self._linked[kinds] = run
             return self._linked[kinds]
 
     def _machine_code(self, kinds, arguments):

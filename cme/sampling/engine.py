@@ -1,7 +1,7 @@
 """`Engine`: what runs paths of a model, block by block, whatever is then done with them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from cme.abilities import features
 from cme.arguments import check_choice
 from cme.compiled import Compiled
 from cme.errors import ModelError
-from cme.generator import Generator
-from cme.kernels import jumps
 from cme.kernels.record import Sink
 from cme.network import Network
 from cme.ratelaw import Expr
 from cme.results import Distribution
 from cme.sampling.engines import ENGINES, METHODS, choose, make_job
-from cme.sampling.hybrid_paths import HybridPaths
+
+if TYPE_CHECKING:  # importing it takes longer than a small simulation
+    from cme.generator import Generator
 
 Run = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
@@ -34,16 +34,18 @@ class Engine(NamedTuple):
 
 
 def engine_for(
-    model: Network | Generator, times: np.ndarray, key: np.ndarray, initial, method: str = "auto", stop: Expr | None = None
+    model: Union[Network, "Generator"], times: np.ndarray, key: np.ndarray, initial, method: str = "auto", stop: Expr | None = None
 ) -> Engine:
     """The engine that the model needs; of those for constant rates, `method` is one (see `cme.sampling.engines`).
 
     With a `stop` condition it writes the times at which paths met it into `stopped` (B,).
     """
-    if isinstance(model, Generator):
+    if not isinstance(model, Network):
         return _on_given_states(model, times, key, initial)
     if not features(model):
         return _on_counts(model, times, key, initial, method, stop)
+    from cme.sampling.hybrid_paths import HybridPaths
+
     paths = HybridPaths(model, times, key, initial)
 
     def run(first: int, values: np.ndarray, _: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
@@ -74,8 +76,10 @@ def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, me
     return Engine(network.species_names, len(network.species), False, run, observe, found)
 
 
-def _on_given_states(generator: Generator, times: np.ndarray, key: np.ndarray, initial) -> Engine:
+def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray, initial) -> Engine:
     """Paths of a jump process on the states of its generator."""
+    from cme.kernels import jumps
+
     if initial is None:
         raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
     start = np.cumsum(generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial))

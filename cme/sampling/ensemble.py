@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from cme.abilities import require
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.ensembles import Ensemble, Histogram, Joint
-from cme.generator import Generator
 from cme.network import Network
 from cme.sampling.engine import Engine, check_method, engine_for
 from cme.sampling.stopping import stop_condition
 from cme.sampling.tally import LEAF, Place, Tally, pairs
 from cme.threads import run_chunks
+
+if TYPE_CHECKING:  # importing it takes longer than a small simulation
+    from cme.generator import Generator
 
 _MOST_PATHS = 128 * LEAF  # in a block
 _MOST_VALUES = 2**19  # in a block: 4 MB
@@ -22,7 +25,7 @@ _GROWTH = 8  # from one block to the next
 
 
 def ensemble(
-    network: Network | Generator,
+    network: Union[Network, "Generator"],
     times,
     *,
     n_paths: int = 10_000,
@@ -120,7 +123,7 @@ def ensemble(
     check_method(network, method)
     condition = None if stop is None else stop_condition(network, stop)
     key, recorded_seed = check_seed(seed)
-    if isinstance(network, Generator) and network.widths is not None:
+    if not isinstance(network, Network) and network.widths is not None:
         raise ValueError("the states of this generator are positions, and an ensemble counts; sample it with ssa")
     engine = engine_for(network, times, key, initial, method, condition)
     plan = _Plan(engine, times, covariance, histogram, joint, bins)

@@ -2,24 +2,26 @@
 
 import math
 import time
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from cme.abilities import features, require
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
-from cme.generator import Generator, TimeDependentGenerator
 from cme.network import Network
 from cme.results import Trajectories
-from cme.sampling.driven_paths import sample_in_time
 from cme.sampling.engine import check_method, engine_for
 from cme.sampling.engines import every_event_task, make_job
 from cme.sampling.stopping import stop_condition
 from cme.threads import Task, run_chunks
 
+if TYPE_CHECKING:  # importing it takes longer than a small simulation
+    from cme.generator import Generator, TimeDependentGenerator
+
 
 def ssa(
-    network: Network | Generator | TimeDependentGenerator,
+    network: Union[Network, "Generator", "TimeDependentGenerator"],
     times,
     *,
     n_paths: int = 1000,
@@ -125,10 +127,14 @@ def ssa(
     condition = None if stop is None else stop_condition(network, stop)
     if every_event and not isinstance(network, Network):
         raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
-    if isinstance(network, TimeDependentGenerator):
-        if threads is not None or progress is not None:
-            raise ValueError("with rates that depend on time all paths advance together; leave out threads and progress")
-        return sample_in_time(network, times, n_paths, seed, initial)
+    if not isinstance(network, Network):
+        from cme.generator import TimeDependentGenerator
+        from cme.sampling.driven_paths import sample_in_time
+
+        if isinstance(network, TimeDependentGenerator):
+            if threads is not None or progress is not None:
+                raise ValueError("with rates that depend on time all paths advance together; leave out threads and progress")
+            return sample_in_time(network, times, n_paths, seed, initial)
     threads = check_threads(threads)
     key, recorded_seed = check_seed(seed)
     options: dict = {"n_paths": n_paths, "threads": threads}
@@ -161,6 +167,6 @@ def ssa(
         observables=engine.observe(values),
         events=tuple((when, which) for when, which, _ in kept) if every_event else None,
         event_counts=tuple(after for _, _, after in kept) if every_event else None,
-        cells=network.widths if isinstance(network, Generator) else None,
+        cells=None if isinstance(network, Network) else network.widths,
         stopped=None if stop is None else stopped,
     )
