@@ -105,6 +105,8 @@ def _write_door(context, module, symbol, descriptor, signature, returned) -> Non
     def unpack(kind):
         if isinstance(kind, types.BaseTuple):
             return context.make_tuple(builder, kind, list(map(unpack, kind)))  # type: ignore[call-overload]
+        if kind == types.none:
+            return context.get_dummy_value()
         value = builder.load(builder.gep(words, [word(next(position))]))
         if isinstance(kind, types.Array):
             array = context.make_array(kind)(context, builder)

@@ -55,6 +55,8 @@ def flatten(arguments: tuple, kinds: list, words: list) -> None:
                 _tuples[id(each)] = known
             kinds += known[1]
             words += known[2]
+        elif each is None:
+            kinds.append(kind)
         else:
             raise Unfit(f"{kind.__name__} is no array, number or tuple")
 
@@ -144,6 +146,8 @@ def _form(kinds: tuple) -> str:
     while i < len(kinds):
         if kinds[i] in _NUMBERS:
             form += _NUMBERS[kinds[i]].replace("?", "?7x")
+            i += 1
+        elif kinds[i] is type(None):
             i += 1
         else:
             form += "" if isinstance(kinds[i], type) else "q"
