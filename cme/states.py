@@ -128,9 +128,7 @@ class StateSpace:
                 states, queue = _enlarge(states, 2 * len(states)), _enlarge(queue, 2 * len(queue))
             table = _empty_table(len(states))
             reach.fill_table(states, cursor[0], self.key, table)
-            status = reach.explore(
-                self.compiled.arrays, self.upper, self.key, layers, size, cursor, queue, states, table, place
-            )  # fmt: skip
+            status = reach.explore(*self._model, self.upper, self.key, layers, size, cursor, queue, states, table, place)
         self._raise(status, place, states)
         return StateSpace(states[: cursor[0]].copy(), self.compiled, self.upper, self.key, table)
 
@@ -158,9 +156,15 @@ class StateSpace:
         most = len(self) * (len(self.compiled.network.reactions) + 1)
         pointer, row, rate = np.zeros(len(self) + 1, dtype=np.int64), np.empty(most, dtype=np.int64), np.empty(most)
         leak, place = np.zeros(len(self)), np.zeros(2, dtype=np.int64)
-        status = reach.assemble(self.compiled.arrays, self.key, self.states, self._table, pointer, row, rate, leak, place)
+        status = reach.assemble(*self._model, self.key, self.states, self._table, pointer, row, rate, leak, place)
         self._raise(status, place, self.states)
         return pointer, row[: pointer[-1]], rate[: pointer[-1]], leak
+
+    @property
+    def _model(self) -> tuple:
+        """The network for kernels, their stack, and the memory of a state."""
+        arrays = self.compiled.arrays
+        return arrays, np.empty(arrays.stack_size), np.empty(self.states.shape[1], dtype=np.int64)
 
     def _raise(self, status: int, place: np.ndarray, states: np.ndarray) -> None:
         if status != errors.OK:

@@ -13,7 +13,8 @@ from cme.kernels.propensity import propensities
 
 def kernel(network, states):
     out = np.empty((len(states), len(network.reactions)))
-    propensities(Compiled(network).arrays, states, out)
+    arrays = Compiled(network).arrays
+    propensities(arrays, states, np.zeros(arrays.stack_size), out)
     return out
 
 

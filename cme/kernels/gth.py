@@ -1,9 +1,9 @@
 """Grassmann-Taksar-Heyman elimination of a banded generator: no subtraction, so every probability is right in relative terms."""
 
-from cme.kernels.jit import kernel
+from cme.kernels.jit import bare
 
 
-@kernel
+@bare
 def gth_banded(band, half, pi):
     """The stationary law pi (N,) of an irreducible generator given by its band; `band` is overwritten.
 

@@ -7,6 +7,7 @@ Importing a module of kernels compiles nothing and does not import numba. A kern
 import contextlib
 import functools
 import os
+import struct
 import threading
 from functools import cached_property
 
@@ -123,7 +124,10 @@ class _BareKernel(_Kernel):
             return self._with_door(*arguments)
         key = tuple(kinds)
         run = self._linked[key] if key in self._linked else self._link(key, arguments)
-        return self._with_door(*arguments) if run is None else run(words)
+        if run is not None:
+            with contextlib.suppress(struct.error):  # a whole number that needs more than 63 bits
+                return run(words)
+        return self._with_door(*arguments)
 
     def _link(self, kinds, arguments):
         with _lock:

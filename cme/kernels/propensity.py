@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cme.kernels.jit import apart, inlined, inner, kernel
+from cme.kernels.jit import apart, bare, inlined, inner
 
 
 class Arrays(NamedTuple):
@@ -112,10 +112,9 @@ def is_over(channels, y, stack):
     return channels.stop != NO_LAW and run_there(channels, channels.stop, y, stack) != 0.0
 
 
-@kernel
-def fill_tables(channels, y):
+@bare
+def fill_tables(channels, y, stack):
     """The tables of all laws; species that a law reads besides its own stand at their values in y for good."""
-    stack = np.empty(max(channels.stack_size, 1))
     for law in range(len(channels.table_species)):
         species, first = channels.table_species[law], channels.table_pointer[law]
         before = y[species]
@@ -253,10 +252,9 @@ def unary(code, a):
     return math.atanh(a)
 
 
-@kernel
-def propensities(model, states, out):
+@bare
+def propensities(model, states, stack, out):
     """Every propensity in every state: out (N, R)."""
-    stack = np.empty(max(model.stack_size, 1))
     for n in range(states.shape[0]):
         for r in range(out.shape[1]):
             out[n, r] = propensity(model, r, states[n], stack)

@@ -17,12 +17,12 @@ from cme.kernels.events import (
     look,
     value_of,
 )  # fmt: skip
-from cme.kernels.jit import inlined, inner, kernel
+from cme.kernels.jit import bare, inlined, inner
 
 TIED = 14
 
 
-@kernel
+@bare
 def settle_states(machine, kept, agenda, free, choices, ties, tied, y, place):
     """Settle each row of y (N, size), every time from the memory `kept`; `agenda` is left as the last row leaves it.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cme.kernels.jit import inlined, inner, kernel
+from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import propensity
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL = 0, 1, 2, 3, 4
@@ -31,7 +31,7 @@ def slot_of(states, table, key, x):
     return slot
 
 
-@kernel
+@bare
 def fill_table(states, n_states, key, table):
     """Enter the first states into an empty table (all -1); stops with FULL at a state that is there twice, its index in place."""
     for n in range(n_states):
@@ -42,7 +42,7 @@ def fill_table(states, n_states, key, table):
     return OK
 
 
-@kernel
+@bare
 def look_up(states, table, key, wanted, found):
     """The index of each wanted state, -1 where it is not kept."""
     for i in range(wanted.shape[0]):
@@ -76,16 +76,14 @@ def _check(a, place, n, r):
     return status
 
 
-@kernel
-def explore(model, upper, key, layers, target, cursor, queue, states, table, place):
+@bare
+def explore(model, stack, x, upper, key, layers, target, cursor, queue, states, table, place):
     """Add the states that the queued ones lead to, layer by layer, until `layers` are done or `target` states are passed.
 
-    cursor = [number of states, position in the queue, end of the running layer, end of the queue, layers done]. With FULL the arrays
-    have no room for one more state's successors: enlarge them, rebuild the table and call again.
+    `stack` and x (S,) are workspace. cursor = [number of states, position in the queue, end of the running layer, end of the queue,
+    layers done]. With FULL the arrays have no room for one more state's successors: enlarge them, rebuild the table and call again.
     """
     n_reactions = model.constant.shape[0]
-    stack = np.empty(model.stack_size)
-    x = np.empty(states.shape[1], dtype=np.int64)
     while cursor[4] < layers and cursor[1] < cursor[3]:
         while cursor[1] < cursor[2]:
             if cursor[0] + n_reactions > states.shape[0] or cursor[3] + n_reactions > queue.shape[0]:
@@ -125,15 +123,13 @@ def explore(model, upper, key, layers, target, cursor, queue, states, table, pla
     return OK
 
 
-@kernel
-def assemble(model, key, states, table, pointer, row, rate, leak, place):
+@bare
+def assemble(model, stack, x, key, states, table, pointer, row, rate, leak, place):
     """The generator's columns in CSC form: column n lists where state n goes and at which rate; what leaves the set is `leak`.
 
     `row` and `rate` hold at most (R + 1) entries per state, the last of which is the diagonal.
     """
     n_reactions = model.constant.shape[0]
-    stack = np.empty(model.stack_size)
-    x = np.empty(states.shape[1], dtype=np.int64)
     entries = 0
     pointer[0] = 0
     for n in range(states.shape[0]):

@@ -1,9 +1,9 @@
 """One segment of uniformisation: p(t) = sum over k of Poisson(k; qt) P^k p with P = I + A/q, all terms non-negative."""
 
-from cme.kernels.jit import kernel
+from cme.kernels.jit import bare
 
 
-@kernel
+@bare
 def uniformise(pointer, index, rate, q, weights, current, following, out):
     """Accumulate sum_k weights[j, k] P^k p for every output j into out (J, N).
 

@@ -48,7 +48,7 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None =
         stop=NO_LAW if stop is None else len(laws),
     )
     if len(channels.table):
-        fill_tables(channels, np.append(starts[0], 1).astype(np.float64))
+        fill_tables(channels, np.append(starts[0], 1).astype(np.float64), np.zeros(channels.stack_size))
     return channels, kept
 
 
