@@ -126,7 +126,8 @@ def prepare_dependents(channels: Channels) -> Dependents:
     for r in range(n_reactions):
         changes = slice(channels.change_pointer[r], channels.change_pointer[r + 1])
         changed = channels.change_species[changes][channels.change_amount[changes] != 0]
-        rows.append(np.unique(np.concatenate([always, *(readers[s] for s in changed)])))
+        found = np.sort(np.concatenate([always, *(readers[s] for s in changed)]))
+        rows.append(found[np.diff(found, prepend=-1) > 0])  # np.unique would import np.ma
     lengths = np.append(0, np.cumsum([len(row) for row in rows], dtype=np.int64))
     flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     first = np.array([row[0] if len(row) else n_reactions for row in rows], dtype=np.int64)

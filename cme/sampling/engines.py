@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from cme import errors
 from cme.compiled import Compiled
@@ -111,6 +110,8 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
     lists = prepare(job.channels, job.starts.shape[1])
     network = job.compiled.network
     rows, columns, amounts = network.sparse_stoichiometry
+    import scipy.sparse as sp  # not above: a small simulation is done before it is imported
+
     changes = sp.csr_array((amounts, (rows, columns)), shape=(len(network.reactions), len(network.species)))
 
     def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray) -> None:
