@@ -63,7 +63,7 @@ NETWORKS = [
     Timed("telegraph", 6, end=100, length=100_000, paths=10_000, means="lna"),
     Timed("toggle", 4, end=20, length=20_000, paths=10_000, means="fsp"),
     Timed("repressilator", 12, end=10, length=4000, paths=2000),
-    Timed("chain_500", 998, end=5, length=100, paths=200, means="rate_equations"),
+    Timed("chain_500", 998, end=5, length=100, paths=100, means="rate_equations"),
     Timed("egfr_net", 3749, end=100, length=2),
     Timed("BCR", 24388, end=100, length=0.2),
 ]

@@ -2,6 +2,8 @@
 
 import math
 
+FEW = 25  # molecules
+
 TITLES = {
     "path": "One long path: CPU time per event, as a multiple of cme's",
     "ensemble": "Ensemble at 51 times: CPU time, as a multiple of cme's",
@@ -42,21 +44,27 @@ def ratios(network: str, row: dict, measure: str, peers: list[str]) -> list[str]
 
 
 def error(found, exact: dict) -> str:
-    """The largest |mean - exact| over species and times in standard errors, all rounds together."""
+    """The largest |mean - exact| over species and times in standard errors, all rounds together.
+
+    Where few molecules tell paths apart a mean has no normal law; but a mean without variance has to be the exact one.
+    """
     if not found.mean:
         return "-"
     n, worst = sum(found.n_paths), 0.0
     for k, row in enumerate(exact["mean"]):
         for s, expected in enumerate(row):
             mean = math.fsum(m * each[k][s] for m, each in zip(found.n_paths, found.mean, strict=True)) / n
-            if exact["sd"]:
-                sd = exact["sd"][k][s]
-            else:
-                sd = math.sqrt(math.fsum(m * each[k][s] ** 2 for m, each in zip(found.n_paths, found.sd, strict=True)) / n)
+            variance = exact["sd"][k][s] ** 2 if exact["sd"] else _variance(found, k, s)
             off = abs(mean - expected)
-            if off > 1e-6 * max(abs(expected), 1.0):
-                worst = max(worst, off * math.sqrt(n) / sd if sd else math.inf)
+            if n * variance >= FEW:
+                worst = max(worst, off * math.sqrt(n / variance))
+            elif k == 0 and off:
+                worst = math.inf
     return f"{worst:.1f}" if worst < 100 else short(worst)
+
+
+def _variance(found, k: int, s: int) -> float:
+    return math.fsum(m * each[k][s] ** 2 for m, each in zip(found.n_paths, found.sd, strict=True)) / sum(found.n_paths)
 
 
 def short(value: float) -> str:

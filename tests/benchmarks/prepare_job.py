@@ -1,6 +1,7 @@
 """What the simulators of `peers.py` are given of one network. It runs in a process of its own, with cme."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import networks
@@ -15,7 +16,8 @@ def job(timed: networks.Timed, folder: Path) -> dict:
     """Write NAME.xml and NAME.net; return the rest as what JSON can hold. Everything but the SBML file is made from that file."""
     sbml, net = folder / f"{timed.name}.xml", folder / f"{timed.name}.net"
     source = cme.parse(timed.text) if timed.text else cme.load(networks.folder_of_networks() / f"{timed.name}.net")
-    sbml.write_text(source.to_sbml())
+    # the groups of a .net file are rules that no law reads, and not every peer takes rules
+    sbml.write_text(replace(source, rules=()).to_sbml())
     network = cme.load(sbml)
     laws = [to_infix(law) for law in Compiled(network).propensity_formulas]
     rows = [row(network, r, laws[r]) for r in range(len(laws))]

@@ -29,6 +29,15 @@ def test_an_ensemble_at_51_times(benchmark, name, engine):
     _note(benchmark, name, "ensemble", engine, events)
 
 
+@pytest.mark.parametrize("engine", ["cme", "C"])
+@pytest.mark.parametrize("name", SAMPLED)
+def test_means_and_histograms_at_51_times(benchmark, name, engine):
+    """`ensemble` with all it keeps by default; in C, the paths alone."""
+    timed, _ = _read(name)
+    events = _run(benchmark, name, engine, timed.times(), timed.paths, cme.ensemble)
+    _note(benchmark, name, "streamed", engine, events)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads(benchmark, threads):
     """The wall time of an ensemble: run it on free cores with ``--benchmark-timer=time.perf_counter``."""
@@ -45,14 +54,14 @@ def test_egfr_net_from_the_file_to_100(benchmark):
     benchmark.pedantic(lambda: cme.ssa(cme.load(path), [timed.end], n_paths=1, seed=1, threads=1, progress=False), rounds=2)
 
 
-def _run(benchmark, name, engine, times, n_paths) -> int:
+def _run(benchmark, name, engine, times, n_paths, solver=cme.ssa) -> int:
     """Time one engine; the seed is the same in every round, so is the number of events."""
     if engine == "C":
         compiled = _in_c(name)
         return benchmark.pedantic(compiled.paths, (times, n_paths, 1), rounds=ROUNDS, warmup_rounds=1)[1]
     _, network = _read(name)
     options = {"n_paths": n_paths, "seed": 1, "threads": 1, "progress": False}
-    return benchmark.pedantic(cme.ssa, (network, times), options, rounds=ROUNDS, warmup_rounds=1).info["events"]
+    return benchmark.pedantic(solver, (network, times), options, rounds=ROUNDS, warmup_rounds=1).info["events"]
 
 
 def _note(benchmark, name, kind, engine, events):

@@ -34,7 +34,7 @@ class Sums:
 
 
 class Cme:
-    """cme on one thread."""
+    """cme on one thread; an ensemble to means and standard deviations, as with the others."""
 
     def __init__(self, job: dict):
         import cme
@@ -42,10 +42,14 @@ class Cme:
         self.cme, self.network, self.version = cme, cme.load(job["sbml"]), ""
 
     def run(self, times: list[float], n_paths: int, seed: int, keep: bool) -> dict:
-        paths = self.cme.ssa(self.network, times, n_paths=n_paths, seed=seed, threads=1, progress=False)
-        self.version = paths.info["version"]
-        found = {"path": paths.counts[0].tolist()} if keep else {"mean": paths.mean().tolist(), "sd": paths.sd().tolist()}
-        return found | {"events": paths.info["events"] / n_paths}
+        options = {"n_paths": n_paths, "seed": seed, "threads": 1, "progress": False}
+        if keep:
+            paths = self.cme.ssa(self.network, times, **options)
+            self.version = paths.info["version"]
+            return {"path": paths.counts[0].tolist()}
+        sums = self.cme.ensemble(self.network, times, covariance=False, histogram=False, **options)
+        self.version = sums.info["version"]
+        return {"mean": sums.mean().tolist(), "sd": sums.sd().tolist()}
 
 
 class Roadrunner:
@@ -142,11 +146,14 @@ class Bionetgen:
     """BioNetGen's run_network, a process per path."""
 
     def __init__(self, job: dict):
-        import bionetgen
+        from importlib import metadata, util
 
-        self.version = bionetgen.__version__
+        package = util.find_spec("bionetgen")  # the program alone is needed, and the package takes half a second to import
+        if package is None or package.origin is None:
+            raise ModuleNotFoundError("No module named 'bionetgen'")
+        self.version = metadata.version("bionetgen")
         folder = {"linux": "bng-linux", "darwin": "bng-mac"}[sys.platform]
-        self.program = str(Path(bionetgen.__file__).parent / folder / "bin" / "run_network")
+        self.program = str(Path(package.origin).parent / folder / "bin" / "run_network")
         self.net, self.species = job["net"], job["species"]
 
     def run(self, times, n_paths, seed, keep) -> dict:
