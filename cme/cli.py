@@ -405,7 +405,7 @@ def _errors() -> Iterator[None]:
     except (ValueError, RuntimeError, ArithmeticError, OSError, MemoryError, KeyError, ImportError) as error:
         if isinstance(error, typer.Exit):
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {_one_line(error) if len(getattr(error, 'problems', ())) < 2 else error}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 

@@ -250,6 +250,19 @@ def test_an_out_that_cannot_be_written_fails_before_the_work(run, model, tmp_pat
     assert err.endswith("; give --out a folder you may write to\n")
 
 
+def test_every_reason_has_a_line_of_its_own(run, tmp_path):
+    path = tmp_path / "m.txt"
+    path.write_text("A -> B @ nowhere\nB -> C @ nothing\n")
+    code, _, err = run("check", path)
+    assert code == 1
+    head, first, second = err.splitlines()
+    assert head == f"error: {path}: 2 things in this model can't be taken"
+    assert first.startswith("  line 1: ")
+    assert "'nowhere'" in first
+    assert second.startswith("  line 2: ")
+    assert "'nothing'" in second
+
+
 def test_a_failure_leaves_no_file_behind(run, model, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise OSError("no space left")
