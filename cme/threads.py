@@ -13,18 +13,19 @@ Task = Callable[[int, int, np.ndarray, np.ndarray], None]
 
 
 def run_chunks(
-    task: Task, n_paths: int, *, threads: int, label: str, unit: str = "events", show: bool | None = None, grain: int = 1
+    task: Task, n_paths: int, *, threads: int, label: str, unit: str = "events", show: bool | None = None, grain: int = 1, batch: int = 1
 ) -> int:
     """Run ``task(first, stop, cancel, done)`` over chunks of the paths 0, 1, ..., and return the number of events (or other `unit`).
 
     A task stops early when ``cancel[0]`` is set, keeps the number of its finished paths in ``done[0]`` and of its events in
     ``done[1]``, and raises on a fault; if it works block by block, the numbers of the blocks before are in ``done[2]`` and ``done[3]``.
-    Chunks begin at multiples of `grain`. The error that is raised here is that of the lowest chunk, so it does not depend on the
-    number of threads: chunks below a fault run to their end, those above are cancelled. The tasks run in threads of their own
-    even if there is one, so that Ctrl-C gets through; it cancels all of them before it is raised.
+    Chunks begin at multiples of `grain`, and are of `batch` paths at least as long as there are enough for every thread. The error that
+    is raised here is that of the lowest chunk, so it does not depend on the number of threads: chunks below a fault run to their end,
+    those above are cancelled. The tasks run in threads of their own even if there is one, so that Ctrl-C gets through; it cancels all of
+    them before it is raised.
     """
     n_grains = -(-n_paths // grain)
-    n_chunks = min(n_grains, 8 * threads)
+    n_chunks = min(n_grains, threads * max(1, min(8, n_paths // (threads * batch))))
     edges = np.minimum(np.linspace(0, n_grains, n_chunks + 1).astype(np.int64) * grain, n_paths).tolist()
     cancel = np.zeros((n_chunks, 1), dtype=np.uint8)
     done = np.zeros((n_chunks, 4))

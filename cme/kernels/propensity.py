@@ -68,7 +68,7 @@ OPCODES = {
         start=2,
     )
 }  # fmt: skip
-(_ADD, _MUL, _DIV, _POW, _NEG, _REM, _LT, _LE, _GT, _GE, _EQ, _NE, _AND, _OR, _XOR, _NOT, _MIN, _MAX, _SELECT,
+(ADD, MUL, DIV, POW, NEG, _REM, _LT, _LE, _GT, _GE, _EQ, _NE, _AND, _OR, _XOR, NOT, _MIN, MAX, SELECT,
  _EXP, _LN, _LOG10, _SQRT, _ABS, _FLOOR, _CEIL, _FACTORIAL, _SIN, _COS, _TAN, _ASIN, _ACOS, _ATAN,
  _SINH, _COSH, _TANH, _ASINH, _ACOSH, _ATANH) = range(2, 2 + len(OPCODES))  # fmt: skip
 
@@ -155,10 +155,10 @@ def run_here(model, r, x, stack):
         elif code == LOAD:
             top += 1
             stack[top] = x[int(model.operand[i])]
-        elif code <= _MAX and code != _NEG and code != _NOT:
+        elif code <= MAX and code != NEG and code != NOT:
             top -= 1
             stack[top] = binary(code, stack[top], stack[top + 1])
-        elif code == _SELECT:  # value, condition, otherwise
+        elif code == SELECT:  # value, condition, otherwise
             top -= 2
             if stack[top + 1] == 0.0:
                 stack[top] = stack[top + 2]
@@ -169,19 +169,19 @@ def run_here(model, r, x, stack):
 
 @inlined
 def binary(code, a, b):
-    if code == _ADD:
+    if code == ADD:
         return a + b
-    if code == _MUL:
+    if code == MUL:
         return a * b
-    if code == _DIV:
+    if code == DIV:
         return a / b
-    if code == _POW:
+    if code == POW:
         return a**b
     if code == _REM:
         return np.fmod(a, b)
     if code == _MIN:
         return b if (b < a or b != b) else a
-    if code == _MAX:
+    if code == MAX:
         return b if (b > a or b != b) else a
     if code == _LT:
         truth = a < b
@@ -205,11 +205,18 @@ def binary(code, a, b):
 
 
 @inner
+def binary_there(code, a, b):
+    """The same out of line."""
+    apart()
+    return binary(code, a, b)
+
+
+@inner
 def unary(code, a):
     apart()
-    if code == _NEG:
+    if code == NEG:
         return -a
-    if code == _NOT:
+    if code == NOT:
         return 1.0 if a == 0.0 else 0.0
     if code == _EXP:
         return math.exp(a)

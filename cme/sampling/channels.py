@@ -5,6 +5,7 @@ import numpy as np
 from cme import ratelaw
 from cme.compiled import Compiled, falling_product
 from cme.kernels.direct import Dependents
+from cme.kernels.lanes import Plan
 from cme.kernels.propensity import LOAD, NO_LAW, Channels, fill_tables
 from cme.kernels.rejection import OTHER, WIDE, WIDE_PAIR, Readers
 from cme.programs import csr, to_program
@@ -15,6 +16,7 @@ _TABLE = 4096  # entries of a table, where counts don't start higher
 _ALL_TABLES = 2**17  # entries of all tables: to fill them takes some 10 ms
 _FEW = 8  # up to this many reactions all propensities are computed anew after each event: loops of one length are predicted
 _SHORT = 4  # up to this many changes of a reaction, the lists of all are filled up to one length, for the same reason
+_FEW_CHANGES = 32  # up to so many, lanes make them under masks
 
 
 def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None = None) -> tuple[Channels, np.ndarray]:
@@ -132,6 +134,31 @@ def prepare_dependents(channels: Channels) -> Dependents:
     flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     first = np.array([row[0] if len(row) else n_reactions for row in rows], dtype=np.int64)
     return Dependents(lengths.astype(np.uint32), flat.astype(np.uint32), first)
+
+
+def prepare_lanes(channels: Channels) -> Plan:
+    """What lanes need to know: where they have to watch for what a product of counts can't do."""
+    n_species = len(channels.constant) and int(channels.factor_species.max())
+    sizes = np.diff(channels.table_pointer.astype(np.int64))
+    tables = np.split(channels.table, channels.table_pointer[1:-1].astype(np.int64)) if len(sizes) else []
+    doubtful = np.array([len(table) == 0 or not (table >= 0).all() for table in tables])
+    factors, watched, depleted = [], [], set()
+    for r, (law, species, offset) in enumerate(zip(channels.law, channels.factor_species, channels.factor_offset, strict=True)):
+        needed = np.zeros(n_species + 1)  # molecules without which the propensity is zero
+        for s in species[species < n_species]:
+            needed[s] += 1
+        falling = all(sorted(offset[species == s]) == list(range(int(needed[s]))) for s in set(species) - {n_species})
+        factors.append(int(needed.sum()))
+        watched.append(not falling or (doubtful[law] if law != NO_LAW else channels.constant[r] < 0))
+        changes = slice(channels.change_pointer[r], channels.change_pointer[r + 1])
+        for s, amount in zip(channels.change_species[changes], channels.change_amount[changes], strict=True):
+            if s < n_species and amount < 0 and not (falling and needed[s] >= -amount):
+                depleted.add(int(s))
+    strides = bool(np.abs(channels.change_amount).max(initial=0) >= 2**40)
+    few = int(np.count_nonzero(channels.change_amount)) <= _FEW_CHANGES
+    return Plan(
+        np.array(factors, dtype=np.int64), np.array(watched, dtype=np.int64), np.array(sorted(depleted), dtype=np.int64), few, strides
+    )
 
 
 def species_readers(channels: Channels) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from cme.abilities import features
 from cme.arguments import check_choice
 from cme.compiled import Compiled
 from cme.errors import ModelError
+from cme.kernels.lanes import WIDTH
 from cme.kernels.record import Sink
 from cme.network import Network
 from cme.ratelaw import Expr
@@ -31,19 +32,27 @@ class Engine(NamedTuple):
     run: Run  # run(first, values, stopped, cancel, done) writes paths first, first + 1, ... into values (B, T, C); raises on a fault
     observe: Callable[[np.ndarray], dict[str, np.ndarray]]  # what else has a value, by name, from values (..., T, C): (..., T)
     found: dict[str, Any]  # to be recorded
+    batch: int = 1  # so many paths should be run in one call where there are enough
 
 
 def engine_for(
-    model: Union[Network, "Generator"], times: np.ndarray, key: np.ndarray, initial, method: str = "auto", stop: Expr | None = None
+    model: Union[Network, "Generator"],
+    times: np.ndarray,
+    key: np.ndarray,
+    initial,
+    n_paths: int,
+    method: str = "auto",
+    stop: Expr | None = None,
 ) -> Engine:
     """The engine that the model needs; of those for constant rates, `method` is one (see `cme.sampling.engines`).
 
-    With a `stop` condition it writes the times at which paths met it into `stopped` (B,).
+    `n_paths` is how many may run at once, which tells whether lanes are worth it. With a `stop` condition the engine writes the times at
+    which paths met it into `stopped` (B,).
     """
     if not isinstance(model, Network):
         return _on_given_states(model, times, key, initial)
     if not features(model):
-        return _on_counts(model, times, key, initial, method, stop)
+        return _on_counts(model, times, key, initial, n_paths, method, stop)
     from cme.sampling.hybrid_paths import HybridPaths
 
     paths = HybridPaths(model, times, key, initial)
@@ -61,9 +70,9 @@ def check_method(model, method: str) -> None:
         raise ValueError(f"method={method!r} is for networks with constant rates, and this model has an engine of its own; leave it out")
 
 
-def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, method: str, stop: Expr | None) -> Engine:
+def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, n_paths: int, method: str, stop: Expr | None) -> Engine:
     job = make_job(Compiled(network), initial, times, key, stop)
-    chosen = choose(method, job)
+    chosen = choose(method, job, n_paths)
     sample = ENGINES[chosen](job)
 
     def run(first: int, values: np.ndarray, stopped: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
@@ -73,7 +82,7 @@ def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, me
         return {name: job.compiled.observable(name, values) for name in network.observables}
 
     found = {"method": chosen, "initial_lost": max(0.0, 1.0 - float(job.cumulative[-1]))}
-    return Engine(network.species_names, len(network.species), False, run, observe, found)
+    return Engine(network.species_names, len(network.species), False, run, observe, found, 2 * WIDTH if chosen == "lanes" else 1)
 
 
 def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray, initial) -> Engine:

@@ -10,11 +10,11 @@ import numpy as np
 from cme import errors
 from cme.compiled import Compiled
 from cme.errors import ModelError
-from cme.kernels import direct, next_reaction, rejection
+from cme.kernels import direct, lanes, next_reaction, rejection
 from cme.kernels.propensity import Channels
 from cme.kernels.record import Sink
 from cme.ratelaw import Expr
-from cme.sampling.channels import coupling, prepare_channels, prepare_dependents, prepare_readers
+from cme.sampling.channels import coupling, prepare_channels, prepare_dependents, prepare_lanes, prepare_readers
 from cme.threads import Task
 
 
@@ -39,6 +39,8 @@ class Job:
         raise errors.propensity_error(status, network.reactions[r].name, network.formula(r), network.species_names, state)
 
 
+_WORTH_LANES = 8  # from so many paths on, lanes are faster than one path after the other
+
 # Samples the paths first, ..., stop - 1 into the sink. `cancel` and `done` are those of `cme.threads.run_chunks`.
 Chunk = Callable[[int, int, np.ndarray, np.ndarray, Sink], None]
 
@@ -53,16 +55,22 @@ def make_job(compiled: Compiled, initial, times: np.ndarray, key: np.ndarray, st
     return Job(compiled, channels, kept, starts, np.cumsum(p), times, key)
 
 
-def choose(method: str, job: Job) -> str:
+def choose(method: str, job: Job, n_paths: int) -> str:
     """The engine that a method means for a job: the fastest one on the model, from its size and how much hangs together.
 
     Where an event changes two propensities, the direct and the rejection method meet at some 500 reactions; where it changes six, at 100.
+    The number of paths decides between direct and lanes alone, which give the same bits.
     """
+    n_reactions = len(job.kept)
+    if method == "lanes" and n_reactions > direct.LINEAR:
+        raise ValueError(
+            f"method='lanes' takes up to {direct.LINEAR} reactions, and {n_reactions} can fire here; leave it out, or use 'direct'"
+        )
     if method != "auto":
         return method
-    n_reactions = len(job.kept)
-    many = n_reactions > MANY or (n_reactions > direct.LINEAR and coupling(job.channels) > DENSE)
-    return "rejection" if many else "direct"
+    if n_reactions <= direct.LINEAR:
+        return "lanes" if n_paths >= _WORTH_LANES else "direct"
+    return "rejection" if n_reactions > MANY or coupling(job.channels) > DENSE else "direct"
 
 
 MANY, DENSE = 500, 4.0
@@ -97,8 +105,39 @@ def path_by_path(method: str) -> Callable[[Job], Chunk]:
     return engine
 
 
-ENGINES: dict[str, Callable[[Job], Chunk]] = {method: path_by_path(method) for method in KERNELS}
-METHODS = ("auto", *ENGINES)
+def lanes_engine(job: Job) -> Chunk:
+    """The direct method for many paths in lockstep; what a lane gives up is run by itself."""
+    plan, dependents = prepare_lanes(job.channels), prepare_dependents(job.channels)
+    none = np.zeros(0), np.zeros(0, dtype=np.int64)
+    n_species, n_reactions = job.starts.shape[1], len(job.kept)
+
+    def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray, sink: Sink) -> None:
+        memory = lanes.new_lanes(n_species, n_reactions, job.channels.stack_size, stop - first)
+        walker = _walker(direct, job)
+        start = job.key, first, stop - first, job.starts, job.cumulative
+        faulty: dict[int, ModelError] = {}
+        status = lanes.GIVEN_UP
+        while status == lanes.GIVEN_UP:
+            status = lanes.run_lanes(job.channels, plan, job.times, *start, memory, cancel, done, sink)
+            given_up = np.sort(memory.given_up[: memory.cursor[lanes.N_GIVEN_UP]]).tolist()
+            memory.cursor[lanes.N_GIVEN_UP] = 0
+            for m in given_up:
+                direct.start_path(job.key, first + m, job.starts, job.cumulative, walker)
+                try:
+                    job.complain(direct.run_path(job.channels, dependents, job.times, walker, *none, cancel, done, sink, m), walker)
+                except ModelError as error:  # a lower path may be at fault too, and is the one to complain about
+                    faulty[m] = error
+                    lanes.forget(memory, m)
+                    break
+                memory.cursor[lanes.EVENTS] += walker.cursor[direct.EVENTS]
+        if faulty:
+            raise faulty[min(faulty)]
+
+    return sample
+
+
+ENGINES: dict[str, Callable[[Job], Chunk]] = {method: path_by_path(method) for method in KERNELS} | {"lanes": lanes_engine}
+METHODS = ("auto", "direct", "lanes", "rejection", "next_reaction")
 
 
 # ----------------------------------------------------------------------------------------------------- every event
@@ -106,6 +145,8 @@ METHODS = ("auto", *ENGINES)
 
 def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndarray, kept: list) -> Task:
     """Sample into values (M, T, S) and stopped (M,), and put when, which and the new counts of every event of path m into ``kept[m]``."""
+    if method not in KERNELS:
+        raise ValueError(f"method={method!r} does not list events; leave out every_event, or use 'direct', which gives the same numbers")
     kernel, prepare = KERNELS[method]
     lists = prepare(job.channels, job.starts.shape[1])
     network = job.compiled.network

@@ -125,7 +125,7 @@ def ensemble(
     key, recorded_seed = check_seed(seed)
     if not isinstance(network, Network) and network.widths is not None:
         raise ValueError("the states of this generator are positions, and an ensemble counts; sample it with ssa")
-    engine = engine_for(network, times, key, initial, method, condition)
+    engine = engine_for(network, times, key, initial, n_paths, method, condition)
     plan = _Plan(engine, times, covariance, histogram, joint, bins)
     check_memory(f"histograms and covariances for {threads} threads", (threads + 1) * plan.n_bytes)
     idle: list[tuple[Tally, int]] = []  # no more than there are threads; and how many paths their next block has
@@ -134,7 +134,7 @@ def ensemble(
         try:
             tally, size = idle.pop()
         except IndexError:  # more threads are at work than ever before
-            tally, size = plan.tally(), LEAF
+            tally, size = plan.tally(), max(LEAF, min(engine.batch, plan.most_paths))
         while first < last:
             began = time.perf_counter()
             values = np.empty((min(size, last - first), *plan.shape), dtype=np.float64 if engine.real else np.int64)
@@ -151,7 +151,8 @@ def ensemble(
                 size = min(_GROWTH * size, plan.most_paths)
         idle.append((tally, size))
 
-    events = run_chunks(sample, n_paths, threads=threads, label="ensemble", show=progress, grain=LEAF if plan.n_reals else 1)
+    grain = LEAF if plan.n_reals else 1
+    events = run_chunks(sample, n_paths, threads=threads, label="ensemble", show=progress, grain=grain, batch=engine.batch)
     total, _ = idle.pop()
     for tally, _ in idle:
         total.merge(tally)

@@ -55,6 +55,7 @@ def ssa(
         None means the network's own. What such a distribution has lost is not drawn; ``info["initial_lost"]`` tells how much it is.
     method
         The engine. All are exact, and differ in cost and in the numbers that a seed gives. "direct": Gillespie's direct method.
+        "lanes": the same for many paths in lockstep, with the same numbers, three to six times as fast; for up to 64 reactions.
         "rejection": bounds that hold for many events; an event costs about the same in any network, so it wins with hundreds of reactions.
         "next_reaction": a heap of due times; one random number an event, but each changed propensity moves in the heap.
         "auto" chooses from the model alone; ``info["method"]`` says what ran.
@@ -143,7 +144,7 @@ def ssa(
         options = {"n_paths": n_paths, "method": method, "every_event": every_event, "stop": stop, "initial": start, "threads": threads}
         if every_event and features(network):
             raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
-    engine = engine_for(network, times, key, initial, method, condition)
+    engine = engine_for(network, times, key, initial, 1 if every_event else n_paths, method, condition)
     size = n_paths, len(times), len(engine.columns)
     what = "species" if len(engine.columns) == engine.n_species else "species and variables"
     check_memory(f"{size[0]} paths x {size[1]} times x {size[2]} {what}", math.prod(size) * 8)
@@ -157,7 +158,7 @@ def ssa(
     task: Task = sample
     if every_event and isinstance(network, Network):
         task = every_event_task(make_job(Compiled(network), initial, times, key, condition), engine.found["method"], values, stopped, kept)
-    events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress)
+    events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress, batch=engine.batch)
     name = network.name if isinstance(network, Network) else "generator"
     return Trajectories(
         times=times,
