@@ -313,7 +313,10 @@ def _assignments(option: str, texts: list[str] | None) -> dict[str, float]:
 
 
 def _progress(quiet: bool) -> bool | None:
-    return False if quiet else None
+    from cme.kernels import notice
+
+    notice.shown = False if quiet else None  # kernels may be compiled before there is a bar
+    return notice.shown
 
 
 # ---------------------------------------------------------------------------------------------------------- answers

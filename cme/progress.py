@@ -1,8 +1,9 @@
 """Progress on long work: a bar in a terminal or a notebook, nothing elsewhere, nothing on short work."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from cme.kernels import notice
 
 
 class Progress:
@@ -20,18 +21,20 @@ class Progress:
 
 @contextmanager
 def progress(label: str, total: float, show: bool | None = None) -> Iterator[Progress]:
-    """A progress bar over `total` units that appears after half a second.
+    """A progress bar over `total` units that appears after half a second; inside, kernels that are compiled say so under the same rule.
 
     `show` None means: if standard error is a terminal or this is a notebook.
     """
-    notebook = "ipykernel" in sys.modules
-    if show is None:
-        show = notebook or sys.stderr.isatty()
-    if not show:
-        yield Progress()
-        return
-    from tqdm.auto import tqdm
+    show = notice.is_watched() if show is None else show
+    before, notice.shown = notice.shown, show
+    try:
+        if not show:
+            yield Progress()
+            return
+        from tqdm.auto import tqdm
 
-    form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-    with tqdm(total=total, desc=label, delay=0.5, leave=False, bar_format=form) as bar:
-        yield Progress(bar)
+        form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
+        with tqdm(total=total, desc=label, delay=0.5, leave=False, bar_format=form) as bar:
+            yield Progress(bar)
+    finally:
+        notice.shown = before

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import cme
-from cme.kernels import door, jit
+from cme.kernels import door, jit, notice, store
+from cme.progress import progress
 
 ROOT = Path(cme.__file__).parents[1]
 
@@ -142,6 +143,28 @@ def test_many_threads_may_come_first():
         assert list(pool.map(work, range(64))) == list(range(0, 128, 2))
     if door.usable():
         assert "_with_door" not in vars(double)  # none of them went the long way round
+
+
+@pytest.mark.parametrize(
+    ("shown", "watched", "said"), [(None, True, True), (None, False, False), (True, False, True), (False, True, False)]
+)
+def test_whoever_waits_is_told(shown, watched, said, monkeypatch, capsys):
+    monkeypatch.setattr(notice, "is_watched", lambda: watched)
+    monkeypatch.setattr(notice, "shown", shown)
+    notice.compiling("hybrid.run_paths", 45_000)
+    assert capsys.readouterr().err == ("cme: compiling hybrid.run_paths, once per machine, about 10 s\n" if said else "")
+    notice.compiling("random.philox", 5_000)
+    assert capsys.readouterr().err == ""
+
+
+def test_compiling_is_told_under_the_rule_of_the_progress_bar(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(store, "letters", lambda source: 20_000)
+    monkeypatch.setattr(notice, "is_watched", lambda: True)
+    for show, said in ((False, ""), (None, "cme: compiling test_jit.is_small, once per machine, about 5 s\n")):
+        with progress("x", 1, show):
+            assert jit.bare(is_small.__wrapped__)(2 if said else 2.0) is True
+        assert capsys.readouterr().err.replace("\r", "").strip(" ") == said
 
 
 def test_parts_are_only_called_by_kernels():

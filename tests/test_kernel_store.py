@@ -44,6 +44,7 @@ def kernels(tmp_path, monkeypatch):
 def _stamp(path):
     """The stamp as a new process would find it."""
     store.stamp.cache_clear()
+    store.texts.cache_clear()
     store._machine.cache_clear()
     store._texts.clear()
     return store.stamp(str(path))
@@ -74,16 +75,19 @@ def test_stamp_of_the_real_kernels_covers_their_callees():
     before = store.stamp(source)
     try:
         store.stamp.cache_clear()
+        store.texts.cache_clear()
         store._texts[ROOT / "cme/kernels/random.py"] += "#"
         assert store.stamp(source) != before
     finally:
         store._texts.clear()
         store.stamp.cache_clear()
+        store.texts.cache_clear()
     assert store.stamp(source) == before
 
 
 def test_an_edit_after_the_import_is_not_taken_for_what_runs(kernels):
     store.stamp.cache_clear()
+    store.texts.cache_clear()
     for name in MODULES:
         store.read(kernels / name)
     (kernels / "deep.py").write_text("def deep(x): return -x\n")

@@ -1,15 +1,19 @@
 """How kernels are compiled: numba with one set of options, its results kept by `cme.kernels.store`."""
 
 import contextlib
+import gc
 import itertools
 import pickle
+from functools import cache
+from typing import Any
 
 import numba
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import njit, types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.options import DefaultOptions
 from numba.core.serialize import dumps
@@ -26,14 +30,63 @@ _number = itertools.count()
 def dispatcher(function, *, bare: bool, inlined: bool, has_door: bool):
     """Numba's object for a function; compiled for each kind of arguments when first asked for."""
     options: dict = {"nogil": True, "error_model": "numpy", "forceinline": inlined}
-    options |= (_BARE if bare else {}) | ({} if has_door else _NO_DOOR)
+    options |= (_BARE if bare else {}) | ({} if has_door else {**_NO_DOOR, "pipeline_class": _Compiler})
     # Numba compiles what a function calls with that function's options, unless it has its own: all that an inlined function calls
     # would be inlined too.
     made = njit(**options)(function)
-    made._cache = _Cache(function, "door" if has_door else "")
+    made._cache = _Cache(function, has_door)
     if not has_door:
         made._insert = lambda *_, **__: None  # there is nothing that could be called
     return made
+
+
+class _Library(JITCodeLibrary):
+    """Code that other code is linked with. Numba would make machine code of each piece; here it is made of whole kernels only."""
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+    @property
+    def codegen(self):
+        return _Codegen(self._codegen)
+
+    def _optimize_final_module(self):
+        """Later, once for all that is linked together: faster to compile, and as fast to run."""
+
+    def object_file(self) -> bytes:
+        """The machine code."""
+        super()._optimize_final_module()
+        return _target_machine(self._codegen).emit_object(self._final_module)
+
+
+class _Codegen:
+    """Numba's, except that there is no place yet for a pointer to a function's environment; kernels have no use for one."""
+
+    def __init__(self, codegen):
+        self._codegen = codegen
+
+    def __getattr__(self, name):
+        return getattr(self._codegen, name)
+
+    def set_env(self, name, environment):
+        """Do nothing."""
+
+
+class _Compiler(Compiler):
+    def __init__(self, typing_context, target_context, library, *rest):
+        if library is None:
+            library = _Library(target_context.codegen(), f"part{next(_number)}")
+        super().__init__(typing_context, target_context, library, *rest)
+
+
+@cache
+def _target_machine(codegen):
+    """What makes machine code, with numba's options."""
+    options = {"opt": config.OPT}  # type: ignore[attr-defined]
+    codegen._customize_tm_options(options)
+    return binding.Target.from_triple(binding.get_process_triple()).create_target_machine(**options)
 
 
 class _Cache(NullCache):
@@ -43,12 +96,11 @@ class _Cache(NullCache):
     two processes that write at once can mix up its index.
     """
 
-    def __init__(self, function, kind):
-        self._name, self._source, self._kind = jit.name(function), function.__code__.co_filename, kind
-        self.objects: dict[tuple, bytes] = {}  # object files that were read from disk, by signature; numba forgets them
+    def __init__(self, function, has_door):
+        self._name, self._source, self._has_door = jit.name(function), function.__code__.co_filename, has_door
 
     def _key(self, signature, codegen):
-        return f"numba {self._kind} {signature} {codegen.magic_tuple()} {store.stamp(self._source)}"
+        return f"numba {self._has_door} {signature} {codegen.magic_tuple()} {store.stamp(self._source)}"
 
     def load_overload(self, signature, target_context):
         target_context.refresh()
@@ -57,15 +109,44 @@ class _Cache(NullCache):
             if data is None:
                 return None
             reduced = pickle.loads(data)
-            self.objects[signature] = reduced[0][2][0]
-            return CompileResult._rebuild(target_context, *reduced)
+            return (CompileResult._rebuild if self._has_door else _rebuild)(target_context, *reduced)
         except Exception:  # whatever is wrong with it, compiling anew puts it right
             return None
 
     def save_overload(self, signature, result):
-        if not result.lifted and not result.library.has_dynamic_globals:
-            with contextlib.suppress(OSError):  # no source: compile in each process
-                store.keep(self._name, self._key(signature, result.codegen), dumps(result._reduce()))
+        if result.lifted or result.library.has_dynamic_globals:
+            return
+        if self._has_door:
+            reduced = result._reduce()
+        else:
+            result.fndesc.typemap = result.fndesc.calltypes = None  # can't be pickled, and nobody needs them any more
+            code = result.library.name, result.library._final_module.as_bitcode()
+            reduced = code, result.fndesc, result.environment, result.signature, str(result.type_annotation)
+        with contextlib.suppress(OSError):  # no source: compile in each process
+            store.keep(self._name, self._key(signature, result.codegen), dumps(reduced))
+
+
+def _rebuild(target_context, code, descriptor, environment, signature, annotation):
+    """A part that was kept on disk, as numba's ``CompileResult._rebuild`` does it for functions that Python calls."""
+    library = _Library(target_context.codegen(), code[0])
+    library._final_module = binding.parse_bitcode(code[1])
+    library._finalized = True
+    fields: dict[str, Any] = {
+        "target_context": target_context,
+        "typing_context": target_context.typing_context,
+        "library": library,
+        "environment": environment,
+        "entry_point": target_context.get_executable(library, descriptor, environment),
+        "fndesc": descriptor,
+        "type_annotation": annotation,
+        "signature": signature,
+        "objectmode": False,
+        "lifted": (),
+        "reload_init": [],
+        "referenced_envs": [],
+    }
+    every: tuple[str, ...] = CompileResult._fields
+    return CompileResult(**{name: fields.get(name) for name in every})
 
 
 def machine_code(compiler, arguments: tuple) -> bytes:
@@ -73,21 +154,30 @@ def machine_code(compiler, arguments: tuple) -> bytes:
     if not _BARE:
         raise door.Unfit("this numba always counts references")
     signature = tuple(numba.typeof(each) for each in arguments)
-    with global_compiler_lock:
+    with global_compiler_lock, _without_collecting_garbage():
         compiler.compile(signature)
         result = compiler.overloads[signature]
-        context, library = result.target_context, result.library
-        around = context.codegen().create_library(f"door{next(_number)}")
-        around.enable_object_caching()
+        around = _Library(result.target_context.codegen(), "door")
         module = around.create_ir_module("door")
         symbol = f"cme_door_{result.fndesc.mangled_name}"
         returned = types.unliteral(result.signature.return_type)  # a kernel that always returns 0 returns an int64
-        _write_door(context, module, symbol, result.fndesc, signature, returned)
+        _write_door(result.target_context, module, symbol, result.fndesc, signature, returned)
         around.add_ir_module(module)
         around.finalize()
-        around.get_pointer_to_function(symbol)  # has LLVM write the object files
-        own = compiler._cache.objects.get(signature) or library._get_compiled_object()
-    return door.pack(symbol, str(returned), [own, around._get_compiled_object()])
+    return door.pack(symbol, str(returned), [result.library.object_file(), around.object_file()])
+
+
+@contextlib.contextmanager
+def _without_collecting_garbage():
+    """Compiling makes very many objects and little garbage; to look for that takes a tenth of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _write_door(context, module, symbol, descriptor, signature, returned) -> None:

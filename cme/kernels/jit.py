@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cme.kernels import door, store
+from cme.kernels import door, notice, store
 
 _IN_PYTHON = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")  # the twin tests run kernels as they are written
 _lock = threading.RLock()
@@ -143,6 +143,7 @@ class _BareKernel(_Kernel):
         own, key = name(self._function), f"object {door.describe(kinds)} {store.stamp(self._function.__code__.co_filename)}"
         code = store.fetch(own, key)
         if code is None:
+            notice.compiling(own, store.letters(self._function.__code__.co_filename))
             from cme.kernels.compiling import machine_code
 
             code = machine_code(self._compiler, arguments)

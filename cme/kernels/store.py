@@ -82,8 +82,8 @@ def read(source: str | Path) -> str:
 
 
 @cache
-def stamp(source: str) -> str:
-    """A hash of the text of a kernel's module, of all kernel modules that it imports, and of how this process compiles."""
+def texts(source: str | Path) -> tuple[str, ...]:
+    """The text of a module of kernels and of all modules here that it leads to, in the order of their names."""
     found, waiting = {}, [Path(source), _HERE / "jit.py"]
     while waiting:
         path = waiting.pop()
@@ -92,8 +92,18 @@ def stamp(source: str) -> str:
         found[path] = read(path)
         for module, names in _IMPORTS.findall(found[path]):
             waiting += [file for word in (module, *re.findall(r"\w+", names)) if word and (file := _HERE / f"{word}.py").exists()]
-    texts = found.pop(Path(source)), *(found[path] for path in sorted(found))
-    return hashlib.sha256("\n".join((*_machine(), *texts)).encode()).hexdigest()
+    return (found.pop(Path(source)), *(found[path] for path in sorted(found)))
+
+
+@cache
+def stamp(source: str | Path) -> str:
+    """A hash of the text of a kernel's module, of all kernel modules that it imports, and of how this process compiles."""
+    return hashlib.sha256("\n".join((*_machine(), *texts(source))).encode()).hexdigest()
+
+
+def letters(source: str | Path) -> int:
+    """How much there is to compile."""
+    return sum(map(len, texts(source))) - sum(map(len, texts(_HERE / "jit.py")))
 
 
 @cache
