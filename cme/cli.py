@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from cme.comparison import Comparison
     from cme.network import Network
     from cme.report import Output
 
@@ -164,7 +165,7 @@ def ssa(
 
         when, network = _times(times), _network(model, set_, initial)
         result = cme.ssa(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
-        _finish("ssa", result, cme.compare(result), result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
+        _finish("ssa", result, {}, lambda _: result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
 
 
 @app.command()
@@ -178,7 +179,7 @@ def ensemble(
 
         when, network = _times(times), _network(model, set_, initial)
         result = cme.ensemble(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
-        _finish("ensemble", result, cme.compare(result), result.to_frame(), lambda: cme.plots.moments(result), output, json, quiet)
+        _finish("ensemble", result, {}, lambda _: result.to_frame(), lambda: cme.plots.moments(result), output, json, quiet)
 
 
 @app.command()
@@ -192,7 +193,7 @@ def fsp(
 
         when, network = _times(times), _network(model, set_, initial)
         result = cme.fsp(network, when, tol=tol, max_states=max_states, progress=_progress(quiet))
-        _finish("fsp", result, cme.compare(result), result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
+        _finish("fsp", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
 
 
 @app.command()
@@ -206,7 +207,7 @@ def stationary(
 
         network = _network(model, set_, initial)
         result = cme.stationary(network, tol=tol, max_states=max_states, progress=_progress(quiet))
-        _finish("stationary", result, cme.compare(result), result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
+        _finish("stationary", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
 
 
 @app.command()
@@ -222,6 +223,7 @@ def compare(
     """
     with _errors(), _output(out) as output:
         import cme
+        from cme.comparison import Comparison
 
         when, chosen = _times(times, infinity=True), _methods(methods)
         network = _network(model, set_, initial)
@@ -247,9 +249,8 @@ def compare(
                 if methods:
                     raise
                 _note(f"{method} is left out: {_one_line(error)}", quiet)
-        table = cme.compare(exact, **results)
         laws = {method: result for method, result in results.items() if method != "rate_equations"}
-        _finish("compare", exact, table, table, lambda: cme.plots.marginals(exact, **laws), output, json, quiet)
+        _finish("compare", exact, results, Comparison.to_frame, lambda: cme.plots.marginals(exact, **laws), output, json, quiet)
 
 
 # ------------------------------------------------------------------------------------------------ the command line
@@ -343,27 +344,31 @@ def _output(folder: Path | None) -> "Iterator[Output | None]":
 
 
 def _finish(
-    command: str, result: Any, table: "pd.DataFrame", frame: "pd.DataFrame", draw: Callable[[], "Figure"], output: "Output | None",
-    as_json: bool, quiet: bool,
+    command: str, result: Any, others: dict[str, Any], frame: Callable[["Comparison"], "pd.DataFrame"], draw: Callable[[], "Figure"],
+    output: "Output | None", as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write the frame and the figure, then print the table of `cme.compare`: moments, and distances where there are any."""
+    from cme.comparison import compared
+
+    found = compared(result, others)
     written = []
     if output is not None:
+        table = frame(found)
         files: dict[str, Callable[[Path], object]] = {
-            f"{command}.csv": lambda path: frame.to_csv(path, index=False),
-            f"{command}.parquet": lambda path: frame.to_parquet(path, index=False),
+            f"{command}.csv": lambda path: table.to_csv(path, index=False),
+            f"{command}.parquet": lambda path: table.to_parquet(path, index=False),
             f"{command}.png": lambda path: draw().savefig(path),
         }
         written = output.write(files)
-    results = table.attrs["results"]
     if as_json:
-        _print_json({"command": command, "reference": table.attrs["reference"], "results": results, "table": table.to_dict("records")})
+        rows = [row._asdict() for row in found.rows]
+        _print_json({"command": command, "reference": found.reference, "results": found.results, "table": rows})
     elif not quiet:
         from cme.report import show_comparison
 
         print(result)
-        show_comparison(table)
-        seeds = [f"{name} {found['seed']}" for name, found in results.items() if "seed" in found]
+        show_comparison(found.rows)
+        seeds = [f"{name} {record['seed']}" for name, record in found.results.items() if "seed" in record]
         if seeds:
             print(f"seeds: {', '.join(seeds)}")
     if written:

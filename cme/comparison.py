@@ -4,7 +4,7 @@ The errors are kept apart by source: Monte Carlo (finitely many paths), truncati
 time integrator) and grid (cell width or time step). What is left after them is the error of the approximation itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -102,12 +102,47 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
     >>> float(table["LNA", "total_variation"].round(4)), float(table["LNA", "wasserstein_1"].round(4))
     (0.0402, 0.164)
     """
-    import pandas as pd
+    return compared(reference, others).to_frame()
 
+
+class Row(NamedTuple):
+    """A row of the table of `compare`."""
+
+    time: float
+    species: str
+    method: str
+    metric: str
+    value: float
+    lo: float
+    hi: float
+    monte_carlo: float
+    truncation: float
+    integration: float
+    grid: float
+
+
+class Comparison(NamedTuple):
+    """What `compare` finds, before it is a data frame: to import pandas takes longer than a small simulation."""
+
+    rows: list[Row]
+    reference: str
+    results: dict[str, dict]  # what is recorded of each
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The table that `compare` returns."""
+        import pandas as pd
+
+        table = pd.DataFrame(self.rows, columns=Row._fields)
+        table.attrs.update(reference=self.reference, results=self.results)
+        return table
+
+
+def compared(reference: Result, others: Mapping[str, Result]) -> Comparison:
+    """The rows of `compare`."""
     name = str(reference.info.get("solver", "reference"))
     if name in others:
         raise ValueError(f"the reference is called {name!r} in the table, after its solver; give the other result another name")
-    rows: list[tuple] = []
+    rows: list[Row] = []
     pairs = {method: _common(reference, name, other, method) for method, other in others.items()}
     wanted = set().union(*pairs.values()) if pairs else {*reference.species, *reference.observables}
     for t, time in enumerate(reference.times):
@@ -117,15 +152,11 @@ def compare(reference: Result, /, **others: Result) -> "pd.DataFrame":
             at = {method: (other, other.time_index(time)) for method, other in others.items() if species in pairs[method]}
             edges = shared_edges(reference, name, species, t, at)
             exact = law_of(reference, species, t, edges=edges)
-            rows += [(time, species, name, *row) for row in _moment_rows(exact)]
+            rows += [Row(time, species, name, *row) for row in _moment_rows(exact)]
             for method, (other, s) in at.items():
                 law = law_of(other, species, s, cells=len(exact.p), edges=edges)
-                rows += [(time, species, method, *row) for row in (*_moment_rows(law), *_distance_rows(exact, law))]
-    table = pd.DataFrame(rows, columns=["time", "species", "method", "metric", "value", "lo", "hi", *SOURCES])
-    table.attrs.update(
-        reference=name, results={name: dict(reference.info)} | {method: dict(other.info) for method, other in others.items()}
-    )
-    return table
+                rows += [Row(time, species, method, *row) for row in (*_moment_rows(law), *_distance_rows(exact, law))]
+    return Comparison(rows, name, {name: dict(reference.info)} | {method: dict(other.info) for method, other in others.items()})
 
 
 def _common(reference: Result, name: str, other: Result, method: str) -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cme.comparison import SOURCES
+from cme.comparison import SOURCES, Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +20,8 @@ _HEADS = {
 }  # fmt: skip
 
 
-def show_comparison(table: "pd.DataFrame", *, file: TextIO | None = None) -> None:
-    """Print the table of `cme.compare` wide: a row for each time, species and method, then where each method is worst.
+def show_comparison(table: "pd.DataFrame | list[Row]", *, file: TextIO | None = None) -> None:
+    """Print the table of `cme.compare`, or its rows, wide: a row for each time, species and method, then where each method is worst.
 
     Numbers are written by `with_error`. Metrics that no method has, and negative mass where there is none, get no column. On a terminal
     too narrow for all columns some are left out, with a note.
@@ -94,22 +94,22 @@ def with_error(value: float, lo: float, hi: float, digits: int = 6) -> str:
     return f"{value:.1e}±{half:.0e}"
 
 
-def worst_variation(table: "pd.DataFrame") -> list[list[str]]:
+def worst_variation(table: "pd.DataFrame | list[Row]") -> list[list[str]]:
     """For each method, where its total variation is largest, how large, and its half-widths by source; best method first."""
-    distances = table[table.metric == "total_variation"]
-    if distances.empty:
-        return []
-    worst = distances.loc[distances.groupby("method", sort=False).value.idxmax()].sort_values("value")
+    worst: dict[str, Any] = {}
+    for row in _plain(table):
+        if row.metric == "total_variation" and (row.method not in worst or row.value > worst[row.method].value):
+            worst[row.method] = row
     rows = []
-    for row in _plain(worst):
+    for row in sorted(worst.values(), key=lambda row: row.value):
         sources = [getattr(row, source) for source in SOURCES]
         where = f"{row.species}, t = {row.time:g}"
         rows.append([row.method, where, with_error(row.value, row.lo, row.hi, 3), *(f"{half:.1e}" if half else "0" for half in sources)])
     return rows
 
 
-def _plain(table: "pd.DataFrame") -> list[Any]:
-    return list(table.itertuples(index=False))
+def _plain(table: "pd.DataFrame | list[Row]") -> list[Any]:
+    return table if isinstance(table, list) else list(table.itertuples(index=False))
 
 
 def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, file: TextIO | None = None) -> None:
