@@ -27,7 +27,7 @@ _KEEP_WHOLE = {"+", "*", "neg", "abs", "min", "max", "rem", "piecewise", "now"}
 MOST_TRIED = 1000  # low counts of one species in one law
 MOST_STATES, MOST_COUNTS = 100_000, 10_000_000  # states, and numbers in them, that are looked at by default
 MOST_TERMS = 200_000  # of rates that are differentiated
-COUNTING = ("ssa", "fsp", "stationary")  # solvers that stop where a count would fall below zero
+COUNTING = ("ssa", "tau_leap", "fsp", "stationary")  # solvers that stop where a count would fall below zero
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,18 @@ def check(network: Network, *, max_states: int | None = None) -> Checkup:
     check_count("max_states", max_states)
     beyond = features(network)
     laws = tuple(_laws(network))
-    notes = (Finding("note", "left out", network.name, note) for note in network.notes)
+    notes = (Finding("note", "as read", network.name, note) for note in network.notes)
     findings = (*notes, *laws, *_numbers(network, beyond), *_assigned(network), *_conversions(network), *_idle(network))
     whole = not any(feature.kind is Kind.STOICHIOMETRY for feature in beyond)
     conserved = tuple(graphs.conserved_sums(network)) if whole else None
-    n_states, states = _size(network, max_states, beyond)
+    n_states, states, wrong = _size(network, max_states, beyond)
+    if wrong and not any(each.severity == "warning" for each in findings):  # one of which tells why
+        findings = (*findings, Finding("warning", "states", network.name, f"a state that is reached has no meaning: {wrong}"))
     solvers = {name: "; ".join(each) for name, each in _obstacles(network, beyond, conserved).items()}
     low = [each.element for each in laws if each.topic == "low counts"] if n_states is None else []  # else no state is so low
     more = f" or {len(low) - 1} others" if len(low) > 1 else ""
     stop = f"where reaction {low[0]!r}{more} fires with too few molecules left (see the warning)" if low else ""
+    stop = "in a state that it reaches (see the warning)" if wrong and not stop else stop
     stops = {name: stop if name in COUNTING and not obstacle else "" for name, obstacle in solvers.items()}
     return Checkup(network.name, findings, conserved, n_states, states, solvers, stops)
 
@@ -317,23 +320,23 @@ def _net_changes(network: Network, reaction: Reaction) -> set[str]:
     return {name for name, n in total.items() if n}
 
 
-def _size(network: Network, max_states: int, beyond: tuple[Feature, ...]) -> tuple[int | None, str]:
-    """How many states can be reached, if they can be counted, and in words."""
+def _size(network: Network, max_states: int, beyond: tuple[Feature, ...]) -> tuple[int | None, str, str]:
+    """How many states can be reached, if they can be counted, and in words; and what is wrong in a state that was reached."""
     if any(feature.kind is Kind.STOICHIOMETRY for feature in beyond):
-        return None, "not counts"
+        return None, "not counts", ""
     if beyond:
-        return None, "not counted, since not all is a chain with constant rates"
+        return None, "not counted, since not all is a chain with constant rates", ""
     if _starts_broken(network):
-        return None, "not counted, since the start is no whole number"
+        return None, "not counted, since the start is no whole number", ""
     try:
         n = len(StateSpace.reachable(network, max_states=max_states))
     except errors.ConvergenceError:
         moving = set(network.sparse_stoichiometry[1].tolist())
         bounded = moving <= graphs.bounded_species(network)
-        return None, f"more than {max_states}, " + ("bounded by what is conserved" if bounded else "perhaps without bound")
+        return None, f"more than {max_states}, " + ("bounded by what is conserved" if bounded else "perhaps without bound"), ""
     except errors.ModelError as error:
-        return None, f"not counted: {shorten(str(error), 400)}"
-    return n, str(n)
+        return None, f"not counted: {shorten(str(error), 400)}", shorten(str(error), 400)
+    return n, str(n), ""
 
 
 def _starts_broken(network: Network) -> bool:

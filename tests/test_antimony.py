@@ -146,3 +146,15 @@ def test_every_problem_is_told_at_once_under_the_users_name(tmp_path):
         "  parameter 'k' has no value",
         "  the kinetic law of reaction '_J0': delay() is not",
     ]
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        ("(p^2)^3", r"loses parentheses in the law of reaction 'r1', \(p\^2\)\^3; write it without powers of powers"),
+        ("p*(-(-2))", "does not read its own text back"),
+    ],
+)
+def test_what_the_library_writes_wrongly_is_refused(law, message):
+    with pytest.raises(cme.ModelError, match=message):
+        antimony.write(cme.parse(f"0 => B @ {law}; p = 2"))

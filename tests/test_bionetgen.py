@@ -256,3 +256,11 @@ def test_every_problem_of_parameters_and_of_the_network_is_told_at_once():
     with pytest.raises(cme.ModelError) as error:
         cme.load(net("1 1 2 3", functions="1 f() g()\n 2 g() f()\n 3 h() zz"))
     assert [(each.line, each.element) for each in error.value.problems] == [(2, "f"), (4, "h")]
+
+
+def test_a_functional_rate_with_two_of_a_species_is_noted():
+    network = read(net("1 1,1 2 0.5*f", functions="1 f() 2*O", groups="1 O 2"))
+    assert network.notes[0].startswith(
+        "reaction 'r1' has a functional rate and takes several of one species: its rate in the rate equations"
+    )
+    assert read(net("1 1,1 2 0.5*k", parameters="1 k 2")).notes == ()

@@ -121,7 +121,7 @@ def test_too_many_species_for_a_grid():
 
 def test_a_solver_that_may_stop_says_so():
     found = cme.check(cme.parse("0 -> A @ 1; eat: A => 0 @ k/(1 + A); k = 2; A = 10"), max_states=50)
-    assert [name for name, stop in found.stops.items() if stop] == ["ssa", "fsp", "stationary"]
+    assert [name for name, stop in found.stops.items() if stop] == ["ssa", "tau_leap", "fsp", "stationary"]
     assert "ssa             yes, but it stops where reaction 'eat' fires with too few molecules left (see the warning)" in repr(found)
     assert found.solvers["ssa"] == ""
     assert found.to_dict()["stops"]["rate_equations"] == ""
@@ -231,3 +231,13 @@ def test_a_random_start_that_is_not_sure_to_be_whole():
     found = cme.check(cme.parse("X -> 0 @ 1; Y -> 0 @ 1; X ~ normal(9, 1); Y ~ poisson(3); q ~ normal(0, 1)")).findings
     (only,) = [each for each in found if each.topic == "amounts"]
     assert only.message.startswith("a random start sets 'X' to normal(9, 1), which need not be a whole number of molecules;")
+
+
+def test_a_state_without_meaning_is_a_warning():
+    found = cme.check(cme.parse("E => F @ -k*E; k = 0.1; E = 3"))
+    assert any(each.topic == "states" and "is negative in state {E: 3, F: 0}" in each.message for each in found.findings)
+    assert found.stops["ssa"] == "in a state that it reaches (see the warning)"
+
+
+def test_tau_leap_needs_a_whole_start():
+    assert cme.check(cme.parse("A -> 0 @ 1; A = 2.5")).solvers["tau_leap"] == "the start is no whole number of molecules"

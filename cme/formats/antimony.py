@@ -8,10 +8,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from cme import ratelaw
 from cme.errors import ModelError, refusal
 from cme.formats import antimony_worker
-from cme.infix import shorten
+from cme.infix import shorten, to_infix
 from cme.network import Network
+from cme.ratelaw import Expr
 
 
 def read(text: str, *, source: str = "Antimony text", folder: str | os.PathLike | None = None) -> Network:
@@ -62,7 +64,7 @@ def write(network: Network) -> str:
     Raises
     ------
     ModelError
-        As `Network.to_sbml` does.
+        As `Network.to_sbml` does; or if the text means something else, as where the library loses parentheses.
     ImportError
         If the antimony library is not installed.
 
@@ -70,7 +72,47 @@ def write(network: Network) -> str:
     -----
     Propensities are written as formulas; that a law is mass action has no place in Antimony.
     """
-    return _ask("antimony", network.to_sbml(), repr(network.name), None)
+    from cme.formats import sbml
+
+    document = network.to_sbml()
+    text = _ask("antimony", document, repr(network.name), None)
+    meant = sbml.read(document)
+    try:
+        found = read(text)
+    except ModelError as error:
+        raise ModelError(f"{network.name!r} can't be written as Antimony: the library does not read its own text back ({error})") from None
+    theirs = _formulas(found)
+    for what, formula in _formulas(meant).items():
+        if what not in theirs or not _alike(meant.resolve(formula), found.resolve(theirs[what])):
+            raise ModelError(
+                f"{network.name!r} can't be written as Antimony: the library loses parentheses in {what}, "
+                f"{shorten(to_infix(formula))}; write it without powers of powers and signs after signs, or convert to SBML"
+            )
+    return text
+
+
+def _formulas(network: Network) -> dict[str, Expr]:
+    """All formulas of a network by what they are."""
+    found = {f"the law of reaction {each.name!r}": each.propensity for each in network.reactions}
+    found |= {f"the rule for {each.name!r}": each.formula for each in (*network.rules, *network.rate_rules)}
+    for event in network.events:
+        found[f"the trigger of event {event.name!r}"] = event.trigger
+        found |= {f"what event {event.name!r} sets {each.name!r} to": each.formula for each in event.assignments}
+    return found
+
+
+def _alike(a: Expr, b: Expr) -> bool:
+    """Do two formulas have the same values, or the same look?"""
+    import numpy as np
+
+    if ratelaw.names(a) != ratelaw.names(b):
+        return False
+    if a == b or ratelaw.has_draws(a):
+        return True
+    random = np.random.default_rng(1)
+    values = {name: random.uniform(0.5, 9.0, 16) for name in sorted(ratelaw.names(a))}
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(ratelaw.evaluate(a, values), ratelaw.evaluate(b, values), rtol=1e-9, equal_nan=True))
 
 
 def _ask(to: str, text: str, source: str, folder: str | os.PathLike | None) -> str:

@@ -160,6 +160,7 @@ class _File:
                 parameters=Values(values),
                 rules=(*observables, *rules),
                 name=name,
+                notes=tuple(map(_own_rate, filter(_is_own_rate, reactions))),
             )
         except ModelError as error:
             raise refusal([each._replace(line=self.line(each)) for each in error.problems], self.source) from None
@@ -317,6 +318,17 @@ def _side(names: list[str]) -> Side:
     for name in names:
         counts[name] = counts.get(name, 0) + 1
     return tuple(counts.items())
+
+
+def _is_own_rate(reaction: Reaction) -> bool:
+    return not isinstance(reaction.law, MassAction) and any(isinstance(n, int) and n > 1 for _, n in reaction.reactants)
+
+
+def _own_rate(reaction: Reaction) -> str:
+    return (
+        f"reaction {reaction.name!r} has a functional rate and takes several of one species: its rate in the rate equations is "
+        "its propensity, with x*(x - 1) where BioNetGen's own have x^2"
+    )
 
 
 def _falling(names: list[str]) -> list[Expr]:

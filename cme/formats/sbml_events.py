@@ -21,11 +21,12 @@ def read_events(model: Model, moving: set[str]) -> list[Event]:
     An event without a trigger never happens; a delay, a priority or an assignment without a formula is as if it were not there.
     """
     found: dict[str, Event] = {}
+    moved = event_targets(model) | {*model.rules} if len(model.events) > 1 else set()
     for number, element in enumerate(model.events, 1):
         identifier = element.getId() or model.unused(f"event_{number}")
         event = _read_event(model, element, identifier)
         if event is not None:
-            found[identifier] = _in_counts(model, event, moving)
+            found[identifier] = _in_counts(model, event, moving, moved)
     for element in model.events:
         second = (annotation(element, "event") or {}).get("then")
         if element.getId() in found and second in found:
@@ -64,14 +65,15 @@ def _read_event(model: Model, element: Any, name: str) -> Event | None:
     )
 
 
-def _in_counts(model: Model, event: Event, moving: set[str]) -> Event:
+def _in_counts(model: Model, event: Event, moving: set[str], moved: set[str]) -> Event:
     """The event with counts in place of concentrations.
 
     A concentration counts with the volume just before the event is carried out, also where the event sets that volume too (case 01779
-    of the SBML Test Suite). So where values are those at the trigger and the volume may change until then, it is a factor of its own.
+    of the SBML Test Suite). So where values are those at the trigger and the volume may change until then, it is a factor of its own:
+    `moving` is what changes at all, `moved` what other events change.
     """
     if event.delay == ZERO:  # then only other events lie between the trigger and the execution
-        moving = event_targets(model) | {*model.rules} if len(model.events) > 1 else set()
+        moving = moved
     made = []
     for each in event.assignments:
         volume = model.volume(each.name)

@@ -92,6 +92,8 @@ def _check_xml(data: bytes, label: str) -> None:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise ModelError(f"{label}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]})") from None
+    except ModelError:
+        raise
     except (LookupError, ValueError) as error:  # of the encoding that the document names
         raise ModelError(f"{label}: the XML can't be decoded ({error}); write it as UTF-8") from None
     _check_root(*root[0])
