@@ -373,6 +373,21 @@ def test_what_takes_constant_rates_alone_says_what_is_in_the_way_and_who_can(sol
         call(network)
 
 
+@pytest.mark.parametrize("tol", [1e-6, 1e-9])
+@pytest.mark.parametrize(
+    ("text", "exact"),
+    [
+        ("A => 0 @ A*max(0, 1 - abs(time - 5)); A = 10", 10 * math.exp(-1)),
+        ("0 => A @ 20*(1 + abs(sin(time))); A = 30", 30 + 20 * (10 + 7 + math.cos(10))),  # |sin| integrates to 2 each half period
+    ],
+)
+def test_steps_grow_again_after_a_kink_of_the_rates(text, exact, tol):
+    """Steps that short find an error of round-off, whatever their length."""
+    law = cme.fsp(cme.parse(text), [10.0], tol=tol)
+    assert law.mean()[0, 0] == pytest.approx(exact, rel=20 * tol)
+    assert law.error_bound[0] < tol
+
+
 def test_A1_poisson_oracle_agrees_with_the_repository_oracle():
     """The two ways in which this file and `oracles` write A.1 are the same."""
     q = math.exp(-0.7)

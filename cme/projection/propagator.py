@@ -17,6 +17,7 @@ from cme.projection.propagate import SEGMENT, Propagation, poisson_weights, prop
 
 DENSE = 1500  # states up to which a propagator is computed as a full matrix
 MAX_STEPS = 100_000
+ROUND_OFF = 1e-14  # what rounding may make of the error that is found for a step, however short
 _C = np.sqrt(3) / 6
 
 Exponential = Callable[[Generator, float, np.ndarray], np.ndarray]  # exp(h A) applied to a vector or a matrix
@@ -117,7 +118,7 @@ def on_a_law(tol: float) -> Exponential:
         if isinstance(a.matrix, LinearOperator) or not 0 < mean <= SEGMENT:
             return propagate(a, x, [h], tol=1e-3 * tol).p[0]
         rows, out = a.matrix.tocsr(), np.zeros((1, len(x)))
-        weights = poisson_weights(np.array([mean]), max(1e-6 * tol, 1e-17))
+        weights = poisson_weights(np.array([mean]), 1e-17)  # what is cut off a short step must not pass for its error
         uniformise(rows.indptr, rows.indices, rows.data, a.largest_rate, weights, x.copy(), np.empty_like(x), out)
         return out[0]
 
@@ -202,8 +203,10 @@ class Magnus:
             order = min(order, order_1, order_2)
             found = _column_norm(whole - twice) / (2.0**order - 1)
             found = max(found, h * _column_norm(_quadrature_gap(generator, now, h, x)))
-            allowed = max(self.tol * h / self.duration, 1e-15)  # round-off
-            was_cut, wanted = h < wanted, h * min(4.0, max(0.2, 0.9 * (allowed / max(found, 1e-300)) ** (1 / (order + 1))))
+            allowed = max(self.tol * h / self.duration, ROUND_OFF)
+            # Round-off does not fall with h: what is found there says nothing against a longer step, as after a kink of the rates.
+            least = 2.0 if found <= ROUND_OFF else 0.2
+            was_cut, wanted = h < wanted, h * min(4.0, max(least, 0.9 * (allowed / max(found, 1e-300)) ** (1 / (order + 1))))
             if found <= allowed:
                 self._h = max(wanted, self._h) if was_cut else wanted  # an output time says nothing about the step after it
                 return twice, (time if now + h >= time - self._blink else now + h), found
