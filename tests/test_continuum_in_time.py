@@ -24,6 +24,16 @@ def test_A1_lna_of_a_birth_rate_in_time_is_exact():
     assert found.covariance[:, 0, 0] == pytest.approx(driven_mean(t) - 7 * np.exp(-2 * t), rel=1e-6, abs=1e-8)
 
 
+def test_two_known_times_that_differ_by_rounding():
+    """0.1 + 0.2 is not 0.3, and what lies between them is no piece of time to integrate over. B decays: 3 exp(-t)."""
+    network = cme.parse("B -> 0 @ 1; B = 3; k = 0; at time >= 0.3: B = 2*B; at time >= 0.1 after 0.2: k = 2")
+    times = [0.2, 0.3, 1.0]
+    exact = 3 * np.exp(-np.array(times)) * [1, 2, 2]
+    assert cme.lna(network, times)["B"] == pytest.approx(exact, rel=1e-7)
+    paths = cme.langevin(network, times, n_paths=2000, seed=1)
+    assert paths.mean()[2, 0] == pytest.approx(exact[2], rel=0.1)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -251,6 +251,16 @@ def test_no_answer_is_said_with_its_reason(text, message):
         solve(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["A => 0 @ A*max(0, 5 - abs(time - 62)); A = 10", "A' = -A*max(0, 5 - abs(s - 62)); A = 10; s' = 1; s = 0"],
+)
+@pytest.mark.parametrize("method", ["LSODA", "BDF", "Radau"])
+def test_a_pulse_of_a_tenth_of_the_run_is_not_stepped_over(text, method):
+    """A = 10 exp(-25): the pulse is a triangle of height 5 and width 10."""
+    assert cme.rate_equations(cme.parse(text), [100.0], method=method)["A"] == pytest.approx(10 * np.exp(-25), abs=1e-10)
+
+
 def test_a_steady_state_needs_constant_rates():
     with pytest.raises(
         cme.ModelError, match=r"comes to rest in no way that can be looked for: 'x', set by a rate rule, .*ask for finite times"

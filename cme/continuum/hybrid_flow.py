@@ -21,6 +21,7 @@ NEAR = 1e-11  # times that differ by less, relatively, are the same: sums of tim
 CROWD = 200  # so many jumps within a
 MOMENT = 1e-9  # of the time asked for are too many
 RETRIES = 30  # with a tenth of the step, after a derivative that was no number
+LOOKS = 32  # where rates move with time, no step is longer than such a part of it, so that no pulse falls between two steps
 STILL = 100  # steps that do not get on
 _WHEN_EQUAL = {"<": 0.0, "<=": 1.0, ">": 0.0, ">=": 1.0, "==": 1.0, "!=": 0.0}  # comparisons of equal sides
 
@@ -85,7 +86,10 @@ class _Run:
         self.timed = Watch(model, timed, None)
         self.watched = Watch(model, [i for i, by in enumerate(by_flow) if by], 3)
         changes = (n for row in model.change_formulas for _, n in row)
-        bending = jumps_in((*model.rate_formulas, *changes, *(formula for _, formula in model.flow_formulas)))
+        formulas = (*model.rate_formulas, *changes, *(formula for _, formula in model.flow_formulas))
+        bending = jumps_in(formulas)
+        in_time = bool(model.flow_formulas) or any(TIME in names(formula) for formula in formulas)  # a rate rule may be a clock
+        self.longest = float(self.times[-1]) / LOOKS if in_time else np.inf
         self.bends = np.array([formula in bending for formula in self.watched.formulas], dtype=bool)
 
     # ------------------------------------------------------------------------------------------------ from jump to jump
@@ -160,7 +164,7 @@ class _Run:
     def _integrate(self, until: float, stop: float, limit: float) -> bool:
         """Integrate to the time `until`; True if a condition changed before, and something jumped or bends there."""
         active = self.moving[np.isfinite(self.y[self.moving])]  # what has no value has none until an event sets it
-        tries, longest = 0, np.inf
+        tries, longest = 0, self.longest
         while self.now < until:
             try:
                 if not len(active) or until - self.now <= 1e-14 * until:  # nothing moves, or less than an integrator can do

@@ -9,7 +9,7 @@ from cme import ratelaw
 from cme.compiled import Compiled
 from cme.continuum.euler_steps import pairs_of_steps
 from cme.continuum.rate_equations import integrate
-from cme.continuum.rates_in_time import MovingField, RatesInTime
+from cme.continuum.rates_in_time import MovingField, RatesInTime, is_blink
 from cme.elements import Species
 from cme.errors import ConvergenceError, ModelError
 from cme.kernels.langevin import Schedule
@@ -124,6 +124,9 @@ class PathsInTime:
         fastest, noise, quickest = 0.0, np.zeros(len(self.network.species)), 0.0
         state = self._after(self.moving.clockwork.first, self.moving.p @ self.moving.states / self.moving.p.sum())
         for piece in self.moving.clockwork.pieces:
+            if is_blink(piece):
+                state = self._after(piece.instant, state)
+                continue
             field, points = MovingField(self.network, piece), piece.start + MESH * (piece.end - piece.start)
             states = integrate(
                 "the pilot run", field.velocity, field.jacobian, state, points, field.names,

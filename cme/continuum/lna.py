@@ -10,7 +10,7 @@ from cme.abilities import features, require
 from cme.arguments import check_positive, check_times, record
 from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.rate_equations import describe_initial, integrate, steady_state
-from cme.continuum.rates_in_time import LinearMap, RatesInTime
+from cme.continuum.rates_in_time import LinearMap, RatesInTime, is_blink
 from cme.continuum.vector_field import VectorField, refuse_negative, vector_field
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.network import Network
@@ -117,6 +117,10 @@ def _in_time(network: Network, times: np.ndarray, initial, rtol: float, atol: fl
     mean, covariance = _mapped(moving.maps(moving.clockwork.first), mean, covariance)
     means, covariances = list[np.ndarray](), list[np.ndarray]()
     for piece, field, wanted in moving.stretches():
+        if is_blink(piece):
+            means, covariances = means + [mean] * len(wanted), covariances + [covariance] * len(wanted)
+            mean, covariance = _mapped(moving.maps(piece.instant), mean, covariance)
+            continue
         ticks = np.unique(np.append(wanted, piece.end))
         m, c = _transient(field, mean, covariance, ticks, rtol, atol, piece.start, moving.longest)
         field.check_bounds("lna", ticks, m, atol)

@@ -86,6 +86,9 @@ def rate_equations(
     of equal priority at one time, a fixed stream of random numbers takes one: the same in each run. A parameter that an event sets to what
     is no number stays so until another event sets it; a rate that reads it is refused.
 
+    Where rates depend on time, or there are rate rules, no step is longer than a 32nd of the run. A smooth pulse of the rates much
+    narrower than that may fall between two steps: put it under a condition on the time, or make the run shorter.
+
     The steady state is found by integrating until Newton's method, confined to the amounts with the same conserved totals, finds a root
     next to the solution and stays there; ``info["stable"]`` says if its linearisation is stable.
 

@@ -18,6 +18,7 @@ from cme.rates_in_piece import RatesInPiece
 from cme.results import Distribution
 
 LOOKS = 32  # no step of an integrator is longer than such a part of the time, so that no pulse of the rates falls between two looks
+BLINK = 1e-14  # a piece of time that is shorter, relatively, is the rounding of two times, and less than an integrator can do
 NEGATIVE = 1e-9  # a rate may be below zero by this part of the largest, by rounding
 
 
@@ -86,6 +87,11 @@ class RatesInTime:
         values = self.clockwork.at(self.times) | {name: states[..., s] for s, name in enumerate(self.network.species_names)}
         found = {rule.name: ratelaw.evaluate(self.network.resolve(rule.formula), values) for rule in self.network.rules}
         return {name: np.broadcast_to(value, states.shape[:-1]) for name, value in found.items()}
+
+
+def is_blink(piece: Piece) -> bool:
+    """Is a piece of time so short that nothing moves in it?"""
+    return piece.end - piece.start <= BLINK * piece.end
 
 
 class MovingField(NetworkField):
