@@ -53,6 +53,8 @@ def test_lanes_have_the_bits_of_direct(name, n_paths):
         "0 => A @ 9*exp(-A/(1 + B)); 0 => B @ 5*min(A, B, 3) + 1; A -> B @ 1; B => 0 @ piecewise(B, A > 3, 2*B, A > 1, 0)",  # programs
         "0 => A @ abs(sin(A*B)) + (A + 1)^(B/(1 + B)); A -> 0 @ 1; A + B -> 0 @ 0.1; species S; 0 => B @ floor(5*S/2); S = 2",
         "A + B -> C @ 1e-9; C -> A + B @ 1e3; A = 1000000000; B = 1000000000; 2 A -> A @ 1e-18; 3 A -> 0 @ 1e-27",
+        "3 A -> 2 A @ 0.3; A = 40",
+        "2 A + B -> A + B @ 0.01; 3 B -> A + B @ 0.1; A = 30; B = 12",
         "4 A -> A @ 0.001; 2 A + 2 B -> 3 A + B @ 1e-4; 0 -> A @ 10; A -> B @ 1; B -> A @ 1; A = 20",  # of fourth order: programs
         "A -> B @ 1e6; B -> A @ 1e-6; A -> C @ 1; C -> A @ 1e-3; A = 200; B -> 0 @ 1e-6",  # propensities that collapse by 12 orders
     ],
@@ -228,7 +230,7 @@ def lane_counts(network, time, n_paths=2000, *, plan=None, **changed):
     counts = np.zeros((n_paths, 1, job.starts.shape[1]), dtype=np.int64)
     memory = lanes.new_lanes(counts.shape[2], len(job.kept), channels.stack_size, n_paths)
     start = job.key, 0, n_paths, job.starts, job.cumulative
-    chosen = prepare_lanes(channels)._replace(**(plan or {}))
+    chosen = prepare_lanes(channels, counts.shape[2])._replace(**(plan or {}))
     assert lanes.run_lanes(channels, chosen, job.times, *start, memory, np.zeros(1, np.uint8), np.zeros(2), Sink(counts)) == lanes.OK
     return counts[:, 0]
 
@@ -245,7 +247,7 @@ def test_verdict_catches_a_forgotten_factor():
     lone = cme.parse("2 A -> A @ 1; A = 3")
     verdict.probability_matches(lane_counts(lone, 0.2)[:, 0] == 3, math.exp(-0.6))
     with pytest.raises(verdict.Refused, match="frequency"):
-        verdict.probability_matches(lane_counts(lone, 0.2, plan={"factors": np.array([1])})[:, 0] == 3, math.exp(-0.6))
+        verdict.probability_matches(lane_counts(lone, 0.2, n_factors=np.array([1]))[:, 0] == 3, math.exp(-0.6))
 
 
 def test_verdict_catches_changes_of_the_wrong_reaction():

@@ -37,8 +37,8 @@ TWINS = {
             (lambda a, b, c: 0.7 * a, (-1, 1, 0)),
             (lambda a, b, c: 0.05 * a * b, (-1, -1, 1)),
             (lambda a, b, c: 0.03 / 2 * a * (a - 1), (-2, 1, 0)),
-            (lambda a, b, c: 0.01 / 6 * a * (a - 1) * (a - 2), (-3, 0, 0)),
-            (lambda a, b, c: 0.002 / 2 * a * (a - 1) * b, (1, -1, 0)),
+            (lambda a, b, c: 0.01 / 6 * a * ((a - 1) * (a - 2)), (-3, 0, 0)),
+            (lambda a, b, c: 0.002 / 2 * a * ((a - 1) * b), (1, -1, 0)),
             (lambda a, b, c: 0.4 * c, (2, 0, -1)),
         ],
         (20, 6, 0),
@@ -159,7 +159,7 @@ def test_verdict_catches_a_stale_propensity():
     chain = cme.parse("X -> Y @ 1; Y -> Z @ 1; X = 1")
     arrived = 1 - 2 * math.exp(-1)
     verdict.probability_matches(kernel_counts(chain, 1.0)[:, 2] == 1, arrived)
-    forgetful = direct.Dependents(np.array([0, 1, 2], np.uint32), np.array([0, 1], np.uint32), np.array([0, 1]))
+    forgetful = direct.Dependents(np.array([0, 1, 2], np.uint32), np.array([0, 1], np.uint32), np.array([0, 1]), everything=False)
     with pytest.raises(verdict.Refused, match="frequency"):
         verdict.probability_matches(kernel_counts(chain, 1.0, dependents=forgetful)[:, 2] == 1, arrived)
 

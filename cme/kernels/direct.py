@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cme.kernels.jit import bare, inlined
+from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import channel_propensity, is_over
-from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
+from cme.kernels.random import JUMPS, advance, midpoint, minus_log, open_stream, place, uniform
 from cme.kernels.record import record, record_end
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, CANCELLED, OVERFLOW, STALLED = range(8)
@@ -33,6 +33,7 @@ class Dependents(NamedTuple):
     pointer: np.ndarray  # (R + 1,)
     reaction: np.ndarray  # in order
     first: np.ndarray  # (R,) the first running sum to be summed anew; R if none
+    everything: bool  # all propensities are computed anew after each event: with few reactions, loops of one length are faster
 
 
 class Walker(NamedTuple):
@@ -41,7 +42,7 @@ class Walker(NamedTuple):
     x: np.ndarray  # (S + 1,) int64 counts, and a 1; see `cme.kernels.propensity.Channels`
     y: np.ndarray  # (S + 1,) the same as float64
     a: np.ndarray  # (R,) propensities
-    sums: np.ndarray  # (R,) running sums, or (n_blocks,) sums of blocks of 2**shift propensities
+    sums: np.ndarray  # (R + 1,) running sums and inf, or (n_blocks,) sums of blocks of 2**shift propensities
     shift: int  # 0 with running sums
     stack: np.ndarray
     random: np.ndarray  # (4,) uint64 generator state
@@ -60,7 +61,7 @@ def new_walker(n_species, n_reactions, stack_size):
         x=np.ones(n_species + 1, np.int64),
         y=np.ones(n_species + 1),
         a=np.zeros(n_reactions),
-        sums=np.zeros((n_reactions + 2**shift - 1) >> shift),
+        sums=np.zeros((n_reactions + 2**shift - 1) >> shift) if shift > 0 else np.append(np.zeros(n_reactions), np.inf),
         shift=shift,
         stack=np.zeros(max(stack_size, 1)),
         random=np.zeros(4, np.uint64),
@@ -125,6 +126,7 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
     """
     x, y, a, sums, shift, stack, random = walker.x, walker.y, walker.a, walker.sums, walker.shift, walker.stack, walker.random
     n_times, n_reactions, n_sums, room = len(times), len(a), len(sums), len(when)
+    s0, s1, s2, s3 = random[0], random[1], random[2], random[3]
     t, k, events = walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS]
     status = OK
     if is_over(channels, y, stack):
@@ -135,20 +137,15 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
         if not 0.0 <= a[r] <= LARGEST_PROPENSITY:
             walker.cursor[CULPRIT] = r
             return fault(a[r])
+    total = 0.0
     if shift == 0:
-        sum_up(a, sums, 0)
-    for b in range(n_sums):
-        if shift > 0:
+        total = sum_up(a, sums, 0)
+    else:
+        for b in range(n_sums):
             sums[b] = block_sum(a, b, shift)
+        total = sum_of(sums, 0, n_sums)
     paths_done = done[0]
     while True:
-        total = 0.0
-        if shift == 0:
-            if n_sums > 0:
-                total = sums[n_sums - 1]
-        else:
-            for b in range(n_sums):
-                total += sums[b]
         if events & _PAUSE == _PAUSE:
             done[0] = paths_done + t / times[-1]
             if cancel[0] != 0:
@@ -162,7 +159,8 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
             break
         following = np.inf
         if total > 0.0:
-            following = t + exponential(random) / total
+            word, s0, s1, s2, s3 = advance(s0, s1, s2, s3)
+            following = t + minus_log(midpoint(word)) / total
         while times[k] < following:
             record(sink, path, k, x)
             k += 1
@@ -171,14 +169,15 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
                 return OK
         t = following
 
-        u = uniform(random) * total
+        word, s0, s1, s2, s3 = advance(s0, s1, s2, s3)
+        u = midpoint(word) * total
         if shift == 0:
             r = count_up_to(sums, u)
             if r == n_reactions:
                 r = last_possible(a, 0, n_reactions)
         else:
-            b, u = pick(sums, 0, n_sums, u)
-            r, u = pick(a, b << shift, min((b + 1) << shift, n_reactions), u)
+            b, u = pick_by_fours(sums, 0, n_sums, u)
+            r, u = pick_by_fours(a, b << shift, min((b + 1) << shift, n_reactions), u)
         status = fire(channels, r, x, y)
         if status != OK:
             walker.cursor[CULPRIT] = r
@@ -191,6 +190,19 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
             record_end(sink, path, k, x, t)
             break
 
+        if dependents.everything:
+            total, lowest = 0.0, 0.0
+            for j in range(n_reactions):
+                value = channel_propensity(channels, j, x, y, stack)
+                lowest = min(lowest, value)
+                a[j] = value
+                total += value
+                sums[j] = total
+            if lowest < 0.0 or not total <= LARGEST_PROPENSITY:
+                status = first_fault(a, walker.cursor)
+                if status != OK:
+                    return status
+            continue
         touched = -1
         for i in range(dependents.pointer[r], dependents.pointer[r + 1]):
             j = np.int64(dependents.reaction[i])
@@ -204,10 +216,12 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
                 touched = j >> shift  # dependents are in order, so that each block is summed once
             a[j] = value
         if shift == 0:
-            sum_up(a, sums, dependents.first[r])
+            total = sum_up(a, sums, dependents.first[r])
         elif touched >= 0:
             sums[touched] = block_sum(a, touched, shift)
+            total = sum_of(sums, 0, n_sums)
     walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS] = t, k, events
+    random[0], random[1], random[2], random[3] = s0, s1, s2, s3
     return status
 
 
@@ -217,30 +231,66 @@ def fault(value):
     return NEGATIVE_PROPENSITY if -LARGEST_PROPENSITY <= value < 0.0 else UNDEFINED_PROPENSITY
 
 
+@inner
+def first_fault(a, cursor):
+    """The status of the first propensity that is none, if there is one."""
+    for r in range(len(a)):
+        if not 0.0 <= a[r] <= LARGEST_PROPENSITY:
+            cursor[CULPRIT] = r
+            return fault(a[r])
+    return OK
+
+
 @inlined
 def sum_up(a, sums, first):
-    """The running sums of a, those before `first` being right already."""
+    """The running sums of a, those before `first` being right already; and the last of them."""
     total = sums[first - 1] if first > 0 else 0.0
     for r in range(first, len(a)):
         total += a[r]
         sums[r] = total
+    return total
 
 
 @inlined
 def count_up_to(sums, u):
     """How many of the running sums are not above u: the reaction in whose share u falls."""
     r = 0
-    while r < len(sums) and sums[r] <= u:
+    while sums[r] <= u:
         r += 1
     return r
 
 
 @inlined
 def block_sum(a, b, shift):
-    total = 0.0
-    for r in range(b << shift, min((b + 1) << shift, len(a))):
+    return sum_of(a, b << shift, min((b + 1) << shift, len(a)))
+
+
+@inlined
+def sum_of(a, first, stop):
+    """The sum of some entries, by fours: one addition has to wait for the one before it."""
+    total, fours = 0.0, stop - ((stop - first) & 3)
+    for r in range(first, fours, 4):
+        total += (a[r] + a[r + 1]) + (a[r + 2] + a[r + 3])
+    for r in range(fours, stop):
         total += a[r]
     return total
+
+
+@inlined
+def pick_by_fours(weights, first, stop, u):
+    """The same as `pick`, where most entries are passed over four at a time."""
+    i = first
+    while i + 4 <= stop:
+        four = (weights[i] + weights[i + 1]) + (weights[i + 2] + weights[i + 3])
+        if u < four:
+            return pick(weights, i, i + 4, u)
+        u -= four
+        i += 4
+    for j in range(i, stop):
+        if u < weights[j]:
+            return j, u
+        u -= weights[j]
+    return last_possible(weights, first, stop), u
 
 
 @inlined

@@ -43,7 +43,6 @@ OWNER, SAMPLES, SINCE = range(3)  # rows of Lanes.path
 class Plan(NamedTuple):
     """What lanes need to know about the channels besides them."""
 
-    factors: np.ndarray  # (R,) how many factors reaction r has
     watched: np.ndarray  # (R,) may the propensity be negative?
     depleted: np.ndarray  # species that may fall below zero
     few: bool  # few changes in all: they are made under masks
@@ -157,7 +156,7 @@ def run_lanes(channels, plan, times, key, first, n_paths, starts, cumulative, la
 @inlined
 def sum_up(channels, plan, lanes, r, after, counts, n):
     """The running sum with the propensity of reaction r, from the one before it."""
-    table, before, factors = lanes.table, after + _W, plan.factors[r]
+    table, before, factors = lanes.table, after + _W, channels.n_factors[r]
     one = counts + _W * np.uint64(channels.factor_species[r, 0])
     two = counts + _W * np.uint64(channels.factor_species[r, 1])
     three = counts + _W * np.uint64(channels.factor_species[r, 2])
@@ -167,7 +166,7 @@ def sum_up(channels, plan, lanes, r, after, counts, n):
         value = counts + _W * np.uint64(len(lanes.x))
         if channels.law[r] == NO_LAW:
             for w in range(n):
-                table[value + w] = head * (table[one + w] - a) * (table[two + w] - b) * (table[three + w] - c)
+                table[value + w] = head * (table[one + w] - a) * ((table[two + w] - b) * (table[three + w] - c))
         else:
             evaluate_law(channels, channels.law[r], lanes, counts, value, n)
         if plan.watched[r] != 0:
@@ -185,7 +184,7 @@ def sum_up(channels, plan, lanes, r, after, counts, n):
             table[after + w] = table[before + w] + head * (table[one + w] - a) * (table[two + w] - b)
     else:
         for w in range(n):
-            table[after + w] = table[before + w] + head * (table[one + w] - a) * (table[two + w] - b) * (table[three + w] - c)
+            table[after + w] = table[before + w] + head * (table[one + w] - a) * ((table[two + w] - b) * (table[three + w] - c))
 
 
 @inlined

@@ -41,6 +41,7 @@ class Channels(NamedTuple):
 
     constant: np.ndarray  # (R,)
     law: np.ndarray  # (R,) int64; -1 where the head is a constant
+    n_factors: np.ndarray  # (R,) how many of the three it has; the others are 1
     factor_species: np.ndarray  # (R, 3)
     factor_offset: np.ndarray  # (R, 3)
     change_pointer: np.ndarray  # (R + 1,) net changes; short rows may be filled up with changes of species S by 0
@@ -90,18 +91,23 @@ def channel_propensity(channels, r, x, y, stack):
     law = channels.law[r]
     a = channels.constant[r]
     if law != NO_LAW:
-        a = law_value(channels, law, x, y, stack)
-    a *= y[channels.factor_species[r, 0]] - channels.factor_offset[r, 0]
-    a *= y[channels.factor_species[r, 1]] - channels.factor_offset[r, 1]
-    a *= y[channels.factor_species[r, 2]] - channels.factor_offset[r, 2]
-    return a
+        a = law_value(channels, np.uint64(law), x, y, stack)
+    n_factors = channels.n_factors[r]
+    if n_factors == 0:
+        return a
+    first = y[channels.factor_species[r, 0]] - channels.factor_offset[r, 0]
+    if n_factors == 1:
+        return a * first
+    second = y[channels.factor_species[r, 1]] - channels.factor_offset[r, 1]
+    third = y[channels.factor_species[r, 2]] - channels.factor_offset[r, 2]
+    return a * first * (second * third)
 
 
 @inlined
 def law_value(channels, law, x, y, stack):
     """The value of a law: from its table, past the end of that by its program."""
     first, count = channels.table_pointer[law], x[channels.table_species[law]]
-    if count < np.int64(channels.table_pointer[law + 1] - first):
+    if count < np.int64(channels.table_pointer[law + np.uint64(1)] - first):
         return channels.table[first + np.uint64(count)]
     return run_there(channels, law, y, stack)
 

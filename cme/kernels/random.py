@@ -55,18 +55,20 @@ def open_stream(key, stream, path, state):
 
 @inlined
 def next_word(state):
-    """The next 64 random bits (xoshiro256++)."""
-    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
+    """The next 64 random bits."""
+    word, state[0], state[1], state[2], state[3] = advance(state[0], state[1], state[2], state[3])
+    return word
+
+
+@inlined
+def advance(s0, s1, s2, s3):
+    """The next 64 random bits (xoshiro256++), and the state after them."""
     total = s0 + s3
     word = ((total << _R23) | (total >> _R41)) + s0
     shifted = s1 << _R17
     s2 ^= s0
     s3 ^= s1
-    state[1] = s1 ^ s2
-    state[0] = s0 ^ s3
-    state[2] = s2 ^ shifted
-    state[3] = (s3 << _R45) | (s3 >> _R19)
-    return word
+    return word, s0 ^ s3, s1 ^ s2, s2 ^ shifted, (s3 << _R45) | (s3 >> _R19)
 
 
 @inlined

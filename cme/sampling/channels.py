@@ -22,7 +22,7 @@ _FEW_CHANGES = 32  # up to so many, lanes make them under masks
 def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None = None) -> tuple[Channels, np.ndarray]:
     """The channels of the reactions that can fire from the starts (K, S), and the numbers that these have in the network."""
     index = {name: i for i, name in enumerate(compiled.network.species_names)}
-    mass_action, constant, factor_species, factor_offset = _products(compiled, index)
+    mass_action, constant, n_factors, factor_species, factor_offset = _products(compiled, index)
     kept, fixed = _that_can_fire(compiled, mass_action, constant, factor_species, factor_offset, starts)
     law = np.full(len(kept), NO_LAW)
     laws: dict[Expr, int] = {}
@@ -35,6 +35,7 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None =
     channels = Channels(
         constant=constant[kept],
         law=law,
+        n_factors=n_factors[kept],
         factor_species=factor_species[kept].astype(np.uint32),
         factor_offset=factor_offset[kept],
         change_pointer=change_pointer,
@@ -54,18 +55,18 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None =
     return channels, kept
 
 
-def _products(compiled: Compiled, index: dict[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Which reactions have products of few factors as their propensity (R,), their constants (R,), species (R, 3) and offsets (R, 3)."""
+def _products(compiled: Compiled, index: dict[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Which reactions have products of few factors as their propensity (R,); constants, numbers of factors, species and offsets (R, 3)."""
     n_reactions = len(compiled.propensity_formulas)
     constant, factors = [1.0] * n_reactions, [[(len(index), 0.0)] * _FACTORS for _ in range(n_reactions)]
-    mass_action = np.zeros(n_reactions, dtype=bool)
+    mass_action, n_factors = np.zeros(n_reactions, dtype=bool), np.zeros(n_reactions, dtype=np.int64)
     for r, formula in enumerate(compiled.propensity_formulas):
         product = falling_product(formula, index)
         if product is not None and len(product[1]) <= _FACTORS:
-            constant[r], mass_action[r] = product[0], True
+            constant[r], mass_action[r], n_factors[r] = product[0], True, len(product[1])
             factors[r][: len(product[1])] = product[1]
     table = np.array(factors, dtype=np.float64).reshape(n_reactions, _FACTORS, 2)
-    return mass_action, np.array(constant), table[..., 0].astype(np.int64), np.ascontiguousarray(table[..., 1])
+    return mass_action, np.array(constant), n_factors, table[..., 0].astype(np.int64), np.ascontiguousarray(table[..., 1])
 
 
 def _that_can_fire(
@@ -133,22 +134,21 @@ def prepare_dependents(channels: Channels) -> Dependents:
     lengths = np.append(0, np.cumsum([len(row) for row in rows], dtype=np.int64))
     flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     first = np.array([row[0] if len(row) else n_reactions for row in rows], dtype=np.int64)
-    return Dependents(lengths.astype(np.uint32), flat.astype(np.uint32), first)
+    everything = bool(len(always) == n_reactions <= _FEW)
+    return Dependents(lengths.astype(np.uint32), flat.astype(np.uint32), first, everything)
 
 
-def prepare_lanes(channels: Channels) -> Plan:
+def prepare_lanes(channels: Channels, n_species: int) -> Plan:
     """What lanes need to know: where they have to watch for what a product of counts can't do."""
-    n_species = len(channels.constant) and int(channels.factor_species.max())
     sizes = np.diff(channels.table_pointer.astype(np.int64))
     tables = np.split(channels.table, channels.table_pointer[1:-1].astype(np.int64)) if len(sizes) else []
     doubtful = np.array([len(table) == 0 or not (table >= 0).all() for table in tables])
-    factors, watched, depleted = [], [], set()
+    watched, depleted = [], set()
     for r, (law, species, offset) in enumerate(zip(channels.law, channels.factor_species, channels.factor_offset, strict=True)):
         needed = np.zeros(n_species + 1)  # molecules without which the propensity is zero
         for s in species[species < n_species]:
             needed[s] += 1
         falling = all(sorted(offset[species == s]) == list(range(int(needed[s]))) for s in set(species) - {n_species})
-        factors.append(int(needed.sum()))
         watched.append(not falling or (doubtful[law] if law != NO_LAW else channels.constant[r] < 0))
         changes = slice(channels.change_pointer[r], channels.change_pointer[r + 1])
         for s, amount in zip(channels.change_species[changes], channels.change_amount[changes], strict=True):
@@ -156,9 +156,7 @@ def prepare_lanes(channels: Channels) -> Plan:
                 depleted.add(int(s))
     strides = bool(np.abs(channels.change_amount).max(initial=0) >= 2**40)
     few = int(np.count_nonzero(channels.change_amount)) <= _FEW_CHANGES
-    return Plan(
-        np.array(factors, dtype=np.int64), np.array(watched, dtype=np.int64), np.array(sorted(depleted), dtype=np.int64), few, strides
-    )
+    return Plan(np.array(watched, dtype=np.int64), np.array(sorted(depleted), dtype=np.int64), few, strides)
 
 
 def species_readers(channels: Channels) -> list[np.ndarray]:

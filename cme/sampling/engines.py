@@ -107,9 +107,9 @@ def path_by_path(method: str) -> Callable[[Job], Chunk]:
 
 def lanes_engine(job: Job) -> Chunk:
     """The direct method for many paths in lockstep; what a lane gives up is run by itself."""
-    plan, dependents = prepare_lanes(job.channels), prepare_dependents(job.channels)
-    none = np.zeros(0), np.zeros(0, dtype=np.int64)
     n_species, n_reactions = job.starts.shape[1], len(job.kept)
+    plan, dependents = prepare_lanes(job.channels, n_species), prepare_dependents(job.channels)
+    none = np.zeros(0), np.zeros(0, dtype=np.int64)
 
     def sample(first: int, stop: int, cancel: np.ndarray, done: np.ndarray, sink: Sink) -> None:
         memory = lanes.new_lanes(n_species, n_reactions, job.channels.stack_size, stop - first)
