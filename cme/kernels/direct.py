@@ -192,12 +192,12 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
 
         if dependents.everything:
             total, lowest = 0.0, 0.0
-            for j in range(n_reactions):
-                value = channel_propensity(channels, j, x, y, stack)
+            for i in range(n_reactions):
+                value = channel_propensity(channels, i, x, y, stack)
                 lowest = min(lowest, value)
-                a[j] = value
+                a[i] = value
                 total += value
-                sums[j] = total
+                sums[i] = total
             if lowest < 0.0 or not total <= LARGEST_PROPENSITY:
                 status = first_fault(a, walker.cursor)
                 if status != OK:

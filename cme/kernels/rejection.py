@@ -10,7 +10,7 @@ other law is its own bound, computed whenever a species that it reads changes.
 Weights come from whole numbers, nothing is added up over events: they do not drift, and propensities may collapse by any number of
 orders of magnitude. There are lists from species to reactions, and no graph from reactions to reactions.
 
-It wins from some hundreds of reactions on, or some dozens where an event changes many propensities: an event costs about the same in
+It wins from some thousands of reactions on, or hundreds where an event changes many propensities: an event costs about the same in
 any network, while the direct method pays for the reactions, and the next reaction method for the propensities that an event changes.
 
 References: Thanh, Priami and Zunino, J. Chem. Phys. 141 (2014) 134116, doi:10.1063/1.4896985 (bounds and rejection); Slepoy, Thompson

@@ -58,7 +58,8 @@ def make_job(compiled: Compiled, initial, times: np.ndarray, key: np.ndarray, st
 def choose(method: str, job: Job, n_paths: int) -> str:
     """The engine that a method means for a job: the fastest one on the model, from its size and how much hangs together.
 
-    Where an event changes two propensities, the direct and the rejection method meet at some 500 reactions; where it changes six, at 100.
+    Where an event changes two propensities, the direct and the rejection method meet at some 5000 reactions; where it changes a dozen, at
+    a few hundred.
     The number of paths decides between direct and lanes alone, which give the same bits.
     """
     n_reactions = len(job.kept)
@@ -73,7 +74,7 @@ def choose(method: str, job: Job, n_paths: int) -> str:
     return "rejection" if n_reactions > MANY or coupling(job.channels) > DENSE else "direct"
 
 
-MANY, DENSE = 500, 4.0
+MANY, DENSE = 4000, 12.0
 
 
 # ----------------------------------------------------------------------------------------------------- the engines

@@ -56,7 +56,8 @@ def ssa(
     method
         The engine. All are exact, and differ in cost and in the numbers that a seed gives. "direct": Gillespie's direct method.
         "lanes": the same for many paths in lockstep, with the same numbers, three to six times as fast; for up to 64 reactions.
-        "rejection": bounds that hold for many events; an event costs about the same in any network, so it wins with hundreds of reactions.
+        "rejection": bounds that hold for many events; an event costs about the same in any network, so it wins with thousands of reactions,
+        and with hundreds where an event changes a dozen propensities.
         "next_reaction": a heap of due times; one random number an event, but each changed propensity moves in the heap.
         "auto" chooses from the model alone; ``info["method"]`` says what ran.
     every_event
