@@ -25,22 +25,24 @@ class Kind(Enum):
     DRAW = "is drawn at random"
     NET_FLUX = "is the difference of a forward and a backward rate, and no propensity"
     STOICHIOMETRY = "is no constant whole number"
+    VARYING = "is not the same each time"
 
 
 _RATES_IN_TIME = {Kind.TIME, Kind.CLOCK, Kind.TIMED_SWITCH}
 _CHAIN_IN_TIME = _RATES_IN_TIME | {Kind.TIMED_EVENT, Kind.TIMED_MAP}
 TAKES: dict[str, set[Kind]] = {
-    "ssa": _CHAIN_IN_TIME | {Kind.RATE_RULE, Kind.EVENT, Kind.DRAW},
+    "ssa": _CHAIN_IN_TIME | {Kind.RATE_RULE, Kind.EVENT, Kind.DRAW, Kind.VARYING},
     "tau_leap": set(),
-    "fsp": _CHAIN_IN_TIME,
-    "stationary": set(),
+    "fsp": _CHAIN_IN_TIME | {Kind.VARYING},
+    "stationary": {Kind.VARYING},
     "rate_equations": set(Kind) - {Kind.DRAW},
     "lna": _RATES_IN_TIME | {Kind.TIMED_EVENT},
     "langevin": _RATES_IN_TIME | {Kind.TIMED_EVENT},
     "fokker_planck": _RATES_IN_TIME,
 }  # fmt: skip
 
-_LIKE = {"ensemble": "ssa"}  # takes the same, and need not be named beside it
+# What takes the same as another, and need not be named beside it.
+_LIKE = {"ensemble": "ssa", "StateSpace": "stationary", "Generator": "stationary"}
 
 
 # The kinds of models that a solver takes, and what to do with one that it does not take, by what would do.
@@ -98,8 +100,8 @@ def features(network: Network) -> tuple[Feature, ...]:
         return ()
     found: list[Feature] = []
     moving = clocks(network)
-    for reaction in network.reactions:
-        found += _features_of_reaction(network, reaction)
+    for r, reaction in enumerate(network.reactions):
+        found += _features_of_reaction(network, r, reaction)
     for rule in network.rules:
         if network.moves_with_time(rule.formula):
             found.append(Feature(Kind.TIME, f"the rule for {rule.name!r}", rule.name))
@@ -113,7 +115,12 @@ def features(network: Network) -> tuple[Feature, ...]:
     return tuple(found)
 
 
-def _features_of_reaction(network: Network, reaction: Reaction) -> Iterator[Feature]:
+def is_chain(network: Network) -> bool:
+    """Is a network a Markov chain on counts with constant rates, be it that a reaction does not change them the same each time?"""
+    return all(feature.kind is Kind.VARYING for feature in features(network))
+
+
+def _features_of_reaction(network: Network, r: int, reaction: Reaction) -> Iterator[Feature]:
     def law() -> str:
         return f"the propensity {shorten(to_infix(reaction.propensity))} of reaction {reaction.name!r}"
 
@@ -123,11 +130,16 @@ def _features_of_reaction(network: Network, reaction: Reaction) -> Iterator[Feat
         yield Feature(Kind.TIME, law(), reaction.name)
     if all(isinstance(n, int) for _, n in (*reaction.reactants, *reaction.products)):
         return
+    varies = {name for _, name, _ in network.varying[r].terms} if r in network.varying else None
     for name, change in reaction.changes().items():
         number = network.resolve(change)
-        if not network.is_boundary(name) and not (isinstance(number, Number) and number.value.is_integer()):
+        if network.is_boundary(name) or (isinstance(number, Number) and number.value.is_integer()):
+            continue
+        if varies is None or name in varies:
             what = f"what reaction {reaction.name!r} changes {name!r} by, {shorten(to_infix(number))},"
-            yield Feature(Kind.STOICHIOMETRY, what, reaction.name)
+            yield Feature(Kind.STOICHIOMETRY if varies is None else Kind.VARYING, what, reaction.name)
+            if varies is not None and network.moves_with_time(change):
+                yield Feature(Kind.TIME, what, reaction.name)
 
 
 def require(model, solver: str) -> None:

@@ -16,14 +16,13 @@ from cme.infix import format_number, shorten, to_infix
 from cme.network import Network
 from cme.ratelaw import Apply, Expr, Number, Symbol
 from cme.states import StateSpace
+from cme.stoichiometry import is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ENOUGH = 6.0  # the least count of the other species when a law is tried at a low count of one
 _SEVERAL = np.array([1.0, 2.0, 3.0, 5.0, 8.0])
-_ALWAYS_WHOLE = {"floor", "ceil", "<", "<=", ">", ">=", "==", "!=", "and", "or", "xor", "not", "poisson", "binomial", "bernoulli"}
-_KEEP_WHOLE = {"+", "*", "neg", "abs", "min", "max", "rem", "piecewise", "now"}
 MOST_TRIED = 1000  # low counts of one species in one law
 MOST_STATES, MOST_COUNTS = 100_000, 10_000_000  # states, and numbers in them, that are looked at by default
 MOST_TERMS = 200_000  # of rates that are differentiated
@@ -237,26 +236,12 @@ def _assigned(network: Network) -> Iterator[Finding]:
     sets = [(f"event {event.name!r}", event.name, each) for event in network.events for each in event.assignments]
     sets += [("a random start", draw.name, draw) for draw in network.initial.draws]
     for who, element, rule in sets:
-        if rule.name in changed and not _is_whole(network.resolve(rule.formula), counts):
+        if rule.name in changed and not is_whole(network.resolve(rule.formula), counts):
             message = (
                 f"{who} sets {rule.name!r} to {shorten(to_infix(rule.formula))}, which need not be a whole number of molecules; "
                 "ssa and fsp stop where it is none, so round it with floor()"
             )
             yield Finding("note", "amounts", element, message)
-
-
-def _is_whole(formula: Expr, counts: set[str]) -> bool:
-    """Is a resolved formula sure to be a whole number, as it is written?"""
-    if isinstance(formula, Number):
-        return formula.value.is_integer()
-    if isinstance(formula, Symbol):
-        return formula.name in counts
-    if formula.op in _ALWAYS_WHOLE:
-        return True
-    if formula.op == "^":
-        return isinstance(formula.args[1], Number) and formula.args[1].value >= 0 and all(_is_whole(arg, counts) for arg in formula.args)
-    values = (*formula.args[0:-1:2], formula.args[-1]) if formula.op == "piecewise" else formula.args
-    return formula.op in _KEEP_WHOLE and all(_is_whole(arg, counts) for arg in values)
 
 
 def _conversions(network: Network) -> Iterator[Finding]:
@@ -324,14 +309,14 @@ def _size(network: Network, max_states: int, beyond: tuple[Feature, ...]) -> tup
     """How many states can be reached, if they can be counted, and in words; and what is wrong in a state that was reached."""
     if any(feature.kind is Kind.STOICHIOMETRY for feature in beyond):
         return None, "not counts", ""
-    if beyond:
+    if any(feature.kind is not Kind.VARYING for feature in beyond):
         return None, "not counted, since not all is a chain with constant rates", ""
     if _starts_broken(network):
         return None, "not counted, since the start is no whole number", ""
     try:
         n = len(StateSpace.reachable(network, max_states=max_states))
     except errors.ConvergenceError:
-        moving = set(network.sparse_stoichiometry[1].tolist())
+        moving = set(network.changed_species[1].tolist())
         bounded = moving <= graphs.bounded_species(network)
         return None, f"more than {max_states}, " + ("bounded by what is conserved" if bounded else "perhaps without bound"), ""
     except errors.ModelError as error:

@@ -1,18 +1,18 @@
 """`Compiled`: a network as flat arrays and vectorised functions. The only bridge from names to kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from cme import ratelaw
-from cme.abilities import features
+from cme.abilities import Kind, features
 from cme.derivative import differentiate
 from cme.errors import ModelError, describe_state
 from cme.network import Network
 from cme.programs import csr, to_program
-from cme.ratelaw import Expr, Number, Symbol
+from cme.ratelaw import ZERO, Apply, Expr, Number, Symbol
 from cme.results import Distribution
 
 
@@ -27,7 +27,8 @@ class Compiled:
 
     def __post_init__(self):
         for feature in features(self.network):
-            raise ModelError(f"{self.network.name!r} has no constant rates: {feature}; ssa and rate_equations take more")
+            if feature.kind is not Kind.VARYING:
+                raise ModelError(f"{self.network.name!r} has no constant rates: {feature}; ssa and rate_equations take more")
 
     @cached_property
     def propensity_formulas(self) -> tuple[Expr, ...]:
@@ -116,8 +117,14 @@ class Compiled:
             program_pointer=program_pointer,
             opcode=code[:, 0].astype(np.uint32),
             operand=code[:, 1].astype(np.float64),
-            stack_size=stack_size,
+            stack_size=max(stack_size, self.random_changes.stack_size if self.random_changes else 1),
+            varying=self.random_changes,
         )
+
+    @cached_property
+    def random_changes(self):
+        """What reactions change that is not the same each time, as `cme.kernels.stoichiometry.RandomChanges`; None if nothing is."""
+        return pack_varying(self.network, range(len(self.network.reactions)))
 
     # ------------------------------------------------------------------------------------------------------- start
 
@@ -138,6 +145,44 @@ class Compiled:
             If the start does not fit the network or holds a fraction of a molecule.
         """
         return starting_states(self.network, initial, whole=whole)
+
+
+def pack_varying(network: Network, reactions: Iterable[int]):
+    """What some reactions, in order, change that is not the same each time, as `cme.kernels.stoichiometry.RandomChanges`."""
+    from cme.kernels.distributions import CODES
+    from cme.kernels.stoichiometry import CERTAIN, RandomChanges
+
+    if not network.varying:
+        return None
+    index = {name: i for i, name in enumerate(network.species_names)}
+    pointer, laws, terms, compiled = [0], list[int](), list[list[tuple[int, int]]](), []
+    for r in reactions:
+        varying = network.varying.get(r)
+        for i, number in enumerate(varying.numbers if varying else ()):
+            drawn = isinstance(number, Apply) and number.op in ratelaw.DRAWS
+            parameters = number.args if isinstance(number, Apply) and drawn else (number,)
+            laws.append(CODES[number.op] if isinstance(number, Apply) and drawn else CERTAIN)
+            terms.append([(index[name], factor) for which, name, factor in varying.terms if which == i] if varying else [])
+            compiled += [to_program(formula, index) for formula in (*parameters, ZERO)[:2]]
+        pointer.append(len(laws))
+    if not laws:
+        return None
+    program_pointer, code = csr([program for program, _ in compiled])
+    flat = np.array([term for row in terms for term in row], dtype=np.int64).reshape(-1, 2)
+    everywhere = np.repeat(np.arange(len(pointer) - 1), np.diff(np.cumsum([0, *map(len, terms)])[pointer]))  # the reaction of each term
+    _, place, often = np.unique(np.stack([everywhere, flat[:, 0]]), axis=1, return_inverse=True, return_counts=True)
+    return RandomChanges(
+        number_pointer=np.array(pointer, dtype=np.int64),
+        law=np.array(laws, dtype=np.int64),
+        term_pointer=np.cumsum([0, *map(len, terms)], dtype=np.int64),
+        term_species=flat[:, 0].copy(),
+        term_factor=flat[:, 1].copy(),
+        term_alone=often[place.ravel()] == 1,
+        program_pointer=program_pointer,
+        opcode=code[:, 0].astype(np.uint32),
+        operand=code[:, 1].astype(np.float64),
+        stack_size=max(depth for _, depth in compiled),
+    )
 
 
 def starting_states(network: Network, initial=None, *, whole: bool = True, below_zero: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from cme.infix import to_infix
-from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol, names
+from cme.ratelaw import DRAWS, ONE, ZERO, Apply, Expr, Number, Symbol, names
 
 Convention = Literal["combinations", "falling"]
 
@@ -64,7 +64,8 @@ Side = tuple[tuple[str, int | Expr], ...]
 class Reaction:
     """A reaction: what it consumes, what it makes, and its law (mass action, or the whole propensity as a formula).
 
-    How many of a species is a whole number, or a formula where SBML has one: then it may be a fraction, or change in time.
+    How many of a species is a whole number, or a formula. One that is drawn at random, like geometric(5), is drawn anew each time the
+    reaction happens; see `cme.stoichiometry`. In SBML it may also be a fraction, or change in time.
     The law of a `net_flux` is the difference of a forward and a backward rate, which only the rate equations can take.
     """
 
@@ -127,7 +128,13 @@ class Reaction:
 
 def write_side(side: Side) -> str:
     """One side of a reaction as text, 0 if it is empty."""
-    return " + ".join(name if n == 1 else f"{n} {name}" if isinstance(n, int) else f"({to_infix(n)}) {name}" for name, n in side) or "0"
+    return " + ".join(name if n == 1 else f"{_write_number(n)} {name}" for name, n in side) or "0"
+
+
+def _write_number(n: int | Expr) -> str:
+    if isinstance(n, int):
+        return str(n)
+    return to_infix(n) if isinstance(n, Apply) and n.op in DRAWS else f"({to_infix(n)})"
 
 
 def write_label(name: str) -> str:

@@ -70,6 +70,7 @@ OVERFLOW = 6
 STALLED = 7
 UNSETTLED = 8
 CROWDED, BAD_DELAY, BAD_DRAW, UNDEFINED_VALUE, BAD_COUNT = 9, 10, 11, 12, 13  # these, and 8 once more, from cme.kernels.events
+BAD_NUMBER = 19  # from cme.kernels.stoichiometry
 
 
 def describe_state(species, state):
@@ -82,7 +83,7 @@ def describe_state(species, state):
 
 
 def propensity_error(status, reaction, formula, species, state):
-    """The `ModelError` for a reaction that misbehaves in a state (statuses 1, 2, 3, 6 and 7)."""
+    """The `ModelError` for a reaction that misbehaves in a state (statuses 1, 2, 3, 6, 7 and 19)."""
     where = f"in state {describe_state(species, state)}"
     if status == NEGATIVE_COUNT:
         return ModelError(
@@ -98,6 +99,11 @@ def propensity_error(status, reaction, formula, species, state):
         return ModelError(
             f"the propensity {formula} of reaction {reaction!r} is not a finite number {where}; "
             "guard the law against division by zero and overflow, for example with piecewise()"
+        )
+    if status == BAD_NUMBER:
+        return ModelError(
+            f"a number of molecules of reaction {reaction!r} can't be drawn {where}; a mean must be >= 0 (and below 2^53), "
+            "a number of trials whole and >= 0, and a probability lie between 0 and 1"
         )
     if status == OVERFLOW:
         return ModelError(f"reaction {reaction!r} drives a count past 2^62 {where}; the network grows without bound: stop earlier")

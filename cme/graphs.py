@@ -100,7 +100,7 @@ def dependency_graph(network: Network) -> "nx.DiGraph":
     for reaction, read in zip(network.reactions, _species_read(network), strict=True):
         for name in read:
             readers[name].append(reaction.name)
-    rows, columns, _ = network.sparse_stoichiometry
+    rows, columns = network.changed_species
     for r, s in zip(rows.tolist(), columns.tolist(), strict=True):
         graph.add_edges_from((network.reactions[r].name, reader) for reader in readers[names[s]])
     return graph
@@ -257,7 +257,16 @@ def _equations(network: Network) -> list[tuple[tuple[int, int], ...]]:
     changes: dict[int, list[tuple[int, int]]] = {}
     for r, s, n in zip(*(each.tolist() for each in network.sparse_stoichiometry), strict=True):
         changes.setdefault(r, []).append((s, n))
-    return sorted(set(map(tuple, changes.values())), key=lambda terms: (len(terms), terms))
+    index = {name: s for s, name in enumerate(network.species_names)}
+    steps = set(map(tuple, changes.values()))
+    for varying in network.varying.values():  # each number that varies is a change of its own
+        for number in range(len(varying.numbers)):
+            step: dict[int, int] = {}
+            for which, name, factor in varying.terms:
+                if which == number:
+                    step[index[name]] = step.get(index[name], 0) + factor
+            steps.add(tuple(sorted((s, n) for s, n in step.items() if n)))
+    return sorted(steps, key=lambda terms: (len(terms), terms))
 
 
 def _add(row: Row, other: Row, factor: int | Fraction) -> None:

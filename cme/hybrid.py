@@ -19,7 +19,7 @@ _LOGIC = {"and", "or", "xor", "not"}
 _LOCATED = {"cauchy", "laplace"}  # draws whose location may be left out
 _PARAMETERS = {
     "normal": 2, "uniform": 2, "bernoulli": 1, "binomial": 2, "cauchy": 2, "chisquare": 1, "exponential": 1, "gamma": 2, "laplace": 2,
-    "lognormal": 2, "poisson": 1, "rayleigh": 1,
+    "lognormal": 2, "poisson": 1, "rayleigh": 1, "geometric": 1,
 }  # fmt: skip
 INFINITE = Number(np.inf)
 
@@ -117,7 +117,7 @@ class _Assembler:
         # The propensities come first, then the rates, so that reaction r has programs r and R + r.
         for formula in (*model.propensity_formulas, *model.rate_formulas):
             self.add(formula)
-        changes = [[(self.index[name], self.add(n), -1, 0) for name, n in row] for row in model.change_formulas]
+        changes = [self.changes(r, row) for r, row in enumerate(model.change_formulas)]
         flows = [(self.index[name], self.add(formula), -1, 0) for name, formula in model.flow_formulas]
         switches = [self.add(formula) for formula in model.switch_formulas]
         triggers = [self.add(self.network.resolve(event.trigger)) for event in events]
@@ -151,6 +151,21 @@ class _Assembler:
         self.programs.append(program)
         self.draws.append(draws)
         return len(self.programs) - 1
+
+    def changes(self, r: int, row: tuple[tuple[str, Expr], ...]) -> list[tuple[int, int, int, int]]:
+        """The changes of a reaction. Numbers that are drawn for it are those of its first program: they are drawn once for all."""
+        varying = self.network.varying.get(r)
+        if varying is None:
+            return [(self.index[name], self.add(n), -1, 0) for name, n in row]
+        draws: list[tuple[int, ...]] = []
+        numbers = [self.slotted(number, draws) for number in varying.numbers]
+        made = []
+        for name in dict.fromkeys((*varying.constant, *(name for _, name, _ in varying.terms))):
+            parts = [Apply("*", (Number(float(factor)), numbers[number])) for number, each, factor in varying.terms if each == name]
+            total = ratelaw.sum_of([Number(float(varying.constant.get(name, 0))), *map(ratelaw.simplify, parts)])
+            made.append((self.index[name], self.add(total), -1, 0))
+        self.draws[made[0][1]] = draws
+        return made
 
     def slotted(self, formula: Expr, draws: list[tuple[int, ...]]) -> Expr:
         """The formula with its draws replaced by the slots that hold their values."""

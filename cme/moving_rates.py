@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from cme import errors, ratelaw
+from cme import errors, infix, ratelaw
+from cme.abilities import is_chain
+from cme.elements import Reaction, Values
 from cme.network import Network
 from cme.pieces import Piece
 from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
@@ -20,17 +22,49 @@ def standing_network(network: Network, piece: Piece) -> Network:
 
     Where no propensity moves in the piece, it is the network itself as it is then: the master equation is the same.
     """
-    reactions, names = [], network.species_names
-    for reaction, change in zip(network.reactions, network.stoichiometry.tolist(), strict=True):
+    if is_chain(network):
+        return network
+    reactions = []
+    rules = tuple(rule for rule in network.rules if ratelaw.names(network.resolve(rule.formula)).isdisjoint(piece.values))
+    moving_rules = {rule.name: network.resolve(rule.formula) for rule in network.rules if rule not in rules}
+    rows, columns, amounts = (each.tolist() for each in network.sparse_stoichiometry)
+    fewer: dict[int, dict[str, int]] = {}
+    for r, s, n in zip(rows, columns, amounts, strict=True):
+        fewer.setdefault(r, {})[network.species_names[s]] = n
+    for r, reaction in enumerate(network.reactions):
         law = network.resolve(reaction.propensity)
         if not ratelaw.names(law).isdisjoint(piece.values):
             law = piece.freeze(law)
-            reaction = replace(reaction, law=_envelope(law, piece, dict(zip(names, change, strict=True))) if piece.moves(law) else law)
+            reaction = replace(reaction, law=_envelope(law, piece, fewer.get(r, {})) if piece.moves(law) else law)
+        if r in network.varying:
+            reaction = _with_numbers_of(network, r, reaction, piece, moving_rules)
         reactions.append(reaction)
-    if network.is_plain:
-        return network
-    rules = tuple(rule for rule in network.rules if ratelaw.names(network.resolve(rule.formula)).isdisjoint(piece.values))
-    return replace(network, reactions=tuple(reactions), rules=rules, rate_rules=(), events=())
+    now = {name: float(value) for name, value in piece.values.items()}
+    return replace(
+        network,
+        reactions=tuple(reactions),
+        rules=rules,
+        rate_rules=(),
+        events=(),
+        parameters=Values({name: now.get(name, value) for name, value in network.parameters.items()}),
+        compartments=Values({name: now.get(name, value) for name, value in network.compartments.items()}),
+    )
+
+
+def _with_numbers_of(network: Network, r: int, reaction: Reaction, piece: Piece, rules: dict[str, Expr]) -> Reaction:
+    """A reaction that draws numbers of molecules, without rules that depend on what changes from piece to piece."""
+    for number in network.varying[r].numbers:
+        if piece.moves(number):
+            raise errors.ModelError(
+                f"fsp can't take {network.name!r}: reaction {reaction.name!r} draws from {infix.to_infix(number)}, whose parameters move "
+                "with time; use ssa"
+            )
+
+    def filled(n: int | Expr) -> int | Expr:
+        return n if isinstance(n, int) else ratelaw.substitute(n, rules)
+
+    sides = [tuple((name, filled(n)) for name, n in side) for side in (reaction.reactants, reaction.products)]
+    return replace(reaction, reactants=sides[0], products=sides[1])
 
 
 def spaces_in_time(network: Network, pieces: list[Piece], space: StateSpace | None) -> list[StateSpace]:
@@ -95,31 +129,40 @@ class MovingRates:
         self.network, self.piece, self.states = network, piece, space.states
         n_states = len(space)
         self._factors: list[tuple[int, Expr, np.ndarray]] = []  # reaction, f, g in each state
-        self._general: list[tuple[int, Expr, np.ndarray]] = []  # reaction, law, may it fire?
+        self._general: list[tuple[int, Expr, np.ndarray]] = []  # reaction, law, the status that it would have if it fired in each state
         columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # of each term: from, to (-1: out), weight
         everywhere = np.arange(n_states)
         values = {name: self.states[:, s] for s, name in enumerate(network.species_names)}
         general: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for r, change in enumerate(network.stoichiometry):
-            law = piece.freeze(network.resolve(network.reactions[r].propensity))
-            target = self.states + change
-            allowed = np.all(target >= 0, axis=1)
-            to = space.index(target)
+        rows, species, amounts = network.sparse_stoichiometry
+        for r, reaction in enumerate(network.reactions):
+            law = piece.freeze(network.resolve(reaction.propensity))
+            change = np.zeros(len(network.species), dtype=np.int64)
+            change[species[rows == r]] = amounts[rows == r]
+            if law == ZERO or not (change.any() or r in network.varying):
+                continue
             factor, rest = _split(law, piece)
-            if law == ZERO or not change.any():
-                continue
+            weight = np.ones(n_states)
+            if rest is not None:
+                weight = np.broadcast_to(ratelaw.evaluate(rest, values), (n_states,)).astype(np.float64)
+            undefined = ~np.isfinite(weight)
+            if undefined.any():
+                raise self._error(errors.UNDEFINED_PROPENSITY, r, int(np.argmax(undefined)), piece.start)
+            if r in network.varying:
+                source, to, share, wrong = space.outcomes(r, weight != 0)
+            else:
+                target = self.states + change
+                wrong = np.where(np.all(target >= 0, axis=1), errors.OK, errors.NEGATIVE_COUNT)
+                source, to, share = everywhere, space.index(target), np.ones(n_states)
             if rest is None:
-                self._general.append((r, law, allowed))
-                general.append((everywhere, to, np.ones(n_states)))
+                self._general.append((r, law, wrong))
+                general.append((source, to, share))
                 continue
-            weight = np.broadcast_to(ratelaw.evaluate(rest, values), (n_states,)).astype(np.float64)
-            wrong = ~np.isfinite(weight)
-            if wrong.any():
-                raise self._error(errors.UNDEFINED_PROPENSITY, r, int(np.argmax(wrong)), piece.start)
-            if np.any(weight[~allowed]):
-                raise self._error(errors.NEGATIVE_COUNT, r, int(np.argmax(~allowed & (weight != 0))), piece.start)
+            if np.any(weight[wrong != errors.OK]):
+                n = int(np.argmax((wrong != errors.OK) & (weight != 0)))
+                raise self._error(int(wrong[n]), r, n, piece.start)
             self._factors.append((r, factor, weight))
-            columns.append((everywhere, to, weight))
+            columns.append((source, to, weight[source] * share))
         self._assemble(columns, general, n_states)
 
     def _assemble(self, columns: list, general: list, n_states: int) -> None:
@@ -129,9 +172,8 @@ class MovingRates:
         source = np.concatenate([empty, *(c[0] for c in (*columns, *general))])
         to = np.concatenate([empty, *(c[1] for c in (*columns, *general))])
         weight = np.concatenate([np.empty(0), *(c[2] for c in (*columns, *general))])
-        term = np.concatenate(
-            [empty, *(np.full(n_states, i) for i in range(len(columns))), np.arange(n_states * len(general)) + len(columns)]
-        )
+        one_term = [np.full(len(column[0]), i) for i, column in enumerate(columns)]
+        term = np.concatenate([empty, *one_term, *(len(columns) + n_states * i + column[0] for i, column in enumerate(general))])
         kept = weight != 0
         source, to, weight, term = source[kept], to[kept], weight[kept], term[kept]
         inside = to >= 0
@@ -165,16 +207,17 @@ class MovingRates:
             if (f < 0 and weight.max(initial=0.0) > 0) or (f > 0 and weight.min(initial=0.0) < 0):
                 raise self._error(errors.NEGATIVE_PROPENSITY, r, int(np.argmin(f * weight)), time)
             terms.append(np.array([f]))
-        for r, law, allowed in self._general:
+        for r, law, wrong in self._general:
             values = {name: self.states[:, s] for s, name in enumerate(self.network.species_names)}
             a = np.broadcast_to(ratelaw.evaluate(law, {**values, **known}), (len(self.states),))
-            for wrong, status in (
+            for places, status in (
                 (~np.isfinite(a), errors.UNDEFINED_PROPENSITY),
                 (a < 0, errors.NEGATIVE_PROPENSITY),
-                (~allowed & (a > 0), errors.NEGATIVE_COUNT),
+                ((wrong != errors.OK) & (a > 0), None),
             ):
-                if wrong.any():
-                    raise self._error(status, r, int(np.argmax(wrong)), time)
+                if places.any():
+                    n = int(np.argmax(places))
+                    raise self._error(int(wrong[n]) if status is None else status, r, n, time)
             terms.append(a)
         w = np.concatenate(terms) if terms else np.empty(0)
         return with_entries(self._pattern, self._entries @ w), self._leak @ w

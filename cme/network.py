@@ -11,10 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from cme import infix, ratelaw, wellformed
+from cme import infix, ratelaw, stoichiometry, wellformed
 from cme.elements import Event, Initial, MassAction, Reaction, Rule, Species, Values, write_label
 from cme.errors import ModelError
 from cme.ratelaw import Expr, Number
+from cme.stoichiometry import Varying
 from cme.wellformed import did_you_mean
 
 
@@ -77,15 +78,16 @@ class Network:
 
     @cached_property
     def sparse_stoichiometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reactions, species and net changes (int64) that are not zero, by reaction and then by species.
+        """Reactions, species and net changes (int64) that are not zero, by reaction and then by species; without what varies.
 
         A network of 58 276 reactions has 1.7 GB of `stoichiometry`, and 3 MB of this.
         """
         column = {species.name: i for i, species in enumerate(self.species) if not species.boundary}
         found = []
         for r, reaction in enumerate(self.reactions):
-            change: dict[int, int] = {}
-            for side, sign in ((reaction.reactants, -1), (reaction.products, 1)):
+            varying = self.varying.get(r)
+            change = {} if varying is None else {column[name]: n for name, n in varying.constant.items()}
+            for side, sign in ((reaction.reactants, -1), (reaction.products, 1)) if varying is None else ():
                 for name, n in side:
                     if name in column:
                         change[column[name]] = change.get(column[name], 0) + sign * self._whole(n, name, reaction.name)
@@ -95,12 +97,46 @@ class Network:
 
     @cached_property
     def stoichiometry(self) -> np.ndarray:
-        """Net change of each species by each reaction, int64 (R, S); zero for boundary species."""
+        """Net change of each species by each reaction, int64 (R, S); zero for boundary species.
+
+        Raises
+        ------
+        ModelError
+            If a reaction does not change the counts by constant whole numbers.
+        """
+        for r in self.varying:
+            raise ModelError(f"what reaction {self.reactions[r].name!r} changes is not the same each time, so that there is no such matrix")
         rows, columns, amounts = self.sparse_stoichiometry
         change = np.zeros((len(self.reactions), len(self.species)), dtype=np.int64)
         change[rows, columns] = amounts
         change.flags.writeable = False
         return change
+
+    @cached_property
+    def varying(self) -> dict[int, Varying]:
+        """The reactions, by number, that take or make numbers of molecules which are drawn, or depend on the counts."""
+        counts = set(self.species_names) - {rule.name for rule in self.rate_rules}
+        found = {}
+        for r, reaction in enumerate(self.reactions):
+            if not all(isinstance(n, int) for _, n in (*reaction.reactants, *reaction.products)):
+                varying = stoichiometry.read(reaction.reactants, reaction.products, self._is_changed, self.resolve, counts)
+                if varying is not None:
+                    found[r] = varying
+        return found
+
+    def _is_changed(self, name: str) -> bool:
+        return not self.is_boundary(name)
+
+    @cached_property
+    def changed_species(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of a reaction and a species that it changes, by reaction: their numbers."""
+        rows, columns, _ = self.sparse_stoichiometry
+        if not self.varying:
+            return rows, columns
+        pairs = set(zip(rows.tolist(), columns.tolist(), strict=True))
+        pairs |= {(r, self.species_names.index(name)) for r, each in self.varying.items() for _, name, _ in each.terms}
+        rows, columns = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
+        return rows, columns
 
     def _whole(self, n: int | Expr, species: str, reaction: str) -> int:
         """A number of molecules, its formula evaluated."""

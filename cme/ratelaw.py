@@ -58,12 +58,14 @@ OPERATORS: Mapping[str, tuple[int, int | None]] = (
     | dict.fromkeys(["/", "^", "rem", "<", "<=", ">", ">=", "==", "!="], (2, 2))
     | dict.fromkeys(["+", "*", "min", "max", "and", "or", "xor", "piecewise"], (1, None))
 )
-# Random numbers (the SBML package distrib): how many arguments each may have. The two last bounds, where there are two more than it
-# needs, truncate it. A location that is left out is 0.
+# Random numbers (those of the SBML package distrib, and our own): how many arguments each may have. The two last bounds, where there are
+# two more than it needs, truncate it. A location that is left out is 0.
 DRAWS: Mapping[str, tuple[int, ...]] = {
     "normal": (2, 4), "uniform": (2,), "bernoulli": (1,), "binomial": (2, 4), "cauchy": (1, 2, 4), "chisquare": (1, 3),
     "exponential": (1, 3), "gamma": (2, 4), "laplace": (1, 2, 4), "lognormal": (2, 4), "poisson": (1, 3), "rayleigh": (1, 3),
+    "geometric": (1, 3),
 }  # fmt: skip
+OWN_DRAWS = {"geometric"}  # which SBML has not: on 0, 1, 2, ... with the given mean
 TIME = "time"  # the symbol of the model's time, where it is not the name of something else
 CONSTANTS = {
     "pi": math.pi, "exponentiale": math.e, "true": 1.0, "false": 0.0,
@@ -164,6 +166,13 @@ def uses(expr: Expr, op: str) -> bool:
 def has_draws(expr: Expr) -> bool:
     """Does an expression draw random numbers?"""
     return isinstance(expr, Apply) and (expr.op in DRAWS or any(has_draws(arg) for arg in expr.args))
+
+
+def draws_in(expr: Expr) -> list[Apply]:
+    """The random numbers in an expression, outer ones alone."""
+    if not isinstance(expr, Apply):
+        return []
+    return [expr] if expr.op in DRAWS else [draw for arg in expr.args for draw in draws_in(arg)]
 
 
 def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:

@@ -9,10 +9,12 @@ from cme import errors
 from cme.abilities import require
 from cme.compiled import Compiled
 from cme.graphs import conservation_laws, independent_species
-from cme.kernels import reach
+from cme.kernels import reach, stoichiometry
 from cme.network import Network
 
 UNBOUNDED = np.iinfo(np.int64).max
+SPARED = 0.1  # of the probability with which a reaction leads out of a set at random, this part may do so after a step of growth
+FIRST_WIDTH, WIDEST = 256, 2**22  # values of a drawn number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,7 +114,8 @@ class StateSpace:
     def grow(self, sources: np.ndarray, *, layers: int = UNBOUNDED, size: int = UNBOUNDED) -> "StateSpace":
         """A larger space: what the states with indices `sources` lead to, in at most `layers` steps.
 
-        Stops after the layer in which `size` states are passed.
+        Stops after the layer in which `size` states are passed; where reactions draw numbers of molecules, it stops at once then, after
+        the first of the sources.
         """
         if len(self) >= size:
             return self
@@ -122,15 +125,32 @@ class StateSpace:
         queue = _enlarge(np.asarray(sources, dtype=np.int64), room + len(sources))
         cursor = np.array([len(self), 0, len(sources), len(sources), 0])
         place = np.zeros(2, dtype=np.int64)
-        status = errors.FULL
-        while status == errors.FULL:
-            if table.size:
-                states, queue = _enlarge(states, 2 * len(states)), _enlarge(queue, 2 * len(queue))
+        model, listing, spared = self.compiled.arrays, self._listing(), SPARED
+        while True:
             table = _empty_table(len(states))
             reach.fill_table(states, cursor[0], self.key, table)
-            status = reach.explore(*self._model, self.upper, self.key, layers, size, cursor, queue, states, table, place)
+            limits = self.upper, self.key, layers, size, spared
+            status = reach.explore(*self._model, *limits, listing, cursor, queue, states, table, place)
+            if status == errors.FULL:
+                states, queue = _enlarge(states, 2 * len(states)), _enlarge(queue, 2 * len(queue))
+            elif status == stoichiometry.WIDE:
+                listing = self._listing(listing)
+            elif status == errors.OK and model.varying is not None and spared and cursor[4] < layers and cursor[0] < size:
+                # There is room for unlikely states as well, beyond the sources and beyond all that were added.
+                everyone = np.concatenate([sources, np.arange(len(self), cursor[0])])
+                queue, spared = _enlarge(everyone, len(states) + len(everyone)), 0.0
+                cursor[1:4] = 0, len(everyone), len(everyone)
+            else:
+                break
         self._raise(status, place, states)
         return StateSpace(states[: cursor[0]].copy(), self.compiled, self.upper, self.key, table)
+
+    def _listing(self, narrow: stoichiometry.Listing | None = None) -> stoichiometry.Listing:
+        """Room for the laws of the numbers of molecules that a reaction draws; twice as much as in a narrow one."""
+        width = FIRST_WIDTH if narrow is None else 2 * narrow.probability.shape[1]
+        if width > WIDEST:
+            raise errors.ConvergenceError(f"a drawn number of molecules has more than {WIDEST // 2} likely values; use ssa")
+        return stoichiometry.new_listing(self.compiled.arrays.varying, self.states.shape[1], width)
 
     def keep(self, kept: np.ndarray) -> "StateSpace":
         """The space with only the states where `kept` (N,) is true."""
@@ -155,10 +175,34 @@ class StateSpace:
         """The generator's columns as CSC arrays (pointer, row, rate) with the diagonal, and the leak (N,) out of the set."""
         most = len(self) * (len(self.compiled.network.reactions) + 1)
         pointer, row, rate = np.zeros(len(self) + 1, dtype=np.int64), np.empty(most, dtype=np.int64), np.empty(most)
-        leak, place = np.zeros(len(self)), np.zeros(2, dtype=np.int64)
-        status = reach.assemble(*self._model, self.key, self.states, self._table, pointer, row, rate, leak, place)
+        leak, place, cursor, listing = np.zeros(len(self)), np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64), self._listing()
+        status = errors.FULL
+        while status in (errors.FULL, stoichiometry.WIDE):
+            kept = *self._model, self.key, self.states, self._table, self.states.max(axis=0)
+            status = reach.assemble(*kept, listing, cursor, pointer, row, rate, leak, place)
+            if status == errors.FULL:
+                row, rate = _enlarge(row, 2 * len(row)), _enlarge(rate, 2 * len(rate))
+            elif status == stoichiometry.WIDE:
+                listing = self._listing(listing)
         self._raise(status, place, self.states)
         return pointer, row[: pointer[-1]], rate[: pointer[-1]], leak
+
+    def outcomes(self, reaction: int, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Where a reaction that does not change the counts by the same numbers each time leads from the states where it fires, (N,).
+
+        Returns the places from and to (-1: out of the set), the probability, and the status of each state, 0 if nothing is wrong.
+        """
+        source, to, share = np.empty(len(self), dtype=np.int64), np.empty(len(self), dtype=np.int64), np.empty(len(self))
+        wrong, cursor, listing = np.zeros(len(self), dtype=np.int64), np.zeros(2, dtype=np.int64), self._listing()
+        status = errors.FULL
+        while status in (errors.FULL, stoichiometry.WIDE):
+            kept = *self._model[:2], self.key, self.states, self._table, self.states.max(axis=0)
+            status = reach.list_outcomes(*kept, reaction, fires, listing, cursor, source, to, share, wrong)
+            if status == errors.FULL:
+                source, to, share = (_enlarge(array, 2 * len(array) + 1) for array in (source, to, share))
+            elif status == stoichiometry.WIDE:
+                listing = self._listing(listing)
+        return source[: cursor[1]], to[: cursor[1]], share[: cursor[1]], wrong
 
     @property
     def _model(self) -> tuple:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from cme import ratelaw
+from cme import ratelaw, stoichiometry
 from cme.elements import Event, MassAction, Reaction
 from cme.errors import Problem, refusal
 from cme.infix import MAX_NAME, shorten
@@ -162,7 +162,9 @@ def _check_reaction(reaction: Reaction, species: set[str], rules: set[str], know
             what = f"reaction {reaction.name!r} is mass action, but how many of {name!r} it takes is a formula; give the propensity"
             yield Problem("reaction", reaction.name, what)
         where = f"the stoichiometry of {name!r} in reaction {reaction.name!r}"
-        yield from _check_formula(n, known, "reaction", reaction.name, where)
+        yield from _check_formula(n, known, "reaction", reaction.name, where, draws=True)
+    for what in stoichiometry.problems(reaction.reactants, reaction.products):
+        yield Problem("reaction", reaction.name, f"reaction {reaction.name!r} {what}")
     order = sum(n for _, n in reaction.reactants if isinstance(n, int))
     if mass_action and order > MAX_ORDER:  # the product of so many factors, and its factorial, fit nowhere
         what = f"reaction {reaction.name!r} is mass action of {order} molecules; more than {MAX_ORDER} can't meet, give the propensity"
@@ -198,7 +200,7 @@ def _check_formula(formula: Expr, known: set[str], kind: str, element: str, wher
         if name not in ratelaw.CONSTANTS and name != ratelaw.TIME:
             yield Problem(kind, element, f"{where} uses {name!r}, which is not defined{did_you_mean(name, known)}", missing=True)
     if not draws and ratelaw.has_draws(formula):
-        what = f"{where} draws random numbers; only what an event or the start of a path sets can be drawn"
+        what = f"{where} draws random numbers; only numbers of molecules, and what an event or the start of a path sets, can be drawn"
         yield Problem(kind, element, what)
     if ratelaw.uses(formula, "now"):
         what = f"{where} uses now(), which can only be the last factor of what an event sets, like 2*A*now(V)"

@@ -45,6 +45,12 @@ def burst_negative_binomial(size, a, b):
     return nbinom.pmf(np.arange(size), a, 1 / (1 + b))
 
 
+def bursts(size, a, b, t):
+    """Bursts of mean b at rate a, decay at rate 1, none at time 0: [(1 - b (z - 1) e^-t) / (1 - b (z - 1))]^a on the unit circle."""
+    z = np.exp(-2j * np.pi * np.arange(4 * size) / (4 * size))
+    return np.fft.ifft(((1 - b * (z - 1) * np.exp(-t)) / (1 - b * (z - 1))) ** a).real[:size]
+
+
 def pure_death(rates, n0, t):
     """A.9 (ii): P_m(t) of a pure-death chain with distinct rates mu_1..mu_n0 (mu_0 = 0), in 60 digits."""
     with mpmath.workdps(60):

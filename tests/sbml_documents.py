@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import cme
-from cme.ratelaw import DRAWS, evaluate
+from cme.ratelaw import DRAWS, OWN_DRAWS, evaluate
 
 _SUITE = Path(os.environ.get("CME_SBML_SUITE", Path(__file__).resolve().parents[1].parent / "shared" / "sbml-suite"))
 
@@ -22,7 +22,7 @@ def law(formula, draws=False):
     import libsbml
 
     text = libsbml.writeMathMLToString(libsbml.parseL3Formula(formula))
-    for name in DRAWS if draws else ():
+    for name in DRAWS.keys() - OWN_DRAWS if draws else ():
         address = f"http://www.sbml.org/sbml/symbols/distrib/{name}"
         text = text.replace(f"<ci> {name} </ci>", f'<csymbol encoding="text" definitionURL="{address}"> {name} </csymbol>')
     return text[text.index("<math") :]

@@ -30,6 +30,7 @@ LAWS = {
     "poisson": lambda a, b: stats.poisson(a),
     "binomial": lambda a, b: stats.binom(a, b),
     "bernoulli": lambda a, b: stats.bernoulli(a),
+    "geometric": lambda a, b: stats.geom(1 / (1 + a), loc=-1),
 }
 
 
@@ -70,6 +71,8 @@ DISCRETE = [
     ("poisson", 100, 0, (90.5, 110)), ("binomial", 100, 0.2, WHOLE), ("binomial", 1, 0.3, WHOLE), ("binomial", 10, 0.99, WHOLE),
     ("binomial", 10, 0.5, WHOLE), ("binomial", 1e6, 1e-6, WHOLE), ("binomial", 1e7, 0.4, WHOLE), ("binomial", 100, 0.2, (25, 30)),
     ("binomial", 100, 0.2, (60, INF)), ("binomial", 5, 0.5, (5, INF)), ("bernoulli", 0.3, 0, WHOLE),
+    ("geometric", 5, 0, WHOLE), ("geometric", 0.01, 0, WHOLE), ("geometric", 300, 0, WHOLE), ("geometric", 5, 0, (2.5, 7)),
+    ("geometric", 5, 0, (40, INF)), ("geometric", 5, 0, (-INF, 3)),
 ]  # fmt: skip
 
 
@@ -106,6 +109,9 @@ def test_discrete_laws(name, a, b, bounds):
         ("lognormal", 0, 0, WHOLE, 1, 0),
         ("binomial", 7, 1, WHOLE, 7, 0),
         ("poisson", 0, 0, WHOLE, 0, 0),
+        ("geometric", 0, 0, WHOLE, 0, 0),
+        ("geometric", 1e-320, 0, WHOLE, 0, 0),
+        ("geometric", 1e12, 0, WHOLE, 1e12, 1.5e11),
     ],
 )
 def test_extremes(name, a, b, bounds, mean, spread):
@@ -140,6 +146,9 @@ def test_extremes(name, a, b, bounds, mean, spread):
         ("poisson", -1, 0, WHOLE),
         ("poisson", 1, 0, (1.2, 1.8)),
         ("rayleigh", 0, 0, WHOLE),
+        ("geometric", -1, 0, WHOLE),
+        ("geometric", 0, 0, (1, 2)),
+        ("geometric", 1, 0, (1.2, 1.8)),
     ],
 )
 def test_what_can_not_be_drawn_is_nan(name, a, b, bounds):

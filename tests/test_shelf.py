@@ -71,6 +71,8 @@ def test_propensities(name, state, expected):
         ("gene_expression", "protein", 48, 48 * 2.6),  # THEORY A.5
         ("two_stage", "P", 4, 4 * 2.5),  # THEORY A.5
         ("bursty_expression", "P", 20, 20 * (1 + 10 / 1.05)),  # THEORY A.5
+        ("bursty_protein", "P", 20, 220),  # THEORY A.4
+        ("random_division", "M", 25, 2 * 30 * 25 / (1.4 + 0.75) + 25 - 625),
         ("batch_immigration", "X", 25, 75),  # THEORY A.7
         ("autoregulated", "P", 21.27050421, 37.97449831),  # THEORY A.8
         ("pair_annihilation", "A", 7.19950536, 5.36662795),  # THEORY A.10, C2

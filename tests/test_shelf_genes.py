@@ -49,6 +49,22 @@ def test_bursty_expression():  # A.5; A.4 is its limit for d0/d1 to infinity, he
     assert distance < 0.05
 
 
+def test_bursty_protein():  # A.4
+    network = cme.load("bursty_protein")
+    np.testing.assert_allclose(pmf(cme.stationary(network, tol=1e-9), "P", 400), oracles.burst_negative_binomial(400, 2, 10), atol=1e-9)
+    law = cme.fsp(network, [0.4], tol=1e-9)
+    np.testing.assert_allclose(pmf(law, "P", 400), oracles.bursts(400, 2, 10, 0.4), atol=1e-9)
+
+
+def test_random_division():  # d<M>/dt = k - (d + mu/2) <M>, d<M(M-1)>/dt = 2 k <M> - (2 d + 3 mu/4) <M(M-1)>
+    k, d, mu, t = 30, 0.7, 1, 0.8
+    one, two = d + mu / 2, 2 * d + 3 * mu / 4
+    mean = k / one * (1 - math.exp(-one * t))
+    pairs = 2 * k**2 / one * ((1 - math.exp(-two * t)) / two - (math.exp(-one * t) - math.exp(-two * t)) / (two - one))
+    law = cme.fsp(cme.load("random_division"), [t], tol=1e-9)
+    assert moments(law, "M") == pytest.approx((mean, pairs + mean - mean**2), rel=1e-6)
+
+
 def test_three_stage():  # Paulsson (2005): the noise of the protein, its mRNA and its promoter add up
     k, on, v0, d0, v1, d1 = 1.5, 1 / 3, 6, 2, 3, 1
     m, p = on * v0 / d0, on * v0 * v1 / (d0 * d1)

@@ -1,7 +1,7 @@
 """Independent twins of the kernels: textbook algorithms on Python's own integers and floats. Slow, short, obviously right.
 
 They share nothing with the library: no numpy in the loops, no compiled arrays. A network is given as ``(propensity, change)`` pairs,
-a function of the counts and a tuple of what it adds to them.
+a function of the counts and a tuple of what it adds to them (or a function of the counts and the stream that makes one).
 """
 
 import itertools
@@ -88,7 +88,9 @@ def direct(reactions, start, times, stream):
         t = following
         u = stream.uniform() * total
         r = sum(share <= u for share in sums)
-        x = [count + step for count, step in zip(x, reactions[r][1], strict=True)]
+        change = reactions[r][1]
+        steps = change(x, stream) if callable(change) else change
+        x = [count + step for count, step in zip(x, steps, strict=True)]
         events.append((t, r))
 
 

@@ -3,17 +3,20 @@
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.integrate import LSODA, solve_ivp
 
+from cme import stoichiometry
 from cme.abilities import features, require
 from cme.arguments import check_choice, check_positive, check_times, record
 from cme.compiled import starting_states
 from cme.continuum.diffusion import Diffusion, with_jump_moments
 from cme.continuum.hybrid_flow import follow
 from cme.continuum.vector_field import DIVERGED, VectorField, refuse_negative, vector_field
+from cme.elements import Side
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.hybrid import Hybrid
 from cme.network import Network
@@ -111,6 +114,8 @@ def rate_equations(
     options: dict[str, Any] = {"initial": describe_initial(initial), "method": method, "rtol": rtol, "atol": ATOL if atol is None else atol}
     require(network, "rate_equations")
     network = with_jump_moments(network)
+    if isinstance(network, Network):
+        network = _in_the_mean(network)
     at_rest = bool(np.isinf(times[0]))
     if below_zero is not None:
         check_choice("below_zero", below_zero, ("refuse", "allow"))
@@ -135,6 +140,18 @@ def rate_equations(
     field.check_bounds("rate_equations", times, means, options["atol"])
     info = record("rate_equations", field.name, started, options, **found)
     return Moments(times, field.names, means, None, info, field.observables(means))
+
+
+def _in_the_mean(network: Network) -> Network:
+    """The network that takes and makes the means of the numbers of molecules which it draws."""
+    if network.is_plain:
+        return network
+
+    def mean(side: Side) -> Side:
+        return tuple((name, n if isinstance(n, int) else stoichiometry.mean(n)) for name, n in side)
+
+    reactions = tuple(replace(each, reactants=mean(each.reactants), products=mean(each.products)) for each in network.reactions)
+    return network if reactions == network.reactions else replace(network, reactions=reactions)
 
 
 def _beyond_chains(network: Network, times: np.ndarray, initial, options: dict[str, Any], started: float) -> Moments:

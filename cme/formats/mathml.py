@@ -163,7 +163,7 @@ class _Kinds:
             libsbml.AST_RELATIONAL_LT: "<", libsbml.AST_RELATIONAL_LEQ: "<=", libsbml.AST_RELATIONAL_GT: ">",
             libsbml.AST_RELATIONAL_GEQ: ">=", libsbml.AST_RELATIONAL_EQ: "==", libsbml.AST_RELATIONAL_NEQ: "!=",
             **{getattr(libsbml, f"AST_FUNCTION_{name.upper()}"): name for name in functions.split()},
-            **{getattr(libsbml, f"AST_DISTRIB_FUNCTION_{name.upper()}"): name for name in ratelaw.DRAWS},
+            **{getattr(libsbml, f"AST_DISTRIB_FUNCTION_{name.upper()}"): name for name in ratelaw.DRAWS if name not in ratelaw.OWN_DRAWS},
         }  # fmt: skip
         self.refused = {
             libsbml.AST_FUNCTION_DELAY: "delay() is not supported, since the state would need a memory; write the delay with an event or "
@@ -207,6 +207,9 @@ def write(expr: Expr, defined: Collection[str]) -> str:
         if expr.name not in defined and expr.name == ratelaw.TIME:
             return _csymbol("time", "time")
         return f"<ci>{expr.name}</ci>"
+    if expr.op in ratelaw.OWN_DRAWS:
+        mean = infix.to_infix(expr.args[0])
+        raise ModelError(f"SBML has no distribution {expr.op}(); write poisson(exponential(1/({mean}))), a Poisson law with a random mean")
     parts = [write(arg, defined) for arg in expr.args]
     if expr.op in ratelaw.DRAWS:
         return f"<apply>{_csymbol(f'distrib/{expr.op}', expr.op)}{''.join(parts)}</apply>"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from xml.sax.saxutils import quoteattr
 
-from cme import ratelaw
+from cme import infix, ratelaw
 from cme.elements import Event, MassAction, Reaction, Rule
 from cme.errors import ModelError
 from cme.formats import mathml
@@ -179,6 +179,11 @@ class _Writer:
             return f'<speciesReference species="{name}" stoichiometry="{n}" constant="true"/>'
         if isinstance(n, Number) and n.value > 0 and math.isfinite(n.value) and not n.value.is_integer():
             return f'<speciesReference species="{name}" stoichiometry="{_number(n.value)}" constant="true"/>'
+        if ratelaw.has_draws(n):
+            raise ModelError(
+                f"SBML can't hold the number of {name!r} in reaction {reaction!r}, {infix.to_infix(n)}: numbers of molecules are not drawn "
+                "there; write the network as reaction text"
+            )
         each = self.unused(f"{reaction}_{name}")
         self.rules.append(self.rule(Rule(each, n)))
         return f'<speciesReference id="{each}" species="{name}" constant="false">{_annotation("formula", "")}</speciesReference>'

@@ -13,6 +13,8 @@
     P <=> Q @ kf*P - kr*Q               # a net rate, forward minus backward, which only the rate equations can take
     $S -> P @ 1e-3                      # S is a boundary species: it is never changed
     M => (2*b) P @ k2*M                 # how many may be a formula, in parentheses
+    0 -> geometric(b) P @ k2            # a burst: drawn each time, from 0, 1, 2, ... with MEAN b
+    binomial(P, 1/2) P => 0 @ 0.1       # a division: each molecule goes to the other cell with probability 1/2
     k1 = 50;  k2 = 4;  M = 100          # a parameter, or the initial count if the name is a species
     total := P + 2*D                    # an assignment rule (observable)
     k1' = -0.1*k1                       # a rate rule: the derivative of a parameter, volume or species
@@ -20,7 +22,10 @@
     M ~ normal(100, 10)                 # where each path starts is drawn at random
     convention falling                  # 2 P means k*P*(P-1); the default, combinations, means k*P*(P-1)/2
 
-A species that gets no initial count starts at 0. The options of an event stand before the colon, with the words and the defaults of
+Numbers that are drawn (``bernoulli(p)``, ``binomial(n, p)``, ``geometric(mean)``, ``poisson(mean)``) are independent of each other, and of
+all before; ``(1 + geometric(4)) P`` is a burst from 1 on. One that is written alike on both sides is the same number, so that
+``binomial(A, 1/2) A => binomial(A, 1/2) B @ k`` moves molecules. They are drawn with the counts before the reaction. A species that gets no
+initial count starts at 0. The options of an event stand before the colon, with the words and the defaults of
 Antimony: ``at X > 5, priority = 2, persistent = false, t0 = false, fromTrigger = false: X = 0`` (see `cme.Event`); a value from the
 trigger may have a last factor from the execution, ``X = 2*A*now(V)``. A start that is a distribution has a line for each state:
 ``start 0.25: X = 3, Y = 1``. A single reaction may differ from the convention: ``2 A -> B @ [falling] k``. A name with other characters
@@ -44,7 +49,7 @@ from cme.ratelaw import ZERO, Expr
 _NAME = r"[^\W\d]\w*"
 _QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _ARROW = re.compile(r"<->|<=>|->|=>")
-_TERM = re.compile(rf"(?:(\d+|\(.*\))\s*\*?\s*)?(\$?)({_NAME})", re.DOTALL)
+_TERM = re.compile(rf"(?:(\d+|(?:{_NAME}\s*)?\(.*\))\s*\*?\s*)?(\$?)({_NAME})", re.DOTALL)
 _LABEL = re.compile(rf"({_NAME}|{_QUOTED})\s*:(?!=)\s*")
 _ASSIGN = re.compile(rf"({_NAME})\s*(:=|'\s*=|=|~)(?![=>])\s*(.*)", re.DOTALL)
 _EVENT = re.compile(r"at\b([^:]*):(.*)", re.DOTALL)
@@ -239,11 +244,11 @@ def _read_side(text: str, draft: Draft) -> Side:
         if match is None:
             raise ModelError(
                 f"cannot read {_short(term.strip())} as a species with an optional whole-number factor, such as 'X' or '2 X', "
-                "or a formula in parentheses, '(2*b) X'"
+                "a formula in parentheses, '(2*b) X', or a drawn number, 'geometric(5) X'"
             )
         factor, dollar, name = match.groups()
         _declare(draft, name, bool(dollar), None)
-        if factor and factor[0] == "(":
+        if factor and not factor.isdigit():
             order.append((name, len(formulas)))
             formulas.append((name, infix.parse(factor)))
             continue

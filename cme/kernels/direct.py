@@ -17,6 +17,7 @@ from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import channel_propensity, is_over
 from cme.kernels.random import JUMPS, advance, midpoint, minus_log, open_stream, place, uniform
 from cme.kernels.record import record, record_end
+from cme.kernels.stoichiometry import fire_at_random, varies
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, CANCELLED, OVERFLOW, STALLED = range(8)
 
@@ -178,7 +179,12 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
         else:
             b, u = pick_by_fours(sums, 0, n_sums, u)
             r, u = pick_by_fours(a, b << shift, min((b + 1) << shift, n_reactions), u)
-        status = fire(channels, r, x, y)
+        if varies(channels.varying, r):
+            random[0], random[1], random[2], random[3] = s0, s1, s2, s3
+            status = fire_at_random(channels, channels.varying, r, x, y, stack, random)
+            s0, s1, s2, s3 = random[0], random[1], random[2], random[3]
+        else:
+            status = fire(channels, r, x, y)
         if status != OK:
             walker.cursor[CULPRIT] = r
             break

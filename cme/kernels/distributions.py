@@ -1,4 +1,4 @@
-"""One random number from each of the distributions of the SBML package distrib, truncated or not, without memory of its own.
+"""One random number from each of the distributions of the SBML package distrib, or geometric, truncated or not. Nothing is remembered.
 
 Continuous laws are truncated to [low, high), discrete ones to [low, high]; low = high is the limit of a narrow interval, the point itself.
 Nothing here loops without end: a rejection has a bounded chance, whatever the parameters and bounds are. What can't be drawn (a bad
@@ -20,11 +20,11 @@ from cme.kernels.random import uniform
 CODES = {
     name: code
     for code, name in enumerate(
-        "normal uniform bernoulli binomial cauchy chisquare exponential gamma laplace lognormal poisson rayleigh".split()
+        "normal uniform bernoulli binomial cauchy chisquare exponential gamma laplace lognormal poisson rayleigh geometric".split()
     )
 }
-(_NORMAL, _UNIFORM, _BERNOULLI, _BINOMIAL, _CAUCHY, _CHISQUARE, _EXPONENTIAL, _GAMMA, _LAPLACE, _LOGNORMAL, _POISSON,
- _RAYLEIGH) = range(len(CODES))  # fmt: skip
+(_NORMAL, _UNIFORM, BERNOULLI, BINOMIAL, _CAUCHY, _CHISQUARE, _EXPONENTIAL, _GAMMA, _LAPLACE, _LOGNORMAL, POISSON,
+ _RAYLEIGH, GEOMETRIC) = range(len(CODES))  # fmt: skip
 
 _TRIES = 1000  # rejections in a row; each has a chance of less than 0.9
 _FARTHEST = 1e300
@@ -37,13 +37,15 @@ def draw(code, a, b, low, high, random):
 
     normal(mean, sd), uniform(least, most), bernoulli(p), binomial(n, p), cauchy(location, scale), chisquare(degrees of freedom),
     exponential(rate), gamma(shape, scale), laplace(location, scale), lognormal(mean and sd of the logarithm), poisson(rate),
-    rayleigh(scale).
+    rayleigh(scale), geometric(mean), which starts at 0.
     """
     apart()
     if not (np.isfinite(a) and np.isfinite(b) and low <= high and low < np.inf and high > -np.inf):
         return np.nan
-    if code in (_POISSON, _BINOMIAL, _BERNOULLI):
+    if code in (POISSON, BINOMIAL, BERNOULLI):
         return count(code, a, b, low, high, random)
+    if code == GEOMETRIC:
+        return geometric_between(a, max(np.ceil(low), 0.0), np.floor(high), random)
     if code == _NORMAL:
         if b < 0.0:
             return np.nan
@@ -99,6 +101,17 @@ def exponential_below(limit, random):
     if limit == np.inf:
         return -math.log(uniform(random))
     return -math.log1p(uniform(random) * math.expm1(-limit))
+
+
+@inner
+def geometric_between(mean, least, most, random):
+    """The whole part of an exponential number: P(k) = (mean / (1 + mean))^k / (1 + mean) for k = 0, 1, ...; it has no memory."""
+    if not (mean >= 0.0 and least <= most):
+        return np.nan
+    if mean == 0.0:
+        return 0.0 if least == 0.0 else np.nan
+    slope = math.log1p(1.0 / mean)
+    return min(least + np.floor(exponential_below(slope * (most - least + 1.0), random) / slope), most)
 
 
 @inner
@@ -184,10 +197,10 @@ def gamma_between(shape, scale, low, high, random):
 @inner
 def count(code, a, b, low, high, random):
     """A number from a discrete law."""
-    if code == _BERNOULLI:
-        code, a, b = _BINOMIAL, 1.0, a
+    if code == BERNOULLI:
+        code, a, b = BINOMIAL, 1.0, a
     least, most = max(np.ceil(low), 0.0), np.floor(high)
-    if code == _POISSON:
+    if code == POISSON:
         if not a >= 0.0:
             return np.nan
         mean, spread = a, a
@@ -283,7 +296,7 @@ def log_weight(code, a, b, x):
     """The logarithm of a density or probability, up to a constant; relative to its peak it keeps all its digits."""
     if code == _GAMMA:
         return a * (x - b * np.expm1(x))  # x = log(value / its peak), b = peak / mean
-    if code == _POISSON:
+    if code == POISSON:
         return -a if x == 0.0 else -stirling_rest(x) - deviance(x, a) - 0.5 * math.log(2.0 * math.pi * x)
     if x == 0.0:
         return a * math.log1p(-b)

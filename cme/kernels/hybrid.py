@@ -15,7 +15,20 @@ import numpy as np
 
 from cme.kernels.curved import ROWS, glide_curved
 from cme.kernels.direct import CANCELLED, LARGEST_PROPENSITY, NEGATIVE_COUNT, OVERFLOW, STALLED, fault, largest, pick
-from cme.kernels.events import COORDINATE, LARGEST_EXACT, LONGEST, OK, PROGRAM, TOTAL, UNSETTLED, Programs, next_planned, prepare, settle
+from cme.kernels.events import (
+    COORDINATE,
+    LARGEST_EXACT,
+    LONGEST,
+    OK,
+    PROGRAM,
+    TOTAL,
+    UNSETTLED,
+    Programs,
+    draw_all,
+    next_planned,
+    prepare,
+    settle,
+)
 from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import run_program
 from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
@@ -38,6 +51,7 @@ from cme.kernels.straight import (
     glide_straight,
 )  # fmt: skip
 
+BAD_NUMBER = 19
 ENDLESS, NOTHING = 17, 18
 _PAUSE = 1023  # jumps between two looks at the outside, less one (a mask)
 _NO_PROGRESS = 1e-12  # of the time: stops that are closer than this, LONGEST of them in a row, will not end
@@ -128,7 +142,7 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
             if cursor[STOP] == END:
                 break
             if cursor[STOP] == REACTION:
-                status = react(field, machine.list_pointer, walker, agenda.random)
+                status = react(field, machine.draws, machine.list_pointer, walker, agenda.random)
                 stirred, looked = status == OK and motion.reactions[cursor[FIRED], STIRS] != 0, True
                 if status == OK:
                     status = follow(field, motion.dependent_pointer, motion.dependent, walker)
@@ -220,7 +234,7 @@ def compute(field, walker, r):
 
 
 @inner
-def react(field, list_pointer, walker, random):
+def react(field, draws, list_pointer, walker, random):
     """A reaction, chosen by the propensities."""
     y, a, cursor = walker.y, walker.a, walker.cursor
     total = 0.0
@@ -235,14 +249,27 @@ def react(field, list_pointer, walker, random):
     cursor[FIRED] = r
     cursor[EVENTS] += 1
     cursor[STEPS] = 0
+    draw_numbers(field, draws, list_pointer[r], list_pointer[r + 1], y, random)
     for i in range(list_pointer[r], list_pointer[r + 1]):
         number = y[field.lists[i, COORDINATE]] + run_program(field.laws, field.lists[i, PROGRAM], y, field.stack)
-        if number < 0.0 or number >= LARGEST_EXACT:
+        if not 0.0 <= number < LARGEST_EXACT:
             cursor[CULPRIT] = r
+            if number != number:
+                return BAD_NUMBER
             return NEGATIVE_COUNT if number < 0.0 else OVERFLOW
     for i in range(list_pointer[r], list_pointer[r + 1]):
         y[field.lists[i, COORDINATE]] += run_program(field.laws, field.lists[i, PROGRAM], y, field.stack)
     return OK
+
+
+@inlined
+def draw_numbers(field, draws, first, stop, y, random):
+    """Draw the numbers of molecules of a reaction, which belong to its first program."""
+    if draws is None:
+        return
+    if first < stop:
+        program = field.lists[first, PROGRAM]
+        draw_all(field.laws, draws.table, draws.pointer[program], draws.pointer[program + 1], y, field.stack, random)
 
 
 @inner

@@ -4,7 +4,7 @@
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Arrays(NamedTuple):
     opcode: np.ndarray
     operand: np.ndarray  # float64: a constant, or a species index for LOAD
     stack_size: int
+    varying: Any = None  # `cme.kernels.stoichiometry.RandomChanges`, None if there are none: then nothing that draws is compiled
 
 
 class Channels(NamedTuple):
@@ -55,6 +56,7 @@ class Channels(NamedTuple):
     operand: np.ndarray
     stack_size: int
     stop: int  # the program of the condition that ends a path, after those of the laws; NO_LAW if there is none
+    varying: Any = None  # as in `Arrays`; what is the same each time stands in the changes
 
 
 NO_LAW = -1

@@ -90,6 +90,10 @@ def fsp(
     sparse factorisations for one or two species, about q t products with the generator otherwise, q being the largest total
     propensity.
 
+    Where a reaction draws numbers of molecules, every state that it may lead to has its rate. Binomial laws are taken whole, geometric and
+    Poisson laws but for less than 1e-17 of them, and all that leads out of J is in `lost`. Such a generator is dense: a burst from any of
+    N states leads to any larger one.
+
     Between timed events and switches of the rates (piecewise in time) that are constant in between, all of this holds for each piece,
     and errors add up. Where rates move, commutator-free Magnus steps of fourth order take about four times as many products, and
     `integration_error` is an estimate by step doubling: `info` says which. The course of variables under rate rules is known to a

@@ -137,7 +137,7 @@ class March:
         """Add states beyond those with nearly all of the flux, up to `size` in all; returns p on the larger set."""
         order = np.argsort(flux)
         sources = order[np.cumsum(flux[order]) > 0.01 * flux.sum()]  # harmless boundary states need no company
-        self.space = self.space.grow(sources, size=size)
+        self.space = self.space.grow(sources[::-1] if self.space.compiled.network.varying else sources, size=size)
         return np.concatenate([p, np.zeros(len(self.space) - len(p))])
 
     def _drop(self, p: np.ndarray, now: float, duration: float) -> np.ndarray:

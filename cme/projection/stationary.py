@@ -147,7 +147,7 @@ def _grow(space: StateSpace, pi: np.ndarray, leak: np.ndarray) -> StateSpace | N
         return None
     order = np.argsort(flux)
     sources = order[np.cumsum(flux[order]) > 1e-3 * flux.sum()] if flux.sum() > 0 else np.flatnonzero(leak > 0)
-    larger = space.grow(sources, size=int(GROWTH * len(space)) + 1)
+    larger = space.grow(sources[::-1] if space.compiled.network.varying else sources, size=int(GROWTH * len(space)) + 1)
     return larger if len(larger) > len(space) else None
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cme import ratelaw
-from cme.compiled import Compiled, falling_product
+from cme.compiled import Compiled, falling_product, pack_varying
 from cme.kernels.direct import Dependents
 from cme.kernels.lanes import Plan
 from cme.kernels.propensity import LOAD, NO_LAW, Channels, fill_tables
@@ -32,6 +32,7 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None =
     program_pointer, code = csr([program for program, _ in programs])
     table_species, table_pointer = _tables(list(laws), index, fixed, starts)
     change_pointer, change_species, change_amount = _changes(compiled, kept)
+    varying = pack_varying(compiled.network, kept.tolist())
     channels = Channels(
         constant=constant[kept],
         law=law,
@@ -47,8 +48,9 @@ def prepare_channels(compiled: Compiled, starts: np.ndarray, stop: Expr | None =
         program_pointer=program_pointer,
         opcode=code[:, 0].astype(np.uint32),
         operand=code[:, 1].astype(np.float64),
-        stack_size=max([1, *(depth for _, depth in programs)]),
+        stack_size=max([1, *(depth for _, depth in programs), 1 if varying is None else varying.stack_size]),
         stop=NO_LAW if stop is None else len(laws),
+        varying=varying,
     )
     if len(channels.table):
         fill_tables(channels, np.append(starts[0], 1).astype(np.float64), np.zeros(channels.stack_size))
@@ -76,7 +78,7 @@ def _that_can_fire(
 
     Left out is only mass action, with a constant or a factor that is zero whatever happens: its reactant is not there and nothing makes it.
     """
-    rows, columns, _ = compiled.network.sparse_stoichiometry
+    rows, columns = compiled.network.changed_species
     fixed, count = np.append((starts == starts[0]).all(axis=0), False), np.append(starts[0], 1)
     while True:
         idle = mass_action & ((constant == 0.0) | (fixed[species] & (count[species] == offset)).any(axis=1))
@@ -129,13 +131,23 @@ def prepare_dependents(channels: Channels) -> Dependents:
     for r in range(n_reactions):
         changes = slice(channels.change_pointer[r], channels.change_pointer[r + 1])
         changed = channels.change_species[changes][channels.change_amount[changes] != 0]
-        found = np.sort(np.concatenate([always, *(readers[s] for s in changed)]))
+        drawn = (s for s in drawn_species(channels, r) if s < len(readers))
+        found = np.sort(np.concatenate([always, *(readers[s] for s in changed), *(readers[s] for s in drawn)]))
         rows.append(found[np.diff(found, prepend=-1) > 0])  # np.unique would import np.ma
     lengths = np.append(0, np.cumsum([len(row) for row in rows], dtype=np.int64))
     flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     first = np.array([row[0] if len(row) else n_reactions for row in rows], dtype=np.int64)
     everything = bool(len(always) == n_reactions <= _FEW)
     return Dependents(lengths.astype(np.uint32), flat.astype(np.uint32), first, everything)
+
+
+def drawn_species(channels: Channels, r: int) -> set[int]:
+    """The species of which reaction r does not change the same number each time."""
+    varying = channels.varying
+    if varying is None:
+        return set()
+    first, stop = varying.term_pointer[varying.number_pointer[[r, r + 1]]]
+    return set(varying.term_species[first:stop].tolist())
 
 
 def prepare_lanes(channels: Channels, n_species: int) -> Plan:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 import numpy as np
 
 from cme import errors
-from cme.abilities import features
+from cme.abilities import is_chain
 from cme.arguments import check_choice
 from cme.compiled import Compiled
 from cme.errors import ModelError
@@ -51,7 +51,7 @@ def engine_for(
     """
     if not isinstance(model, Network):
         return _on_given_states(model, times, key, initial)
-    if not features(model):
+    if is_chain(model):
         return _on_counts(model, times, key, initial, n_paths, method, stop)
     from cme.sampling.hybrid_paths import HybridPaths
 
@@ -66,7 +66,7 @@ def engine_for(
 def check_method(model, method: str) -> None:
     """The name of an engine, if the model leaves a choice."""
     check_choice("method", method, METHODS)
-    if method != "auto" and (not isinstance(model, Network) or features(model)):
+    if method != "auto" and (not isinstance(model, Network) or not is_chain(model)):
         raise ValueError(f"method={method!r} is for networks with constant rates, and this model has an engine of its own; leave it out")
 
 

@@ -62,6 +62,10 @@ def choose(method: str, job: Job, n_paths: int) -> str:
     a few hundred.
     The number of paths decides between direct and lanes alone, which give the same bits.
     """
+    if job.channels.varying is not None:
+        if method not in ("auto", "direct"):
+            raise ValueError(f"only the direct method draws numbers of molecules; leave out method={method!r}")
+        return "direct"
     n_reactions = len(job.kept)
     if method == "lanes" and n_reactions > direct.LINEAR:
         raise ValueError(
@@ -151,6 +155,11 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
     kernel, prepare = KERNELS[method]
     lists = prepare(job.channels, job.starts.shape[1])
     network = job.compiled.network
+    for r in network.varying:
+        raise ValueError(
+            f"every_event finds the counts from the reactions, and what reaction {network.reactions[r].name!r} changes is not the same "
+            "each time; sample it at more times instead"
+        )
     rows, columns, amounts = network.sparse_stoichiometry
     import scipy.sparse as sp  # not above: a small simulation is done before it is imported
 

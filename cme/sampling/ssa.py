@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from cme.abilities import features, require
+from cme.abilities import is_chain, require
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.compiled import Compiled
 from cme.network import Network
@@ -101,6 +101,8 @@ def ssa(
     error below 1e-9 in each step, and conditions are watched at eight points of a step and at extrema: a pulse of a smooth formula much
     narrower than a step can be missed, a condition on time can't. A propensity that moves may fall below zero by 1e-9, and is then zero.
 
+    Numbers of molecules that a reaction draws (bursts, partition at division) are drawn in the state before it; the direct method does so.
+
     What an event or a random start sets a species to that reactions change is a count: it becomes the whole number that it is within a
     relative 1e-9 (at most 0.1), since a concentration in a volume that moves is rounded; else it is refused. A species that no reaction
     changes may be any real number. A parameter that an event sets to what is no number stays so, if no propensity reads it.
@@ -143,7 +145,7 @@ def ssa(
     if isinstance(network, Network):
         start = "the network's own" if initial is None else str(initial)
         options = {"n_paths": n_paths, "method": method, "every_event": every_event, "stop": stop, "initial": start, "threads": threads}
-        if every_event and features(network):
+        if every_event and not is_chain(network):
             raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
     engine = engine_for(network, times, key, initial, 1 if every_event else n_paths, method, condition)
     size = n_paths, len(times), len(engine.columns)

@@ -1,7 +1,7 @@
 """Conditions on counts that end a path."""
 
 from cme import ratelaw
-from cme.abilities import features
+from cme.abilities import is_chain
 from cme.errors import ModelError
 from cme.infix import parse
 from cme.network import Network
@@ -19,7 +19,7 @@ def stop_condition(network, text: str) -> Expr:
     ValueError
         If it is no condition, uses what the network does not have or the time, or the model is none with constant rates.
     """
-    if not isinstance(network, Network) or features(network):
+    if not isinstance(network, Network) or not is_chain(network):
         raise ValueError("stop= is for networks with constant rates; in others an event can set what ends the path, or look at the samples")
     try:
         formula = parse(text)
