@@ -39,15 +39,14 @@ def standing_network(network: Network, piece: Piece) -> Network:
         if r in network.varying:
             reaction = _with_numbers_of(network, r, reaction, piece, moving_rules)
         reactions.append(reaction)
-    now = {name: float(value) for name, value in piece.values.items()}
-    return replace(
+    return replace(  # no law reads what has a value of its own in this piece any more: it may be no number there
         network,
         reactions=tuple(reactions),
         rules=rules,
         rate_rules=(),
         events=(),
-        parameters=Values({name: now.get(name, value) for name, value in network.parameters.items()}),
-        compartments=Values({name: now.get(name, value) for name, value in network.compartments.items()}),
+        parameters=Values({name: value for name, value in network.parameters.items() if name not in piece.values}),
+        compartments=Values({name: 1.0 if name in piece.values else value for name, value in network.compartments.items()}),
     )
 
 
@@ -61,7 +60,7 @@ def _with_numbers_of(network: Network, r: int, reaction: Reaction, piece: Piece,
             )
 
     def filled(n: int | Expr) -> int | Expr:
-        return n if isinstance(n, int) else ratelaw.substitute(n, rules)
+        return n if isinstance(n, int) else piece.freeze(ratelaw.substitute(n, rules))
 
     sides = [tuple((name, filled(n)) for name, n in side) for side in (reaction.reactants, reaction.products)]
     return replace(reaction, reactants=sides[0], products=sides[1])
