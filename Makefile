@@ -1,7 +1,7 @@
 # make demo   two comparisons, from a bare machine to tables and figures under out/
 # make test   ruff, mypy and all tests
 # make lint   ruff and mypy alone
-# make bench  CPU time of the solvers, ssa beside a C program; a quarter of an hour on a free processor
+# make bench  CPU time of the solvers, ssa beside a C program, fsp beside scipy; half an hour on a free processor
 # make peers  other simulators and cme on the same files: the ratios in the README; an hour or two, and the peers from the package index
 # make clean  remove what these have made
 #

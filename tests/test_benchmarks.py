@@ -14,6 +14,7 @@ import networks
 import peers
 import peers_table
 import prepare_job
+import projections
 import yardstick
 
 needs_a_compiler = pytest.mark.skipif(yardstick.compiler() is None, reason="no C compiler")
@@ -81,3 +82,18 @@ def test_the_tables():
 @pytest.mark.parametrize(("value", "text"), [(0.0123, "0.012"), (1.0, "1.0"), (9.96, "10"), (123.4, "120"), (float("inf"), "inf")])
 def test_two_digits(value, text):
     assert peers_table.short(value) == text
+
+
+@pytest.mark.parametrize("name", [each.name for each in projections.PROJECTIONS])
+def test_the_projections_can_be_read(name):
+    problem = next(each for each in projections.PROJECTIONS if each.name == name)
+    network = cme.parse(problem.text)
+    assert set(problem.box or {}) <= set(network.species_names)
+
+
+@pytest.mark.parametrize(("model", "truth"), [("monomolecular", projections.monomolecular), (None, projections.product_of_birth_deaths)])
+def test_the_closed_forms_of_the_projections(model, truth):  # THEORY A.1, A.2
+    network = cme.parse(projections.MODELS[model] if model else projections.birth_death(20))
+    law = cme.fsp(network, [0.7], tol=1e-9)
+    found = truth(law.states, 0.7) if model else truth(law.states, 0.7, 20)
+    assert np.abs(found - law.p[0]).sum() < 1e-9
