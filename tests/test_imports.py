@@ -21,7 +21,7 @@ ROWS = [
     {"network", "results", "arguments", "progress", "distances", "cell_rates", "jump_rates", "spectrum", "derivative", "enclosure"},
     {"abilities", "programs", "quadrature", "ensembles"},
     {"compiled", "hybrid", "formats", "graphs", "threads"},
-    {"states", "pieces"},
+    {"states", "pieces", "complex_balance"},
     {"clockwork"},
     {"moving_rates", "rates_in_piece"},
     {"generator"},

@@ -8,9 +8,10 @@ from scipy.stats import poisson
 import cme
 
 
+@pytest.mark.parametrize("method", ["projection", "product_form", "one_step"])
 @pytest.mark.parametrize("lam", [0.3, 1, 10, 100, 1000])
-def test_A1_poisson_right_in_relative_terms(lam):
-    law = cme.stationary(cme.parse(f"0 -> X @ {lam}; X -> 0 @ 1"), tol=1e-9)["X"][0]
+def test_A1_poisson_right_in_relative_terms(lam, method):
+    law = cme.stationary(cme.parse(f"0 -> X @ {lam}; X -> 0 @ 1"), tol=1e-9, method=method)["X"][0]
     truth = poisson.pmf(np.arange(len(law)), lam)
     seen = truth > 1e-250
     assert np.abs(law[seen] / truth[seen] - 1).max() < 1e-9
@@ -70,8 +71,9 @@ def test_A10_pair_annihilation(kappa):
         ("convention falling; A -> 2 B @ 2; 2 B -> C @ 3; C -> A @ 5; A = 9", (1.0, (2 / 3) ** 0.5, 2 / 5)),
     ],
 )
-def test_A11_product_form(text, c):
-    law = cme.stationary(cme.parse(text), tol=1e-10)
+@pytest.mark.parametrize("method", ["projection", "product_form"])
+def test_A11_product_form(text, c, method):
+    law = cme.stationary(cme.parse(text), tol=1e-10, method=method)
     assert law.lost[0] == 0.0
     assert law.p[0] == pytest.approx(oracles.product_form(law.states, np.array(c)), abs=1e-12)
 
@@ -99,8 +101,9 @@ def test_branches_without_end_are_told_apart_from_the_rim_of_the_set(text):
         cme.stationary(cme.parse(text))
 
 
-def test_C4_schlogl():
-    law = cme.stationary(cme.parse("2 X -> 3 X @ 0.03; 3 X -> 2 X @ 1e-4; 0 -> X @ 200; X -> 0 @ 3.5; X = 250"), tol=1e-9)
+@pytest.mark.parametrize("method", ["projection", "one_step"])
+def test_C4_schlogl(method):
+    law = cme.stationary(cme.parse("2 X -> 3 X @ 0.03; 3 X -> 2 X @ 1e-4; 0 -> X @ 200; X -> 0 @ 3.5; X = 250"), tol=1e-9, method=method)
     assert law.mean()[0, 0] == pytest.approx(454.861348, abs=1e-6)
     assert law.sd()[0, 0] == pytest.approx(199.878830, abs=1e-6)
     assert law.probability(lambda x: x <= 256)[0] == pytest.approx(0.22026063, abs=1e-8)
@@ -111,11 +114,12 @@ def test_C4_schlogl():
     assert np.abs(p / truth - 1)[truth > 1e-200].max() < 1e-9
 
 
+@pytest.mark.parametrize("method", ["projection", "one_step"])
 @pytest.mark.parametrize("omega", [5, 20, 60])
-def test_C4_second_schlogl_finds_both_wells_from_either_side(omega):
+def test_C4_second_schlogl_finds_both_wells_from_either_side(omega, method):
     network = cme.load("schlogl_wkb").with_parameters(Om=omega)
-    low = cme.stationary(network.with_initial(X=round(0.1 * omega)), tol=1e-9)["X"][0]
-    high = cme.stationary(network.with_initial(X=4 * omega), tol=1e-9)["X"][0]
+    low = cme.stationary(network.with_initial(X=round(0.1 * omega)), tol=1e-9, method=method)["X"][0]
+    high = cme.stationary(network.with_initial(X=4 * omega), tol=1e-9, method=method)["X"][0]
     size = min(len(low), len(high))
     assert np.abs(low[:size] - high[:size]).sum() < 1e-9
 
@@ -130,7 +134,7 @@ def test_R1_toggle():
 def test_lost_is_not_below_the_true_error():
     """A loose tolerance on a heavy-tailed law: the reported change of the law is above its error."""
     for tol in (1e-2, 1e-4, 1e-6):
-        law = cme.stationary(cme.parse("0 -> X @ 1; X -> 2 X @ 0.995; X -> 0 @ 1"), tol=tol)
+        law = cme.stationary(cme.parse("0 -> X @ 1; X -> 2 X @ 0.995; X -> 0 @ 1"), tol=tol, method="projection")
         n = np.arange(200_000)
         truth = oracles.burst_negative_binomial(len(n), 1 / 0.995, 0.995 / 0.005)  # A.16: NB(nu/lam, lam/mu)
         p = np.zeros(len(n))
@@ -144,8 +148,9 @@ def test_A22_keizer_extinction_is_the_only_stationary_law():
     assert law.p.tolist() == [[1.0]]
 
 
-def test_only_one_parity_is_reached():
-    law = cme.stationary(cme.parse("0 -> 2 X @ 3; 2 X -> 0 @ 1"), tol=1e-9)
+@pytest.mark.parametrize("method", ["projection", "product_form"])
+def test_only_one_parity_is_reached(method):
+    law = cme.stationary(cme.parse("0 -> 2 X @ 3; 2 X -> 0 @ 1"), tol=1e-9, method=method)
     assert np.all(law.states % 2 == 0)
 
 
