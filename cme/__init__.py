@@ -30,6 +30,7 @@ _HOME = {
     "tau_leap": "cme.sampling.tau_leap",
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
+    "first_passage": "cme.projection.first_passage",
     "propagator": "cme.projection.propagator",
     "Diffusion": "cme.continuum.diffusion",
     "jump_moments": "cme.kramers_moyal",
@@ -45,6 +46,7 @@ _HOME = {
     "Distribution": "cme.results",
     "Moments": "cme.results",
     "Ensemble": "cme.ensembles",
+    "FirstPassage": "cme.passages",
     "ModelError": "cme.errors",
     "ConvergenceError": "cme.errors",
 }
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from cme.lumping import lump as lump
     from cme.lumping import lumping_defect as lumping_defect
     from cme.network import Network as Network
+    from cme.passages import FirstPassage as FirstPassage
+    from cme.projection.first_passage import first_passage as first_passage
     from cme.projection.fsp import fsp as fsp
     from cme.projection.propagator import propagator as propagator
     from cme.projection.stationary import stationary as stationary

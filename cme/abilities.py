@@ -42,7 +42,7 @@ TAKES: dict[str, set[Kind]] = {
 }  # fmt: skip
 
 # What takes the same as another, and need not be named beside it.
-_LIKE = {"ensemble": "ssa", "StateSpace": "stationary", "Generator": "stationary"}
+_LIKE = {"ensemble": "ssa", "StateSpace": "stationary", "Generator": "stationary", "first_passage": "stationary"}
 
 
 # The kinds of models that a solver takes, and what to do with one that it does not take, by what would do.
@@ -52,6 +52,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "ensemble": ("Network", "Generator"),
     "fsp": _JUMPS,
     "stationary": ("Network", "Generator"),
+    "first_passage": ("Network", "Generator"),
     "lump": ("Network", "Generator"),
     "propagator": ("Generator", "TimeDependentGenerator"),
     "rate_equations": _FLOWS,

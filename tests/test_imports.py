@@ -19,7 +19,7 @@ ROWS = [
     {"elements"},
     {"wellformed"},
     {"network", "results", "arguments", "progress", "distances", "cell_rates", "jump_rates", "spectrum", "derivative", "enclosure"},
-    {"abilities", "programs", "quadrature", "ensembles"},
+    {"abilities", "programs", "quadrature", "ensembles", "conditions", "passages"},
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"states", "pieces", "complex_balance"},
     {"clockwork"},

@@ -1,0 +1,224 @@
+"""A chain that stops in its targets, and the states on which its first passage is found."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from cme import ratelaw
+from cme.compiled import Compiled
+from cme.conditions import network_condition, read_condition
+from cme.errors import ConvergenceError, describe_state
+from cme.generator import Generator
+from cme.network import Network
+from cme.projection.fsp import fsp
+from cme.projection.hitting import Hitting
+from cme.ratelaw import ZERO, Apply, Expr
+from cme.results import Distribution
+from cme.states import StateSpace
+
+FIRST_SIZE = 2000
+GROWTH = 1.5
+SAME, ENOUGH = 1e-4, 16.0  # what arrives and what escapes all the same from a set this many times as large does so for good,
+LEAST = 30_000  # if the set is also as large as this
+NO_TIME = "when it is met is what is asked for"
+
+
+class Stopped:
+    """A chain without jumps out of its targets.
+
+    Attributes
+    ----------
+    generator, labels, start
+        The chain on the states that are kept, the target that each is in (-1 for none), and where it starts, (N,) each.
+    missing : float
+        Probability that is nowhere in the start.
+    open, closed : Hitting
+        What happens on the states in the end if what leaves them is not followed, and, where that is little, if it does not leave.
+    for_good : bool
+        What escapes does not depend on how large the set is.
+    """
+
+    title = "generator"
+    most = 1
+    missing = 0.0
+    expansions = 0
+    for_good = False
+    tol: float
+    generator: Generator
+    labels: np.ndarray
+    start: np.ndarray
+    open: Hitting
+    closed: Hitting
+
+    def __init__(self, names: tuple[str, ...], conditions: Mapping[str, Expr]):
+        self.names, self.conditions = names, dict(conditions)
+
+    def label(self, states: np.ndarray) -> np.ndarray:
+        """The number of the target that each state (K, S) is in, -1 for none; `ValueError` if there are two."""
+        values = {name: states[:, s].astype(np.float64) for s, name in enumerate(self.names)}
+        label, texts = np.full(len(states), -1), list(self.conditions)
+        for k, formula in enumerate(self.conditions.values()):
+            holds = np.broadcast_to(ratelaw.evaluate(formula, values), (len(states),)) != 0
+            both = np.flatnonzero(holds & (label >= 0))
+            if both.size:
+                raise ValueError(
+                    f"targets {texts[label[both[0]]]!r} and {texts[k]!r} both hold at {describe_state(self.names, states[both[0]])}; "
+                    "make them exclude each other"
+                )
+            label[holds] = k
+        return label
+
+    def solve(self) -> Iterator[tuple[int, str]]:
+        """Find the states and what happens on them in the end; yields how many there are, and a note."""
+        raise NotImplementedError
+
+    def law(self, times: np.ndarray, tol: float) -> Distribution:
+        """Where the stopped chain is at some times."""
+        raise NotImplementedError
+
+    def rates_into(self, states: np.ndarray) -> np.ndarray:
+        """The rate from each state of a law into each target, (K, N)."""
+        raise NotImplementedError
+
+    def _hitting(self, closed: bool) -> Hitting:
+        return Hitting(self.generator, self.labels, len(self.conditions), self.start, closed=closed)
+
+    def _solve(self, tol: float) -> None:
+        self.open = self.closed = self._hitting(closed=False)
+        if self.open.leaks and self.open.escaped <= tol:  # else what does not escape says more of the paths that arrive
+            self.closed = self._hitting(closed=True)
+
+    @property
+    def escaped(self) -> float:
+        """The probability of all that is not known: what leaves the states before it meets a target, and what was not in the start."""
+        return self.open.escaped + self.missing
+
+    @property
+    def change(self) -> float:
+        """How far the mean times with the states closed and open differ, as a part of the former."""
+        if self.open is self.closed:
+            return 0.0
+        means = [float(each.moment(1).sum() / max(each.arrived.sum(), 1e-300)) for each in (self.closed, self.open)]
+        if self.open.never == 0:
+            means[1] = min(means[1], self.open.survived)
+        return abs(means[0] - means[1]) / means[0] if means[0] > 0 else 0.0
+
+
+class StoppedGenerator(Stopped):
+    """A jump process on the states of its generator."""
+
+    def __init__(self, generator: Generator, texts: Mapping[str, str], initial, tol: float):
+        if initial is None:
+            raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
+        constants = {name: ratelaw.Number(value) for name, value in ratelaw.CONSTANTS.items() if name not in generator.names}
+        conditions = {
+            name: ratelaw.substitute(
+                read_condition(text, {*generator.names, *constants}, _what(name, text), "generator", NO_TIME), constants
+            )
+            for name, text in texts.items()
+        }
+        super().__init__(generator.names, conditions)
+        self.tol = tol
+        self.start = generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial)
+        self.missing = max(float(1 - self.start.sum()), 0.0) if isinstance(initial, Distribution) else 0.0
+        self.labels = self.label(generator.states)
+        moves = self.labels < 0
+        matrix = sp.csc_array(generator.sparse("the first passage") @ sp.diags_array(moves.astype(np.float64)))
+        self.generator = Generator(matrix, generator.leak * moves, generator.states, generator.names, generator.widths)
+
+    def solve(self) -> Iterator[tuple[int, str]]:
+        self._solve(self.tol)
+        yield 1, ""
+
+    def law(self, times: np.ndarray, tol: float) -> Distribution:
+        return fsp(self.generator, times, tol=tol, initial=self.start, progress=False)
+
+    def rates_into(self, states: np.ndarray) -> np.ndarray:
+        return _rates_into(self.generator, self.labels, len(self.conditions))
+
+
+class StoppedNetwork(Stopped):
+    """A network in which nothing reacts once a target is met; its states are found on the way."""
+
+    def __init__(self, network: Network, texts: Mapping[str, str], initial, tol: float, most: int, space: StateSpace | None):
+        conditions = {name: network_condition(network, text, _what(name, text), NO_TIME) for name, text in texts.items()}
+        super().__init__(network.species_names, conditions)
+        met = next(iter(conditions.values())) if len(conditions) == 1 else Apply("or", tuple(conditions.values()))
+        laws = [Apply("piecewise", (ZERO, met, reaction.propensity)) for reaction in network.reactions]
+        stopped = tuple(replace(reaction, law=law) for reaction, law in zip(network.reactions, laws, strict=True))
+        self.network, self.title = replace(network, reactions=stopped), network.name
+        self.initial, self.tol, self.most, self.given = initial, tol, most, space
+        if isinstance(initial, Distribution):
+            self.missing = float(max(initial.error_bound[-1], 0.0))
+        self._states, self._weights = Compiled(self.network).start(initial)
+
+    def solve(self) -> Iterator[tuple[int, str]]:
+        if self.given is not None:
+            self._on(self.given.under(self.network))
+            self._solve(self.tol)
+            yield len(self.space), ""
+            return
+        self._on(StateSpace.around(self.network, initial=self.initial, size=FIRST_SIZE))
+        seen: list[tuple[int, float, float]] = []
+        while True:
+            self._solve(self.tol)
+            n_states, escaped = len(self.space), self.open.escaped
+            if not self.open.leaks or (escaped <= self.tol and self.change <= self.tol):
+                return
+            yield n_states, f"{escaped:.1e} escapes"
+            arrived = float(self.open.arrived.sum())
+            seen.append((n_states, escaped, arrived))
+            self.for_good = n_states >= LEAST and any(
+                n * ENOUGH <= n_states and abs(then - escaped) <= SAME * escaped and before > 0 and abs(before - arrived) <= SAME * arrived
+                for n, then, before in seen
+            )
+            if self.for_good:
+                return
+            if not self._grow():
+                return
+
+    def _on(self, space: StateSpace) -> None:
+        self.space, self.generator = space, Generator.from_network(self.network, space)
+        self.labels = self.label(space.states)
+        where = space.index(self._states)
+        if np.any(where < 0):
+            raise ValueError("the given state space does not hold the initial state")
+        self.start = np.bincount(where, weights=self._weights, minlength=len(space))
+
+    def _grow(self) -> bool:
+        """A larger set, beyond the states through which nearly all escapes; False if there are no more."""
+        flux = self.open.leaving
+        order = np.argsort(flux)
+        sources = order[np.cumsum(flux[order]) > 1e-3 * flux.sum()][::-1]
+        larger = self.space.grow(sources, size=int(GROWTH * len(self.space)) + 1)
+        if len(larger) == len(self.space):
+            return False
+        if len(larger) > self.most:
+            raise ConvergenceError(
+                f"first_passage needs more than max_states={self.most} states (of the paths, {self.open.escaped:.1e} leave before a "
+                f"target is met, and the mean time still changes by a part of {self.change:.1e}); raise max_states, loosen "
+                f"tol={self.tol:g}, or give space=, which keeps the bounds as they are; where the mean is infinite, it never settles"
+            )
+        self.expansions += 1
+        self._on(larger)
+        return True
+
+    def law(self, times: np.ndarray, tol: float) -> Distribution:
+        options = {"space": self.given.under(self.network)} if self.given is not None else {"max_states": self.most}
+        return fsp(self.network, times, tol=tol, initial=self.initial, progress=False, **options)
+
+    def rates_into(self, states: np.ndarray) -> np.ndarray:
+        generator = Generator.from_network(self.network, StateSpace.holding(self.network, states))
+        return _rates_into(generator, self.label(states), len(self.conditions))
+
+
+def _rates_into(generator: Generator, labels: np.ndarray, n_targets: int) -> np.ndarray:
+    rates = sp.csr_array(generator.rates)
+    return np.array([np.asarray(rates[labels == k].sum(axis=0)).ravel() for k in range(n_targets)])
+
+
+def _what(name: str, text: str) -> str:
+    """The argument, in a message: the one target, or one of several."""
+    return "target" if name == text else f"target {name!r}"
