@@ -1,8 +1,10 @@
 """The door to closed forms: which solver has which, and when one answers of itself."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from cme.arguments import check_choice, record
+from cme.arguments import record
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError, ModelError
 from cme.network import Network
@@ -12,6 +14,15 @@ from cme.results import Distribution
 
 STATIONARY = {"product_form": product_form, "one_step": one_step}  # in the order in which they are tried
 STATIONARY_METHODS = ("auto", "projection", *STATIONARY)
+TRANSIENT: dict[str, Callable] = {}  # in the order in which they are tried
+TRANSIENT_METHODS = ("auto", "projection", *TRANSIENT)
+
+
+def transient_law(
+    network: Network, times: np.ndarray, method: str, tol: float, initial, max_states: int, started: float
+) -> Distribution | None:
+    """The law at times in closed form; None if there is none, or none that is cheaper, and the network is to be solved by projection."""
+    return None
 
 
 def stationary_law(network: Network, method: str, tol: float, initial, max_states: int, started: float) -> Distribution | None:
@@ -22,9 +33,8 @@ def stationary_law(network: Network, method: str, tol: float, initial, max_state
     ModelError
         If a closed form is asked for by name that the network does not have: the message says why.
     """
-    if method == "projection":
+    if method not in ("auto", *STATIONARY):
         return None
-    check_choice("method", method, STATIONARY_METHODS)
     for name, solve in STATIONARY.items():
         if method not in ("auto", name):
             continue

@@ -8,7 +8,7 @@ import numpy as np
 
 from cme import ratelaw
 from cme.abilities import features, require
-from cme.arguments import check_count, check_positive, check_times, record
+from cme.arguments import check_choice, check_count, check_positive, check_times, record
 from cme.clockwork import Clockwork, with_amounts_apart
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError
@@ -17,6 +17,7 @@ from cme.moving_rates import moves, standing_network
 from cme.network import Network
 from cme.pieces import Piece
 from cme.progress import progress as progress_bar
+from cme.projection import closed_forms
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
 from cme.projection.propagate import Integrator
 from cme.projection.propagator import Magnus, evolve
@@ -34,6 +35,7 @@ def fsp(
     times,
     *,
     tol: float = 1e-6,
+    method: str = "auto",
     initial=None,
     max_states: int | None = None,
     space: StateSpace | None = None,
@@ -58,6 +60,9 @@ def fsp(
         Output times, in the model's unit. At the time of an event, the law is that after it.
     tol
         Largest error allowed at the last time, in the 1-norm over all states, everything included.
+    method
+        "projection": integrate on a set of states. "auto" takes a closed form where there is one that is cheaper (then
+        ``info["exact_by"]`` names it), else projection.
     initial
         Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost). For a `Generator`: one state, or
         probabilities (N,).
@@ -122,11 +127,16 @@ def fsp(
     if tol < 1e-12:
         raise ConvergenceError(f"tol={tol:g} lies below what double precision can certify; ask for 1e-12 or more")
     require(network, "fsp")
+    check_choice("method", method, closed_forms.TRANSIENT_METHODS)
+    if method in closed_forms.TRANSIENT and (not isinstance(network, Network) or space is not None):
+        raise ValueError(f"method={method!r} takes a network and finds its own states; leave out space, or use method='projection'")
     if not isinstance(network, Network):
         if space is not None or max_states is not None:
             raise ValueError("a generator has its states already; leave out space and max_states")
         return _on_given_states(network, times, tol, initial, started, progress)
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
+    if space is None and (known := closed_forms.transient_law(network, times, method, tol, initial, max_states, started)) is not None:
+        return known
     if initial is not None and not isinstance(initial, Distribution):
         network, initial = network.with_initial(initial), None
     network = with_amounts_apart(network)
@@ -151,7 +161,7 @@ def fsp(
         "fsp",
         network.name,
         started,
-        {"tol": tol, "max_states": max_states, "space": "given" if space is not None else "adaptive"},
+        {"tol": tol, "method": method, "max_states": max_states, "space": "given" if space is not None else "adaptive"},
         method=", ".join(run.methods),
         integration_error=ESTIMATE if Magnus.method in run.methods else BOUND,
         states=len(found),
