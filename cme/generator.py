@@ -81,7 +81,9 @@ class Generator:
         space = StateSpace.reachable(network) if space is None else space.under(network)
         pointer, row, rate, leak = space.transitions()
         matrix = sp.csc_array((rate, row, pointer), shape=(len(space), len(space)))
-        matrix.sum_duplicates()  # two reactions may lead from one state to the same other
+        if network.varying:  # one state may lead to another in many ways
+            matrix.sum_duplicates()
+        matrix.has_canonical_format = True
         return cls(matrix, leak, space.states, network.species_names)
 
     @classmethod

@@ -9,12 +9,9 @@ from cme import errors
 from cme.abilities import require
 from cme.compiled import Compiled
 from cme.graphs import conservation_laws, independent_species
-from cme.kernels import reach, stoichiometry
+from cme.ledger import UNBOUNDED, Ledger
 from cme.network import Network
-
-UNBOUNDED = np.iinfo(np.int64).max
-SPARED = 0.1  # of the probability with which a reaction leads out of a set at random, this part may do so after a step of growth
-FIRST_WIDTH, WIDEST = 256, 2**22  # values of a drawn number
+from cme.random_ledger import RandomLedger
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +34,7 @@ class StateSpace:
     compiled: Compiled
     upper: np.ndarray
     key: np.ndarray
-    _table: np.ndarray
+    _ledger: Ledger
 
     @classmethod
     def reachable(
@@ -107,54 +104,31 @@ class StateSpace:
 
     @classmethod
     def _build(cls, states: np.ndarray, compiled: Compiled, upper: np.ndarray, key: np.ndarray) -> "StateSpace":
-        table = _empty_table(len(states))
-        reach.fill_table(states, len(states), key, table)
-        return cls(states, compiled, upper, key, table)
+        kind = RandomLedger if compiled.network.varying else Ledger
+        return cls._first_of(kind(compiled, states, key, upper), len(states))
+
+    @classmethod
+    def _first_of(cls, ledger: Ledger, n_states: int) -> "StateSpace":
+        return cls(ledger.states[:n_states], ledger.compiled, ledger.upper, ledger.key, ledger)
 
     def grow(self, sources: np.ndarray, *, layers: int = UNBOUNDED, size: int = UNBOUNDED) -> "StateSpace":
         """A larger space: what the states with indices `sources` lead to, in at most `layers` steps.
 
         Stops after the layer in which `size` states are passed; where reactions draw numbers of molecules, it stops at once then, after
-        the first of the sources.
+        the first of the sources. This space remains as it is. What is known of it is not computed again.
         """
         if len(self) >= size:
             return self
-        n_reactions = len(self.compiled.network.reactions)
-        room = max(4 * len(self), 1024) + n_reactions
-        states, table = _enlarge(self.states, room), np.empty(0, dtype=np.int64)
-        queue = _enlarge(np.asarray(sources, dtype=np.int64), room + len(sources))
-        cursor = np.array([len(self), 0, len(sources), len(sources), 0])
-        place = np.zeros(2, dtype=np.int64)
-        model, listing, spared = self.compiled.arrays, self._listing(), SPARED
-        while True:
-            table = _empty_table(len(states))
-            reach.fill_table(states, cursor[0], self.key, table)
-            limits = self.upper, self.key, layers, size, spared
-            status = reach.explore(*self._model, *limits, listing, cursor, queue, states, table, place)
-            if status == errors.FULL:
-                states, queue = _enlarge(states, 2 * len(states)), _enlarge(queue, 2 * len(queue))
-            elif status == stoichiometry.WIDE:
-                listing = self._listing(listing)
-            elif status == errors.OK and model.varying is not None and spared and cursor[4] < layers and cursor[0] < size:
-                # There is room for unlikely states as well, beyond the sources and beyond all that were added.
-                everyone = np.concatenate([sources, np.arange(len(self), cursor[0])])
-                queue, spared = _enlarge(everyone, len(states) + len(everyone)), 0.0
-                cursor[1:4] = 0, len(everyone), len(everyone)
-            else:
-                break
-        self._raise(status, place, states)
-        return StateSpace(states[: cursor[0]].copy(), self.compiled, self.upper, self.key, table)
-
-    def _listing(self, narrow: stoichiometry.Listing | None = None) -> stoichiometry.Listing:
-        """Room for the laws of the numbers of molecules that a reaction draws; twice as much as in a narrow one."""
-        width = FIRST_WIDTH if narrow is None else 2 * narrow.probability.shape[1]
-        if width > WIDEST:
-            raise errors.ConvergenceError(f"a drawn number of molecules has more than {WIDEST // 2} likely values; use ssa")
-        return stoichiometry.new_listing(self.compiled.arrays.varying, self.states.shape[1], width)
+        ledger = self._ledger
+        if ledger.size > len(self):  # another space has grown out of this one
+            ledger = ledger.selected(np.ones(len(self), dtype=bool))
+        ledger.explore(sources, layers, size)
+        return self._first_of(ledger, ledger.size)
 
     def keep(self, kept: np.ndarray) -> "StateSpace":
         """The space with only the states where `kept` (N,) is true."""
-        return self._build(self.states[kept], self.compiled, self.upper, self.key)
+        kept = np.asarray(kept, dtype=bool)
+        return self._first_of(self._ledger.selected(kept), int(np.count_nonzero(kept)))
 
     def under(self, network: Network) -> "StateSpace":
         """The same states for another network over the same species."""
@@ -166,55 +140,23 @@ class StateSpace:
 
     def index(self, states: np.ndarray) -> np.ndarray:
         """The position of each of the given states (K, S), -1 where it is not kept."""
-        wanted = np.ascontiguousarray(np.atleast_2d(states), dtype=np.int64)
-        found = np.empty(len(wanted), dtype=np.int64)
-        reach.look_up(self.states, self._table, self.key, wanted, found)
-        return found
+        return self._ledger.index(states, len(self))
 
     def transitions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The generator's columns as CSC arrays (pointer, row, rate) with the diagonal, and the leak (N,) out of the set."""
-        most = len(self) * (len(self.compiled.network.reactions) + 1)
-        pointer, row, rate = np.zeros(len(self) + 1, dtype=np.int64), np.empty(most, dtype=np.int64), np.empty(most)
-        leak, place, cursor, listing = np.zeros(len(self)), np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64), self._listing()
-        status = errors.FULL
-        while status in (errors.FULL, stoichiometry.WIDE):
-            kept = *self._model, self.key, self.states, self._table, self.states.max(axis=0)
-            status = reach.assemble(*kept, listing, cursor, pointer, row, rate, leak, place)
-            if status == errors.FULL:
-                row, rate = _enlarge(row, 2 * len(row)), _enlarge(rate, 2 * len(rate))
-            elif status == stoichiometry.WIDE:
-                listing = self._listing(listing)
-        self._raise(status, place, self.states)
-        return pointer, row[: pointer[-1]], rate[: pointer[-1]], leak
+        """The generator's columns as CSC arrays (pointer, row, rate) with the diagonal, and the leak (N,) out of the set.
+
+        Rows are in order and there once, unless reactions draw numbers of molecules. Most of it is known from the search: what the
+        states lead to that were visited by `grow`, or by an earlier call, is not computed again.
+        """
+        return self._ledger.columns(len(self))
 
     def outcomes(self, reaction: int, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Where a reaction that does not change the counts by the same numbers each time leads from the states where it fires, (N,).
 
         Returns the places from and to (-1: out of the set), the probability, and the status of each state, 0 if nothing is wrong.
         """
-        source, to, share = np.empty(len(self), dtype=np.int64), np.empty(len(self), dtype=np.int64), np.empty(len(self))
-        wrong, cursor, listing = np.zeros(len(self), dtype=np.int64), np.zeros(2, dtype=np.int64), self._listing()
-        status = errors.FULL
-        while status in (errors.FULL, stoichiometry.WIDE):
-            kept = *self._model[:2], self.key, self.states, self._table, self.states.max(axis=0)
-            status = reach.list_outcomes(*kept, reaction, fires, listing, cursor, source, to, share, wrong)
-            if status == errors.FULL:
-                source, to, share = (_enlarge(array, 2 * len(array) + 1) for array in (source, to, share))
-            elif status == stoichiometry.WIDE:
-                listing = self._listing(listing)
-        return source[: cursor[1]], to[: cursor[1]], share[: cursor[1]], wrong
-
-    @property
-    def _model(self) -> tuple:
-        """The network for kernels, their stack, and the memory of a state."""
-        arrays = self.compiled.arrays
-        return arrays, np.empty(arrays.stack_size), np.empty(self.states.shape[1], dtype=np.int64)
-
-    def _raise(self, status: int, place: np.ndarray, states: np.ndarray) -> None:
-        if status != errors.OK:
-            network, reaction = self.compiled.network, int(place[1])
-            name, formula = network.reactions[reaction].name, network.formula(reaction)
-            raise errors.propensity_error(status, name, formula, network.species_names, states[place[0]])
+        assert isinstance(self._ledger, RandomLedger)
+        return self._ledger.outcomes(reaction, fires)
 
     def __len__(self) -> int:
         return len(self.states)
@@ -225,16 +167,9 @@ class StateSpace:
 
 def _key(network: Network, states: np.ndarray) -> np.ndarray:
     """The species that identify a state among those reachable from `states`."""
+    independent = np.array(independent_species(network), dtype=np.int64)
     if len(states) > 1 and np.any(conservation_laws(network) @ (states - states[0]).T):
-        return np.arange(states.shape[1])
-    return np.array(independent_species(network), dtype=np.int64)
-
-
-def _enlarge(array: np.ndarray, length: int) -> np.ndarray:
-    larger = np.empty((max(length, len(array)), *array.shape[1:]), dtype=array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
-def _empty_table(n_states: int) -> np.ndarray:
-    return np.full(1 << (2 * max(n_states, 8) - 1).bit_length(), -1, dtype=np.int64)
+        changed = np.zeros(states.shape[1], dtype=bool)  # in a class of states, and between classes
+        changed[network.changed_species[1]] = True
+        return np.flatnonzero(changed | np.any(states != states[0], axis=0))
+    return independent

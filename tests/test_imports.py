@@ -21,6 +21,8 @@ ROWS = [
     {"network", "results", "arguments", "progress", "distances", "cell_rates", "jump_rates", "spectrum", "derivative", "enclosure"},
     {"abilities", "programs", "quadrature", "ensembles", "conditions", "passages"},
     {"compiled", "hybrid", "formats", "graphs", "threads"},
+    {"ledger"},
+    {"random_ledger"},
     {"states", "pieces", "complex_balance"},
     {"clockwork"},
     {"moving_rates", "rates_in_piece"},

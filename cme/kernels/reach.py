@@ -1,61 +1,51 @@
-"""Which states can be reached, and the sparse generator on them: breadth-first search with an open-addressing hash table."""
+"""Which states can be reached, and where each jump leads: breadth-first search with packed keys in an open-addressing table.
+
+Where a jump leads is known when it is tried, and is written down: the generator comes out of the search, and nothing is looked up twice.
+Kernels take these arrays, with room for more than there are: `states` (N, S), their `codes` (N,) uint64, where their jumps lead, `to`
+(N, R) int32 (or OUT), at which `rate` (N, R), 0 where nothing moves (nan in the first place before a state is visited), and the `table`
+of places by hash, see `slot_of`, -1 where there is none: a power of two, at least 16. (Not as a tuple: the door remembers those, and
+would keep large arrays alive.)
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from cme.kernels.jit import bare, inlined, inner
-from cme.kernels.propensity import propensity
-from cme.kernels.stoichiometry import TAIL, WIDE, begin_outcomes, clip, next_outcome, outcome, varies
+from cme.kernels.jit import bare, inlined
+from cme.kernels.propensity import propensity, run_there
 
-OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL = 0, 1, 2, 3, 4
+OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, NARROW = 0, 1, 2, 3, 4, 21
 
-_COARSE = 1e-3  # of laws, tails of so much are left out first when likely states are looked for
-
-
-@inner
-def slot_of(states, table, key, x):
-    """The slot of state x in the table: where it is, or the free slot where it would go. Only the `key` species are compared."""
-    mask = np.uint64(table.shape[0] - 1)
-    h = np.uint64(0x9E3779B97F4A7C15)
-    for k in range(key.shape[0]):
-        h ^= np.uint64(x[key[k]])
-        h *= np.uint64(0xBF58476D1CE4E5B9)
-        h ^= h >> np.uint64(29)
-    slot = h & mask
-    while table[slot] >= 0:
-        n = table[slot]
-        same = True
-        for k in range(key.shape[0]):
-            if states[n, key[k]] != x[key[k]]:
-                same = False
-                break
-        if same:
-            break
-        slot = (slot + np.uint64(1)) & mask
-    return slot
+OUT = -1  # instead of the place to which a jump leads: out of the set, or not known yet
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # of splitmix64
+_PLACE = 2**32 - 1
 
 
-@bare
-def fill_table(states, n_states, key, table):
-    """Enter the first states into an empty table (all -1); stops with FULL at a state that is there twice, its index in place."""
-    for n in range(n_states):
-        slot = slot_of(states, table, key, states[n])
-        if table[slot] >= 0:
-            return FULL
-        table[slot] = n
-    return OK
+class Packing(NamedTuple):
+    """How states become codes: a field of bits for each species that identifies them or, where 64 bits are not enough, a hash."""
+
+    species: np.ndarray  # (D,) int64
+    shift: np.ndarray  # (D,) uint64
+    step: np.ndarray  # (R,) uint64: what each reaction adds to a code
+    back: np.ndarray  # (R,) a reaction that leads back from where this one leads, -1 if there is none
+    cap: np.ndarray  # (S,) the largest counts that are in the bounds and fit into the fields
+    exact: int  # 1: different states have different codes
 
 
-@bare
-def look_up(states, table, key, wanted, found):
-    """The index of each wanted state, -1 where it is not kept."""
-    for i in range(wanted.shape[0]):
-        n = table[slot_of(states, table, key, wanted[i])]
-        found[i] = n
-        if n >= 0:
-            for s in range(wanted.shape[1]):  # the key decides among states of one conservation class; here any may come
-                if states[n, s] != wanted[i, s]:
-                    found[i] = -1
-    return OK
+class Limits(NamedTuple):
+    """Which states may be kept."""
+
+    upper: np.ndarray  # (S,) the largest counts
+    program_pointer: np.ndarray  # a condition on states, as the program of a reaction; none if it is empty
+    opcode: np.ndarray
+    operand: np.ndarray
+
+
+class Laws(NamedTuple):
+    """Values of laws of one species, nan where none was needed yet."""
+
+    reads: np.ndarray  # (R,) the species; -1 where nothing is remembered
+    value: np.ndarray  # (R, W)
 
 
 @inlined
@@ -66,7 +56,101 @@ def copy_to(target, source):
 
 
 @inlined
-def _check(a, place, n, r):
+def mix(h):
+    h ^= h >> np.uint64(32)
+    h *= _FIRST
+    h ^= h >> np.uint64(29)
+    h *= _SECOND
+    h ^= h >> np.uint64(32)
+    return h
+
+
+@inlined
+def code_of(packing, x):
+    code = np.uint64(0)
+    if packing.exact == 1:
+        for k in range(len(packing.species)):
+            code += np.uint64(x[packing.species[k]]) << packing.shift[k]
+    else:
+        for k in range(len(packing.species)):
+            code = mix(code ^ np.uint64(x[packing.species[k]]) * _SECOND)
+    return code
+
+
+@inlined
+def slot_of(packing, states, codes, table, code, x):
+    """The slot of state x in the table: where it is, or the free slot where it would go.
+
+    Sixteen codes in a row lie close together, in an order of its own for each sixteen: neighbours in the search are neighbours in
+    memory, and what is sparse in the codes is not in the table. A slot holds a place and 31 bits of the hash, so that the code of
+    another state is seldom looked at.
+    """
+    mask = np.uint64(table.shape[0] - 1)
+    h = mix(code >> np.uint64(4))
+    slot = ((h << np.uint64(4)) | ((code ^ (h >> np.uint64(58))) & np.uint64(15))) & mask
+    tag = np.int64(h >> np.uint64(37)) << 4 | np.int64(code & np.uint64(15))
+    while table[slot] >= 0:
+        if table[slot] >> 32 == tag:
+            n = table[slot] & _PLACE
+            same = codes[n] == code
+            if packing.exact == 0:
+                for k in range(len(packing.species)):
+                    same = same and states[n, packing.species[k]] == x[packing.species[k]]
+            if same:
+                break
+        slot = (slot + np.uint64(17)) & mask  # odd: every slot has its turn
+    return slot
+
+
+@inlined
+def entry(code, n):
+    """What the table holds for state n."""
+    h = mix(code >> np.uint64(4))
+    return (np.int64(h >> np.uint64(37)) << 4 | np.int64(code & np.uint64(15))) << 32 | np.int64(n)
+
+
+@inlined
+def place_in(table, slot):
+    """The place in a slot, -1 if it is free."""
+    return table[slot] & _PLACE if table[slot] >= 0 else np.int64(-1)
+
+
+@bare
+def fill_table(packing, states, codes, table, first, n_states, coded):
+    """Enter the states first, first + 1, ... into the table; stops with FULL at a state that is there twice.
+
+    With `coded` their codes are known, else they are written down.
+    """
+    for n in range(first, n_states):
+        if not coded:
+            codes[n] = code_of(packing, states[n])
+        slot = slot_of(packing, states, codes, table, codes[n], states[n])
+        if table[slot] >= 0:
+            return FULL
+        table[slot] = entry(codes[n], n)
+    return OK
+
+
+@bare
+def look_up(packing, states, codes, table, wanted, found):
+    """The index of each wanted state, -1 where it is not there."""
+    for i in range(wanted.shape[0]):
+        found[i] = -1
+        may_be = True
+        for s in range(wanted.shape[1]):
+            may_be = may_be and 0 <= wanted[i, s] <= packing.cap[s]
+        if may_be:
+            n = place_in(table, slot_of(packing, states, codes, table, code_of(packing, wanted[i]), wanted[i]))
+            if n >= 0:
+                found[i] = n
+                for s in range(wanted.shape[1]):  # the code decides among states of one conservation class; here any may come
+                    if states[n, s] != wanted[i, s]:
+                        found[i] = -1
+    return OK
+
+
+@inlined
+def check(a, place, n, r):
     """The status of a propensity; the place is written down where it is wrong."""
     status = OK
     if not a >= 0.0:
@@ -79,249 +163,152 @@ def _check(a, place, n, r):
     return status
 
 
-@bare
-def explore(model, stack, x, upper, key, layers, target, spared, listing, cursor, queue, states, table, place):
-    """Add the states that the queued ones lead to, layer by layer, until `layers` are done or `target` states are passed.
+@inlined
+def remembered(model, laws, r, state, stack):
+    """The propensity of reaction r; a law of one species is computed once for each count."""
+    s, width, a = laws.reads[r], laws.value.shape[1], np.nan
+    if s >= 0 and 0 <= state[s] < width:
+        a = laws.value[r, state[s]]
+    if np.isnan(a):
+        a = propensity(model, r, state, stack)
+        if s >= 0 and 0 <= state[s] < width:
+            laws.value[r, state[s]] = a
+    return a
 
-    `stack`, x (S,) and `listing` are workspace. cursor = [number of states, position in the queue, end of the running layer, end of the
-    queue, layers done]. With FULL the arrays have no room for one more state's successors: enlarge them, rebuild the table and call
-    again; with WIDE the listing has not. Where reactions lead to many states at random, those are added first that are most likely, until
-    of the probability which led out of the states before no more than a part `spared` still does; and layers need not be finished, since
-    one may hold very many.
+
+@inlined
+def rate_row(model, laws, stack, n, state, rate, place):
+    """Write down the rates of a state that was not visited before."""
+    for r in range(model.constant.shape[0] - 1, -1, -1):  # the first at last: only then it is written down that the state was visited
+        a = remembered(model, laws, r, state, stack)
+        status = check(a, place, n, r)
+        if status != OK:
+            return status
+        rate[n, r] = a if model.change_pointer[r] < model.change_pointer[r + 1] else 0.0
+    return OK
+
+
+@bare
+def explore(model, laws, stack, x, packing, limits, adding, layers, target, sources, cursor, states, codes, to, rate, table, place):
+    """Write down where the jumps from states lead; with `adding` to new states as well, layer by layer.
+
+    Visited are the `sources`, and after them the states from cursor[4] on, until `layers` are done or `target` states are passed.
+    `stack` and x (S,) are workspace. cursor = [number of states, states visited, end of the running layer, layers done, first state
+    after the sources]. With FULL there is no room for one more state's successors, with NARROW a count does not fit into its field:
+    mend it and call again.
     """
-    n_reactions = model.constant.shape[0]
-    while cursor[4] < layers and cursor[1] < cursor[3]:
+    n_reactions, n_sources = model.constant.shape[0], len(sources)
+    while cursor[3] < layers and cursor[1] < cursor[2]:
         while cursor[1] < cursor[2]:
-            if model.varying is not None and cursor[0] >= target:
-                return OK
-            if cursor[0] + n_reactions > states.shape[0] or cursor[3] + n_reactions > queue.shape[0]:
+            if adding and cursor[0] + n_reactions > len(codes):
                 return FULL
-            n = queue[cursor[1]]
-            for r in range(n_reactions):
-                a = propensity(model, r, states[n], stack)
-                status = _check(a, place, n, r)
+            i = cursor[1]
+            n = sources[i] if i < n_sources else cursor[4] + (i - n_sources)
+            if np.isnan(rate[n, 0]):
+                status = rate_row(model, laws, stack, n, states[n], rate, place)
                 if status != OK:
                     return status
-                if a == 0.0:
+            for r in range(n_reactions):
+                if to[n, r] >= 0 or rate[n, r] == 0.0:
                     continue
-                if varies(model.varying, r):
-                    place[0], place[1] = n, r
-                    arrays = listing, cursor, queue, states, table
-                    status = add_outcomes(model, model.varying, r, states[n], stack, upper, key, spared, *arrays)
-                    if status != OK:
-                        return status
-                    continue
-                copy_to(x, states[n])
                 inside = True
                 for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
                     s = model.change_species[i]
-                    x[s] += model.change_amount[i]
-                    if x[s] < 0:
-                        place[0] = n
-                        place[1] = r
+                    count = states[n, s] + model.change_amount[i]
+                    if count < 0:
+                        place[0], place[1] = n, r
                         return NEGATIVE_COUNT
-                    inside = inside and x[s] <= upper[s]
+                    if count > packing.cap[s]:
+                        inside = False
+                        if adding and count <= limits.upper[s]:
+                            place[0], place[1] = n, r
+                            return NARROW
                 if not inside:
                     continue
-                slot = slot_of(states, table, key, x)
-                if table[slot] < 0:
-                    table[slot] = cursor[0]
-                    copy_to(states[cursor[0]], x)
-                    queue[cursor[3]] = cursor[0]
-                    cursor[0] += 1
-                    cursor[3] += 1
+                code = codes[n] + packing.step[r]
+                if packing.exact == 0:
+                    jump(model, r, states[n], x)
+                    code = code_of(packing, x)
+                slot = slot_of(packing, states, codes, table, code, x)
+                goal = place_in(table, slot)
+                if goal < 0 and adding:
+                    new = cursor[0]
+                    jump(model, r, states[n], states[new])
+                    if len(limits.opcode) == 0 or run_there(limits, 0, states[new], stack) != 0.0:
+                        table[slot], codes[new], rate[new, 0] = entry(code, new), code, np.nan
+                        for i in range(to.shape[1]):
+                            to[new, i] = OUT
+                        cursor[0], goal = new + 1, new
+                if goal >= 0:
+                    to[n, r] = goal
+                    if packing.back[r] >= 0:
+                        to[goal, packing.back[r]] = n
             cursor[1] += 1
-        cursor[2] = cursor[3]
-        cursor[4] += 1
+        cursor[2] = n_sources + (cursor[0] - cursor[4])
+        cursor[3] += 1
         if cursor[0] >= target:
             break
     return OK
 
 
-@inner
-def add_outcomes(model, varying, r, state, stack, upper, key, spared, listing, cursor, queue, states, table):
-    """Add the likely states that a reaction leads to at random; called again after FULL, it goes on."""
-    if varying is None:
-        return OK
-    tail, bins = _COARSE if spared > 0.0 else TAIL, listing.bins
-    last, outside, missing = len(bins) - 1, 0.0, 1.0
-    while True:
-        status, missing = begin_outcomes(varying, r, state, tail, listing, stack)
-        if status != OK:
-            return status
-        bins[:] = 0.0
-        bins[last] = missing
-        outside, more = missing, True
-        while more:
-            p = outcome(model, varying, r, state, listing)
-            status = standing(listing.x, upper)
-            if status == NEGATIVE_COUNT and p > 0.0:
-                return status
-            if p > 0.0 and status == OK and table[slot_of(states, table, key, listing.x)] < 0:
-                bins[bin_of(p, bins)] += p
-                outside += p
-            more = next_outcome(varying, r, listing)
-        if missing <= spared * outside or tail <= TAIL:
-            break
-        tail = max(_COARSE * tail, TAIL)
-    left = 0.0
-    while last >= 0 and left + bins[last] <= spared * outside:
-        left += bins[last]
-        last -= 1
-    if last < 0:
-        return OK
-    status, missing = begin_outcomes(varying, r, state, tail, listing, stack)
-    more = True
-    while more:
-        p = outcome(model, varying, r, state, listing)
-        if p > 0.0 and bin_of(p, bins) <= last and standing(listing.x, upper) == OK:
-            slot = slot_of(states, table, key, listing.x)
-            if table[slot] < 0:
-                if cursor[0] >= states.shape[0] or cursor[3] >= queue.shape[0]:
-                    return FULL
-                table[slot] = cursor[0]
-                copy_to(states[cursor[0]], listing.x)
-                queue[cursor[3]] = cursor[0]
-                cursor[0] += 1
-                cursor[3] += 1
-        more = next_outcome(varying, r, listing)
-    return OK
-
-
 @inlined
-def standing(x, upper):
-    """OK if a state may be kept, NEGATIVE_COUNT if it is none, FULL if it lies beyond the bounds."""
-    status = OK
-    for s in range(len(x)):
-        if x[s] < 0:
-            return NEGATIVE_COUNT
-        if x[s] > upper[s]:
-            status = FULL
-    return status
-
-
-@inlined
-def bin_of(p, bins):
-    """The bin of a probability above zero, by powers of two: the larger, the lower."""
-    return min(int(-np.log2(p)) if p < 1.0 else 0, len(bins) - 1)
+def jump(model, r, state, x):
+    """Write the state that reaction r leads to into x."""
+    copy_to(x, state)
+    for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
+        x[model.change_species[i]] += model.change_amount[i]
 
 
 @bare
-def assemble(model, stack, x, key, states, table, largest, listing, cursor, pointer, row, rate, leak, place):
-    """The generator's columns in CSC form: column n lists where state n goes and at which rate; what leaves the set is `leak`.
+def list_columns(to, rate, n_reactions, n_states, pointer, row, entry, leak):
+    """The generator's columns in CSC form, each in order: where a state goes and at which rate; what leaves the states is `leak`.
 
-    cursor = [columns done, entries so far]. A column has at most (R + 1) entries, the last of which is the diagonal, or more where a
-    reaction leads to many states at random. With FULL there is no room for them: enlarge `row` and `rate` and call again; with WIDE the
-    listing has none. `largest` holds the largest count of each species in the set.
+    A column has at most (R + 1) entries, the diagonal among them. Jumps that lead to the same state are one entry.
     """
-    n_reactions = model.constant.shape[0]
+    entries = 0
     pointer[0] = 0
-    for n in range(cursor[0], states.shape[0]):
-        cursor[0], entries = n, cursor[1]
-        if entries + n_reactions + 1 > row.shape[0]:
-            return FULL
-        total = 0.0
+    for n in range(n_states):
+        first, total = entries, 0.0
         leak[n] = 0.0
-        for r in range(n_reactions):
-            a = propensity(model, r, states[n], stack)
-            status = _check(a, place, n, r)
-            if status != OK:
-                return status
-            if a > 0.0 and varies(model.varying, r):
-                place[0], place[1] = n, r
-                room = row.shape[0] - (n_reactions + 1)
-                status, entries, left = list_column(
-                    model, model.varying, r, a, states[n], stack, key, largest, listing, states, table, entries, room, row, rate
-                )
-                if status != OK:
-                    return status
-                leak[n] += left
-                continue
-            if a == 0.0 or model.change_pointer[r] == model.change_pointer[r + 1]:
-                continue
-            total += a
-            copy_to(x, states[n])
-            for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
-                x[model.change_species[i]] += model.change_amount[i]
-                if x[model.change_species[i]] < 0:
-                    place[0] = n
-                    place[1] = r
-                    return NEGATIVE_COUNT
-            to = table[slot_of(states, table, key, x)]
-            if to < 0:
-                leak[n] += a
+        for r in range(n_reactions + 1):
+            a, goal = 0.0, n
+            if r < n_reactions:
+                a, goal = rate[n, r], int(to[n, r])
+                if a == 0.0:
+                    continue
+                total += a
+                if goal < 0 or goal >= n_states:
+                    leak[n] += a
+                    continue
             else:
-                row[entries] = to
-                rate[entries] = a
-                entries += 1
-        if model.varying is not None:
-            total = leak[n]
-            for i in range(cursor[1], entries):
-                total += rate[i]
-        row[entries] = n
-        rate[entries] = -total
-        cursor[1] = entries + 1
-        pointer[n + 1] = entries + 1
+                a = -total
+            i = entries
+            while i > first and row[i - 1] > goal:
+                i -= 1
+            if i > first and row[i - 1] == goal:
+                entry[i - 1] += a
+                continue
+            for j in range(entries, i, -1):
+                row[j], entry[j] = row[j - 1], entry[j - 1]
+            row[i], entry[i] = goal, a
+            entries += 1
+        pointer[n + 1] = entries
     return OK
 
 
-@inner
-def list_column(model, varying, r, a, state, stack, key, largest, listing, states, table, entries, room, row, rate):
-    """The rates at which a reaction leads from a state to others at random: a status, the entries by then, and what leaves the set."""
-    if varying is None:
-        return OK, entries, 0.0
-    status, missing = begin_outcomes(varying, r, state, TAIL, listing, stack)
-    if status != OK:
-        return status, entries, 0.0
-    outside, more = clip(model, varying, r, state, largest, listing)
-    left = a * (missing + outside)
-    while more:
-        p = outcome(model, varying, r, state, listing)
-        if p > 0.0:
-            moved, negative = False, False
-            for s in range(len(state)):
-                moved = moved or listing.x[s] != state[s]
-                negative = negative or listing.x[s] < 0
-            if negative:
-                return NEGATIVE_COUNT, entries, 0.0
-            if moved:
-                to = table[slot_of(states, table, key, listing.x)]
-                if to < 0:
-                    left += a * p
-                else:
-                    if entries >= room:
-                        return FULL, entries, 0.0
-                    row[entries] = to
-                    rate[entries] = a * p
-                    entries += 1
-        more = next_outcome(varying, r, listing)
-    return OK, entries, left
-
-
 @bare
-def list_outcomes(model, stack, key, states, table, largest, r, fires, listing, cursor, source, to, share, wrong):
-    """Where reaction r leads from the states where it fires, and with which probability: entries (from, to, share), -1 for out of the set.
-
-    cursor and statuses as for `assemble`; what is wrong with a state is written down there, and it has no entries.
-    """
-    for n in range(cursor[0], states.shape[0]):
-        cursor[0], entries = n, cursor[1]
-        if entries + 1 > source.shape[0]:
-            return FULL
-        if not fires[n]:
+def move_jumps(states, codes, to, rate, where, n_states, n_reactions, new_states, new_codes, new_to, new_rate):
+    """The rows of the kept states at their new places: state n goes to where[n], and leaves the set if that is -1."""
+    for n in range(n_states):
+        new = where[n]
+        if new < 0:
             continue
-        status, entries, left = list_column(
-            model, model.varying, r, 1.0, states[n], stack, key, largest, listing, states, table, entries, len(source) - 1, to, share
-        )
-        if status in (FULL, WIDE):
-            return status
-        wrong[n] = status
-        if status != OK:
-            continue
-        if left > 0.0:
-            to[entries], share[entries] = -1, left
-            entries += 1
-        for i in range(cursor[1], entries):
-            source[i] = n
-        cursor[1] = entries
+        copy_to(new_states[new], states[n])
+        new_codes[new] = codes[n]
+        new_rate[new, 0] = np.nan
+        for r in range(n_reactions):
+            goal = int(to[n, r])
+            if goal >= 0:
+                goal = where[goal] if goal < n_states else OUT
+            new_to[new, r], new_rate[new, r] = goal, rate[n, r]
     return OK

@@ -1,0 +1,234 @@
+"""`Ledger`: what is known of a growing set of states, in arrays that are added to and copied only to make room."""
+
+import math
+from functools import cached_property
+from threading import RLock
+
+import numpy as np
+
+from cme import errors, ratelaw
+from cme.compiled import Compiled
+from cme.kernels import reach
+from cme.programs import csr, to_program
+
+UNBOUNDED = np.iinfo(np.int64).max
+MOST = 2**31 - 1  # states, since places are kept in 32 bits
+BITS = 64  # of a code
+REMEMBERED = 4096  # counts for which values of a law of one species are kept
+one_at_a_time = RLock()  # sets that share a ledger may be used by several threads
+
+
+class Ledger:
+    """The states of a network with their codes, the rates of their jumps and where these lead.
+
+    A set that grew out of another shares its ledger: the smaller one is the first states of it, and what leads to later ones leads out
+    of it. Growing visits new states, and of the old ones only those from which it starts.
+
+    Parameters
+    ----------
+    states : (N, S)
+        All different.
+    key : (D,)
+        The species that tell them and all later states apart.
+    upper : (S,)
+        Largest counts of states to come.
+    within
+        A condition on states to come, with only species left in it.
+    """
+
+    states: np.ndarray
+    codes: np.ndarray
+    to: np.ndarray
+    rate: np.ndarray
+    table: np.ndarray
+    packing: reach.Packing
+
+    def __init__(self, compiled: Compiled, states: np.ndarray, key: np.ndarray, upper: np.ndarray, within: ratelaw.Expr | None = None):
+        self.compiled, self.key, self.upper, self.within = compiled, key, upper, within
+        self.size = 0
+        self.settled = 0  # how many states there were when all jumps between them were known
+        self._make_room(len(states))
+        self.states[: len(states)] = states
+        self.to[: len(states)], self.rate[: len(states), 0] = reach.OUT, np.nan
+        self.size = len(states)
+        self._pack(states.max(axis=0, initial=0))
+
+    def explore(self, sources: np.ndarray, layers: int, size: int) -> None:
+        """Add what the states `sources` lead to, layer by layer, until `layers` are done or `size` states are passed."""
+        sources = np.ascontiguousarray(sources, dtype=np.int64)
+        with one_at_a_time:
+            self._walk(True, layers, size, sources, np.array([self.size, 0, len(sources), 0, self.size]))
+
+    def columns(self, n_states: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The generator on the first states as CSC arrays (pointer, row, rate) in order, with the diagonal, and the leak (N,)."""
+        with one_at_a_time:
+            if self.settled < self.size:
+                self._walk(False, 1, UNBOUNDED, np.empty(0, dtype=np.int64), np.array([self.size, 0, self.size, 0, 0]))
+                self.settled = self.size
+        n_reactions = len(self.compiled.network.reactions)
+        most = n_states * (n_reactions + 1)
+        pointer, leak = np.empty(n_states + 1, dtype=np.int64), np.empty(n_states)
+        row, rate = np.empty(most, dtype=np.int32), np.empty(most)
+        reach.list_columns(self.to, self.rate, n_reactions, n_states, pointer, row, rate, leak)
+        n_entries = int(pointer[-1])
+        if n_entries <= MOST:
+            return pointer.astype(np.int32), row[:n_entries], rate[:n_entries], leak
+        return pointer, row[:n_entries].astype(np.int64), rate[:n_entries], leak
+
+    def index(self, wanted: np.ndarray, n_states: int) -> np.ndarray:
+        """The place of each wanted state (K, S) among the first states, -1 where it is not."""
+        wanted = np.ascontiguousarray(np.atleast_2d(wanted), dtype=np.int64)
+        found = np.empty(len(wanted), dtype=np.int64)
+        reach.look_up(self.packing, self.states, self.codes, self.table, wanted, found)
+        found[found >= n_states] = -1
+        return found
+
+    def selected(self, kept: np.ndarray) -> "Ledger":
+        """A ledger of those of the first states for which `kept` is true; no rate is computed again."""
+        n_kept, n_states = int(np.count_nonzero(kept)), len(kept)
+        other = object.__new__(type(self))
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name not in _ARRAYS})
+        other.size = other.settled = 0
+        other._make_room(n_kept)
+        where = np.where(kept, np.cumsum(kept) - 1, -1)
+        old, new = (self.states, self.codes, self.to, self.rate), (other.states, other.codes, other.to, other.rate)
+        reach.move_jumps(*old, where, n_states, 0 if self._is_random else len(self.compiled.network.reactions), *new)
+        other.size = n_kept
+        other.settled = n_kept if self.settled >= n_states else 0
+        other._fill(coded=True)
+        return other
+
+    # ------------------------------------------------------------------------------------------------------- arrays
+
+    def _make_room(self, room: int) -> None:
+        """Arrays for `room` states, with what is known; the table is not filled."""
+        if room > MOST:
+            raise errors.ConvergenceError(f"{room} states are more than can be kept ({MOST}); give smaller bounds, or use ssa")
+        room, known = max(room, 8), self.size
+        # Rows of one number would be arrays of another kind, for which kernels are compiled again. Random jumps are not kept.
+        shape = (room, 2 if self._is_random else max(len(self.compiled.network.reactions), 2))
+        states, codes = np.empty((room, len(self.upper)), dtype=np.int64), np.empty(room, dtype=np.uint64)
+        to, rate = np.empty(shape, dtype=np.int32), np.empty(shape)
+        if known:
+            states[:known], codes[:known], to[:known], rate[:known] = (
+                array[:known] for array in (self.states, self.codes, self.to, self.rate)
+            )
+        self.states, self.codes, self.to, self.rate = states, codes, to, rate
+
+    def _pack(self, most: np.ndarray) -> None:
+        """Codes with fields for counts up to `most`, and the table."""
+        self.packing = self._packing(most)
+        self._fill(coded=False)
+
+    def _fill(self, coded: bool) -> None:
+        """The table; codes are written down unless that was done."""
+        self.table = np.full(max(16, 1 << (2 * len(self.codes) - 1).bit_length()), -1, dtype=np.int64)
+        status = reach.fill_table(self.packing, self.states, self.codes, self.table, 0, self.size, coded)
+        if status != errors.OK:
+            raise ValueError("a set of states holds each state once, and one is given twice")
+
+    def _packing(self, most: np.ndarray) -> reach.Packing:
+        """A field for each species of the key: as many bits as its counts need, and a share of what is left over."""
+        needed = [int(most[s]).bit_length() for s in self.key]
+        ends = [max(min(int(self.upper[s]).bit_length(), 62), need) for s, need in zip(self.key, needed, strict=True)]
+        spare = BITS - sum(needed)
+        exact = not self._is_random and spare >= 0
+        cap, shift = self.upper.copy(), np.zeros(len(self.key), dtype=np.uint64)
+        step = np.zeros(max(len(self.compiled.network.reactions), 1), dtype=np.uint64)
+        if exact:
+            widths, left = np.array(needed, dtype=np.int64), len(needed)
+            for k in np.argsort([end - need for end, need in zip(ends, needed, strict=True)]).tolist():
+                widths[k] = min(ends[k], needed[k] + spare // left)
+                spare, left = spare - int(widths[k] - needed[k]), left - 1
+            shift[1:] = np.cumsum(widths)[:-1].astype(np.uint64)
+            cap[self.key] = np.minimum(cap[self.key], (1 << widths) - 1)
+            step[:] = self._steps(dict(zip(self.key.tolist(), shift.tolist(), strict=True)), len(step))
+        return reach.Packing(self.key, shift, step, self._back, cap, int(exact))
+
+    @cached_property
+    def _back(self) -> np.ndarray:
+        """For each reaction one whose changes are the opposite, -1 if there is none."""
+        network = self.compiled.network
+        changes: list[dict[int, int]] = [{} for _ in network.reactions]
+        for r, s, n in zip(*(each.tolist() for each in network.sparse_stoichiometry), strict=True):
+            changes[r][s] = n
+        first = {frozenset(change.items()): r for r, change in reversed(list(enumerate(changes)))}
+        back = [first.get(frozenset((s, -n) for s, n in change.items()), -1) for change in changes]
+        return np.array([*back, -1], dtype=np.int64)
+
+    def _steps(self, shift: dict[int, int], n_reactions: int) -> np.ndarray:
+        """What each reaction adds to a code, modulo 2^64."""
+        change = [0] * n_reactions
+        for r, s, n in zip(*(each.tolist() for each in self.compiled.network.sparse_stoichiometry), strict=True):
+            change[r] += n << shift[s] if s in shift else 0
+        return np.array([each % 2**64 for each in change], dtype=np.uint64)
+
+    @property
+    def _is_random(self) -> bool:
+        return bool(self.compiled.network.varying)
+
+    # ------------------------------------------------------------------------------------------------------- search
+
+    def _walk(self, adding: bool, layers: int, size: int, sources: np.ndarray, cursor: np.ndarray) -> None:
+        """Visit states, see `reach.explore`; whatever happens, the ledger then says what is known."""
+        arrays, limits, place = self.compiled.arrays, self._limits, np.zeros(2, dtype=np.int64)
+        model = arrays, self._laws, np.empty(max(arrays.stack_size, self._stack_size)), np.empty(len(self.upper), dtype=np.int64)
+        status = errors.FULL
+        while status in (errors.FULL, reach.NARROW):
+            known = self.states, self.codes, self.to, self.rate, self.table
+            status = reach.explore(*model, self.packing, limits, adding, layers, size, sources, cursor, *known, place)
+            self.size = int(cursor[0])
+            if status == errors.FULL:
+                self._make_room(min((4 if self.size < 2**20 else 2) * len(self.codes), self._most) + len(arrays.constant))
+                self._fill(coded=True)
+            elif status == reach.NARROW:
+                self._pack(np.maximum(self.states[: self.size].max(axis=0), self._after(*place.tolist())))
+        self._raise(status, place)
+
+    @cached_property
+    def _most(self) -> int:
+        """No more states than this lie within the bounds."""
+        return math.prod(int(self.upper[s]) + 1 for s in self.key)
+
+    def _after(self, n: int, reaction: int) -> np.ndarray:
+        """Where a reaction leads from state n."""
+        rows, species, amounts = self.compiled.network.sparse_stoichiometry
+        state = self.states[n].copy()
+        state[species[rows == reaction]] += amounts[rows == reaction]
+        return state
+
+    def _raise(self, status: int, place: np.ndarray) -> None:
+        if status != errors.OK:
+            network, reaction = self.compiled.network, int(place[1])
+            name, formula = network.reactions[reaction].name, network.formula(reaction)
+            raise errors.propensity_error(status, name, formula, network.species_names, self.states[place[0]])
+
+    @cached_property
+    def _laws(self) -> reach.Laws:
+        """Memory for laws of one species, but not for those of mass action, which are products of a few numbers."""
+        arrays, network = self.compiled.arrays, self.compiled.network
+        index = {name: s for s, name in enumerate(network.species_names)}
+        reads = np.full(max(len(network.reactions), 1), -1)
+        for r, formula in enumerate(self.compiled.propensity_formulas):
+            names = ratelaw.names(formula)
+            if arrays.program_pointer[r] < arrays.program_pointer[r + 1] and len(names) == 1:
+                reads[r] = index[next(iter(names))]
+        return reach.Laws(reads, np.full((len(reads) + 1, REMEMBERED if np.any(reads >= 0) else 2), np.nan))
+
+    @cached_property
+    def _condition(self) -> tuple[list[tuple[int, float]], int]:
+        """The program of `within`, and the stack it needs."""
+        index = {name: s for s, name in enumerate(self.compiled.network.species_names)}
+        return ([], 1) if self.within is None else to_program(self.within, index)
+
+    @property
+    def _stack_size(self) -> int:
+        return self._condition[1]
+
+    @cached_property
+    def _limits(self) -> reach.Limits:
+        pointer, code = csr([self._condition[0]])
+        return reach.Limits(self.upper, pointer, code[:, 0].astype(np.uint32), code[:, 1].astype(np.float64))
+
+
+_ARRAYS = ("states", "codes", "to", "rate", "table")
