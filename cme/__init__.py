@@ -31,6 +31,7 @@ _HOME = {
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
     "first_passage": "cme.projection.first_passage",
+    "switching_rates": "cme.projection.switching",
     "propagator": "cme.projection.propagator",
     "Diffusion": "cme.continuum.diffusion",
     "jump_moments": "cme.kramers_moyal",
@@ -47,6 +48,7 @@ _HOME = {
     "Moments": "cme.results",
     "Ensemble": "cme.ensembles",
     "FirstPassage": "cme.passages",
+    "Switching": "cme.passages",
     "ModelError": "cme.errors",
     "ConvergenceError": "cme.errors",
 }
@@ -83,10 +85,12 @@ if TYPE_CHECKING:
     from cme.lumping import lumping_defect as lumping_defect
     from cme.network import Network as Network
     from cme.passages import FirstPassage as FirstPassage
+    from cme.passages import Switching as Switching
     from cme.projection.first_passage import first_passage as first_passage
     from cme.projection.fsp import fsp as fsp
     from cme.projection.propagator import propagator as propagator
     from cme.projection.stationary import stationary as stationary
+    from cme.projection.switching import switching_rates as switching_rates
     from cme.results import Distribution as Distribution
     from cme.results import Moments as Moments
     from cme.results import Trajectories as Trajectories

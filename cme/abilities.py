@@ -42,7 +42,13 @@ TAKES: dict[str, set[Kind]] = {
 }  # fmt: skip
 
 # What takes the same as another, and need not be named beside it.
-_LIKE = {"ensemble": "ssa", "StateSpace": "stationary", "Generator": "stationary", "first_passage": "stationary"}
+_LIKE = {
+    "ensemble": "ssa",
+    "StateSpace": "stationary",
+    "Generator": "stationary",
+    "first_passage": "stationary",
+    "switching_rates": "stationary",
+}
 
 
 # The kinds of models that a solver takes, and what to do with one that it does not take, by what would do.
@@ -53,6 +59,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "fsp": _JUMPS,
     "stationary": ("Network", "Generator"),
     "first_passage": ("Network", "Generator"),
+    "switching_rates": ("Network", "Generator"),
     "lump": ("Network", "Generator"),
     "propagator": ("Generator", "TimeDependentGenerator"),
     "rate_equations": _FLOWS,

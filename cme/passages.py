@@ -1,4 +1,4 @@
-"""`FirstPassage`: when a chain first comes to one of several targets, and to which. The fifth result, beside those of `cme.results`."""
+"""`FirstPassage`: when a chain first comes to a target, and to which; `Switching`: the rates between sets of states in the long run."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -193,3 +193,55 @@ class FirstPassage:
         chance = f"probability {low:.6g}" if high - low <= 1e-3 * low else f"probability {low:.4g} to {high:.4g}"
         found = f"mean time {self.mean():.6g}" if self.certain else chance if self.certain is None else f"{chance}, else never"
         return f"FirstPassage to {what}: {found}; {len(self.states)} states, {self.escaped:.1e} escapes; {self.info.get('solver')}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Switching:
+    """How a stationary process switches between K sets of states.
+
+    Attributes
+    ----------
+    names : K names
+    rates : (K, K)
+        Row a, column b: the rate of switching from a to b, per unit time in which the process was last in a.
+    flux : (K, K)
+        How often per unit time the process comes to b, having been last in a.
+    share : (K,)
+        The probability to have been last in each set; they sum to 1.
+    inside : (K,)
+        The probability to be in each set.
+    change : float
+        The largest change of a rate at the last growth of the states, as a part of it: an estimate of the error. 0 if all states are kept.
+    """
+
+    names: tuple[str, ...]
+    rates: np.ndarray
+    flux: np.ndarray
+    share: np.ndarray
+    inside: np.ndarray
+    change: float
+    info: Mapping[str, Any]
+
+    def rate(self, start: str, goal: str) -> float:
+        """The rate of switching from one set to another."""
+        for name in (start, goal):
+            if name not in self.names:
+                raise KeyError(f"there is no set {name!r}; there are {', '.join(map(repr, self.names))}")
+        return float(self.rates[self.names.index(start), self.names.index(goal)])
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row for each pair of sets: the rate, its inverse as a time, and how often the process switches per unit time."""
+        import pandas as pd
+
+        pairs = [(a, b) for a in range(len(self.names)) for b in range(len(self.names)) if a != b]
+        with np.errstate(divide="ignore"):
+            rows = [(self.names[a], self.names[b], self.rates[a, b], 1 / self.rates[a, b], self.flux[a, b]) for a, b in pairs]
+        return _with_info(pd.DataFrame(rows, columns=["from", "to", "rate", "time", "flux"]), self.info)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>" + self.to_frame().to_html(index=False)
+
+    def __repr__(self) -> str:
+        pairs = [(a, b) for a in range(len(self.names)) for b in range(len(self.names)) if a != b and self.rates[a, b] > 0]
+        found = ", ".join(f"{self.names[a]} to {self.names[b]} {self.rates[a, b]:.6g}" for a, b in pairs[:4])
+        return f"Switching: {found}{', ...' if len(pairs) > 4 else ''}; {self.info.get('states')} states; {self.info.get('solver')}"

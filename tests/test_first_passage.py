@@ -348,7 +348,7 @@ def test_tables():
         ("time > 3", "target='time > 3' uses the time; when it is met is what is asked for"),
         ({"a": "X + 1"}, "target 'a'='X . 1' is no condition"),
         ({}, "target names no condition"),
-        ({"a": "X > 3", "b": "X == 4"}, "targets 'a' and 'b' both hold at {X: 4}; make them exclude each other"),
+        ({"a": "X > 3", "b": "X == 4"}, "'a' and 'b' both hold at {X: 4}; make them exclude each other"),
     ],
 )
 def test_refusals(target, match):

@@ -56,7 +56,7 @@ class Hitting:
         ways = np.zeros((n_targets, n_states))
         for k in range(n_targets):
             ways[k] = np.where(inner, np.asarray(rates[target == k].sum(axis=0)).ravel(), 0.0)
-        alive = inner & _leads_out(rates, inner, ways.sum(axis=0) + leak)
+        alive = inner & leads_out(rates, inner, ways.sum(axis=0) + leak)
         astray = np.asarray(rates[inner & ~alive].sum(axis=0)).ravel()  # to where no way leads out
         self.alive = np.flatnonzero(alive)
         self.ways, self._leak, self._astray = ways[:, alive], leak[alive], astray[alive]
@@ -70,6 +70,8 @@ class Hitting:
         time = self._occupy(self._start)
         self._occupied = [_scaled(time)]
         self.arrived = self._at_once + self.ways @ time
+        self.entered = np.zeros(n_states)  # the probability to stop in each state of a target, by a jump
+        self.entered[~inner] = rates[np.flatnonzero(~inner)][:, self.alive] @ time
         self.escaped = float(self._leak @ time)
         self.never = self._lost_at_once + float(self._astray @ time)
         self.leaving = np.zeros(n_states)  # the probability to leave from each state
@@ -145,7 +147,7 @@ def _scaled(x: np.ndarray) -> tuple[np.ndarray, int]:
     return np.ldexp(x, -exponent), exponent
 
 
-def _leads_out(rates: sp.csc_array, inner: np.ndarray, exits: np.ndarray) -> np.ndarray:
+def leads_out(rates: sp.csc_array, inner: np.ndarray, exits: np.ndarray) -> np.ndarray:
     """From which of the inner states does a way lead to one with an exit? (N,)"""
     n_states = len(inner)
     against = sp.csr_array(rates)  # row i: the states from which a jump leads to i

@@ -57,18 +57,7 @@ class Stopped:
 
     def label(self, states: np.ndarray) -> np.ndarray:
         """The number of the target that each state (K, S) is in, -1 for none; `ValueError` if there are two."""
-        values = {name: states[:, s].astype(np.float64) for s, name in enumerate(self.names)}
-        label, texts = np.full(len(states), -1), list(self.conditions)
-        for k, formula in enumerate(self.conditions.values()):
-            holds = np.broadcast_to(ratelaw.evaluate(formula, values), (len(states),)) != 0
-            both = np.flatnonzero(holds & (label >= 0))
-            if both.size:
-                raise ValueError(
-                    f"targets {texts[label[both[0]]]!r} and {texts[k]!r} both hold at {describe_state(self.names, states[both[0]])}; "
-                    "make them exclude each other"
-                )
-            label[holds] = k
-        return label
+        return label_states(self.conditions, self.names, states)
 
     def solve(self) -> Iterator[tuple[int, str]]:
         """Find the states and what happens on them in the end; yields how many there are, and a note."""
@@ -86,7 +75,15 @@ class Stopped:
         return Hitting(self.generator, self.labels, len(self.conditions), self.start, closed=closed)
 
     def _solve(self, tol: float) -> None:
-        self.open = self.closed = self._hitting(closed=False)
+        try:
+            self.open = self.closed = self._hitting(closed=False)
+        except ConvergenceError as error:
+            if np.any(self.labels >= 0):
+                raise
+            raise ConvergenceError(
+                f"no target is met in any of the {len(self.labels)} most likely states, and others are not reached within a time of 1e290; "
+                "does the target hold in any state?"
+            ) from error
         if self.open.leaks and self.open.escaped <= tol:  # else what does not escape says more of the paths that arrive
             self.closed = self._hitting(closed=True)
 
@@ -112,14 +109,7 @@ class StoppedGenerator(Stopped):
     def __init__(self, generator: Generator, texts: Mapping[str, str], initial, tol: float):
         if initial is None:
             raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
-        constants = {name: ratelaw.Number(value) for name, value in ratelaw.CONSTANTS.items() if name not in generator.names}
-        conditions = {
-            name: ratelaw.substitute(
-                read_condition(text, {*generator.names, *constants}, _what(name, text), "generator", NO_TIME), constants
-            )
-            for name, text in texts.items()
-        }
-        super().__init__(generator.names, conditions)
+        super().__init__(generator.names, {name: generator_condition(generator, text, _what(name, text)) for name, text in texts.items()})
         self.tol = tol
         self.start = generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial)
         self.missing = max(float(1 - self.start.sum()), 0.0) if isinstance(initial, Distribution) else 0.0
@@ -212,6 +202,29 @@ class StoppedNetwork(Stopped):
     def rates_into(self, states: np.ndarray) -> np.ndarray:
         generator = Generator.from_network(self.network, StateSpace.holding(self.network, states))
         return _rates_into(generator, self.label(states), len(self.conditions))
+
+
+def label_states(conditions: Mapping[str, Expr], names: tuple[str, ...], states: np.ndarray) -> np.ndarray:
+    """The number of the condition that holds in each state (K, S), -1 for none; `ValueError` if there are two."""
+    values = {name: states[:, s].astype(np.float64) for s, name in enumerate(names)}
+    label, texts = np.full(len(states), -1), list(conditions)
+    for k, formula in enumerate(conditions.values()):
+        holds = np.broadcast_to(ratelaw.evaluate(formula, values), (len(states),)) != 0
+        both = np.flatnonzero(holds & (label >= 0))
+        if both.size:
+            raise ValueError(
+                f"{texts[label[both[0]]]!r} and {texts[k]!r} both hold at {describe_state(names, states[both[0]])}; "
+                "make them exclude each other"
+            )
+        label[holds] = k
+    return label
+
+
+def generator_condition(generator: Generator, text: str, what: str) -> Expr:
+    """The formula of a condition on the states of a generator."""
+    constants = {name: ratelaw.Number(value) for name, value in ratelaw.CONSTANTS.items() if name not in generator.names}
+    formula = read_condition(text, {*generator.names, *constants}, what, "generator", NO_TIME)
+    return ratelaw.substitute(formula, constants)
 
 
 def _rates_into(generator: Generator, labels: np.ndarray, n_targets: int) -> np.ndarray:
