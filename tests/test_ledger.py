@@ -115,6 +115,69 @@ def test_what_no_reaction_changes_is_not_in_the_key():
     assert agrees(apart)
 
 
+# --------------------------------------------------------------------------------------------------------------- conditions
+
+
+@few
+@given(strategies.networks(max_start=4), st.booleans())
+def test_a_condition_as_formula_and_as_function(network, as_formula):
+    total = " + ".join(network.species_names)
+    index, matrix, leak = twin(network, [2**40] * len(network.species), lambda state: sum(state) <= 15)
+    within = f"{total} <= 15" if as_formula else lambda states: states.sum(axis=1) <= 15
+    space = cme.StateSpace.reachable(network, within=within)
+    assert space.states.tolist() == [list(state) for state in index]
+    generator = cme.Generator.from_network(network, space)
+    assert np.allclose(generator.matrix.toarray(), matrix, rtol=1e-13, atol=1e-300)
+    assert np.allclose(generator.leak, leak, rtol=1e-13, atol=1e-300)
+    assert len(space.grow(np.arange(len(space)))) == len(space)
+
+
+def test_a_condition_knows_parameters_rules_and_bounds():
+    network = cme.parse("0 -> U @ 1; 0 -> V @ 1; most = 6; W := 2*U + V")
+    space = cme.StateSpace.reachable(network, within="W <= most && !(U == 1 && V == 1)", bounds={"V": 3})
+    expected = [(u, v) for u in range(4) for v in range(4) if 2 * u + v <= 6 and (u, v) != (1, 1)]
+    assert sorted(map(tuple, space.states.tolist())) == expected
+    other = space.under(network.with_parameters(most=1))  # the same states
+    assert len(other.grow(np.arange(len(other)))) == len(space)
+
+
+@pytest.mark.parametrize("within", ["P <= 9", lambda states: states[:, 0] <= 9])
+def test_conditions_where_numbers_are_drawn(within):
+    network = cme.parse("0 -> geometric(2) P @ 1; P -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, within=within)
+    assert sorted(space.states[:, 0].tolist()) == list(range(10))
+    same = cme.StateSpace.reachable(network, bounds={"P": 9})
+    order, other = np.argsort(space.states[:, 0]), np.argsort(same.states[:, 0])
+    one, two = cme.Generator.from_network(network, space).matrix.toarray(), cme.Generator.from_network(network, same).matrix.toarray()
+    assert np.allclose(one[np.ix_(order, order)], two[np.ix_(other, other)], rtol=1e-13)
+
+
+def test_fsp_on_a_triangle():
+    """A.1: two Poisson laws cut off at U + V <= 12; what is lost is what is missing."""
+    network = cme.parse("0 -> U @ 1; U -> 0 @ 1; 0 -> V @ 1; V -> 0 @ 1")
+    law = cme.fsp(network, [1.0], space=cme.StateSpace.reachable(network, within="U + V <= 12"))
+    assert len(law.states) == 13 * 14 // 2
+    mean = 1 - np.exp(-1.0)
+    gap = law["U"][0, :8] - mean ** np.arange(8) * np.exp(-mean) / np.cumprod([1, *range(1, 8)])
+    assert np.abs(gap).sum() <= law.error_bound[0] < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("within", "error", "message"),
+    [
+        ("U + W <= 3", ValueError, "within='U [+] W <= 3' uses 'W', which the network does not have"),
+        ("U + V", ValueError, "within='U [+] V' is no condition; write one that is true or false"),
+        ("U < time", ValueError, "within='U < time' uses the time; a set of states is one for all times"),
+        ("V >= 1", ValueError, r"the initial state \{U: 1, V: 0\} does not fulfil within='V >= 1'"),
+        (7, TypeError, "within must be a formula such as 'U [+] V <= 100', or a function of states"),
+        (lambda states: states, ValueError, r"within must say True or False for each of 1 states, not int64 of shape \(1, 2\)"),
+    ],
+)
+def test_conditions_that_are_none(within, error, message):
+    with pytest.raises(error, match=message):
+        cme.StateSpace.reachable(cme.parse("0 -> U @ 1; 0 -> V @ 1; U = 1"), within=within)
+
+
 # ---------------------------------------------------------------------------------------------------- growing and keeping
 
 
