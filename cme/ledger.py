@@ -6,7 +6,7 @@ from threading import RLock
 
 import numpy as np
 
-from cme import errors, ratelaw
+from cme import errors, memory, ratelaw
 from cme.compiled import Compiled
 from cme.kernels import reach
 from cme.programs import csr, to_program
@@ -15,6 +15,7 @@ UNBOUNDED = np.iinfo(np.int64).max
 MOST = 2**31 - 1  # states, since places are kept in 32 bits
 BITS = 64  # of a code
 REMEMBERED = 4096  # counts for which values of a law of one species are kept
+FEWER = "keep fewer states (bounds=, within=, max_states=, a larger tol), or use ssa"
 one_at_a_time = RLock()  # sets that share a ledger may be used by several threads
 
 
@@ -67,6 +68,8 @@ class Ledger:
                 self.settled = self.size
         n_reactions = len(self.compiled.network.reactions)
         most = n_states * (n_reactions + 1)
+        if most > 2**20:
+            memory.require_memory(12 * most + 20 * n_states, f"the rates between {n_states} states", FEWER)
         pointer, leak = np.empty(n_states + 1, dtype=np.int64), np.empty(n_states)
         row, rate = np.empty(most, dtype=np.int32), np.empty(most)
         reach.list_columns(self.to, self.rate, n_reactions, n_states, pointer, row, rate, leak)
@@ -101,19 +104,33 @@ class Ledger:
     # ------------------------------------------------------------------------------------------------------- arrays
 
     def _make_room(self, room: int) -> None:
-        """Arrays for `room` states, with what is known; the table is not filled."""
-        if room > MOST:
-            raise errors.ConvergenceError(f"{room} states are more than can be kept ({MOST}); give smaller bounds, or use ssa")
+        """Arrays for `room` states, or for fewer if there is not the memory, with what is known; the table is not filled."""
         room, known = max(room, 8), self.size
         # Rows of one number would be arrays of another kind, for which kernels are compiled again. Random jumps are not kept.
-        shape = (room, 2 if self._is_random else max(len(self.compiled.network.reactions), 2))
-        states, codes = np.empty((room, len(self.upper)), dtype=np.int64), np.empty(room, dtype=np.uint64)
-        to, rate = np.empty(shape, dtype=np.int32), np.empty(shape)
-        if known:
-            states[:known], codes[:known], to[:known], rate[:known] = (
-                array[:known] for array in (self.states, self.codes, self.to, self.rate)
-            )
-        self.states, self.codes, self.to, self.rate = states, codes, to, rate
+        n_jumps = 2 if self._is_random else max(len(self.compiled.network.reactions), 2)
+        least = max(known + known // 4 + len(self.compiled.network.reactions), room if not known else 0)
+        if room > 2**16 and self._bytes(room) > (memory.available() or math.inf):
+            room = min(room, least)
+            what = f"{room} states of {len(self.upper)} species, with where their {n_jumps} reactions lead,"
+            memory.require_memory(self._bytes(room), what, FEWER)
+        if room > MOST:
+            raise errors.ConvergenceError(f"{room} states are more than can be kept ({MOST}); {FEWER}")
+        self.table = np.empty(0, dtype=np.int64)
+        for name, row, kind in (
+            ("states", (len(self.upper),), "i8"),
+            ("codes", (), "u8"),
+            ("to", (n_jumps,), "i4"),
+            ("rate", (n_jumps,), "f8"),
+        ):
+            larger = np.empty((room, *row), dtype=kind)
+            if known:
+                larger[:known] = getattr(self, name)[:known]
+            setattr(self, name, larger)
+
+    def _bytes(self, room: int) -> int:
+        """The memory for so many states."""
+        n_jumps = 2 if self._is_random else max(len(self.compiled.network.reactions), 2)
+        return room * (8 * len(self.upper) + 8 + 12 * n_jumps) + 8 * _slots(room)
 
     def _pack(self, most: np.ndarray) -> None:
         """Codes with fields for counts up to `most`, and the table."""
@@ -122,7 +139,7 @@ class Ledger:
 
     def _fill(self, coded: bool) -> None:
         """The table; codes are written down unless that was done."""
-        self.table = np.full(max(16, 1 << (2 * len(self.codes) - 1).bit_length()), -1, dtype=np.int64)
+        self.table = np.full(_slots(len(self.codes)), -1, dtype=np.int64)
         status = reach.fill_table(self.packing, self.states, self.codes, self.table, 0, self.size, coded)
         if status != errors.OK:
             raise ValueError("a set of states holds each state once, and one is given twice")
@@ -232,3 +249,8 @@ class Ledger:
 
 
 _ARRAYS = ("states", "codes", "to", "rate", "table")
+
+
+def _slots(room: int) -> int:
+    """The size of the table for so many states."""
+    return max(16, 1 << (2 * room - 1).bit_length())

@@ -72,7 +72,7 @@ class StateSpace:
         Raises
         ------
         ConvergenceError
-            If there are more than `max_states` (perhaps infinitely many).
+            If there are more than `max_states` (perhaps infinitely many), or more than fit into the memory that is left.
         ModelError
             If a propensity is negative or undefined, or a reaction would drive a count below zero.
         ValueError

@@ -14,7 +14,7 @@ PACKAGE = Path(cme.__file__).parent
 # A module imports only from rows above its own.
 ROWS = [
     {"errors", "kernels"},
-    {"ratelaw", "cells"},
+    {"ratelaw", "cells", "memory"},
     {"infix", "stoichiometry"},
     {"elements"},
     {"wellformed"},
