@@ -1,11 +1,10 @@
-"""The command ``cme``: models, info, check, convert, ssa, ensemble, fsp, stationary, compare.
+"""The command ``cme``: models, info, check, convert, ssa, ensemble, fsp, stationary, first-passage, compare.
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 the command line is wrong, 130 interrupted. Files are written
 whole or not at all. Solvers, pandas and the rest are imported inside the commands, so that ``cme --help`` answers at once.
 """
 
 import gc
-import json
 import math
 import os
 import sys
@@ -16,14 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from cme.answers import finish, finish_passage, note, open_output, print_json
+
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
-    from matplotlib.figure import Figure
 
-    from cme.comparison import Comparison
     from cme.network import Network
-    from cme.report import Output
 
 app = typer.Typer(
     help="The chemical master equation of a reaction network, exactly and by its diffusion approximations, and how far apart they are.",
@@ -95,7 +92,7 @@ def models(json: Json = False) -> None:
 
         shelf = catalogue()
         if json:
-            _print_json(shelf.to_dict("records"))
+            print_json(shelf.to_dict("records"))
         else:
             columns = ["name", "title", "species", "reactions"]
             show_table(columns, [[str(cell) for cell in row] for row in shelf[columns].itertuples(index=False)], left=2)
@@ -116,7 +113,7 @@ def info(model: Model, json: Json = False, set_: Sets = None, initial: Initials 
             found: dict[str, Any] = {"name": network.name, "species": list(network.species_names), "reactions": reactions}
             found |= {"parameters": dict(network.parameters), "compartments": dict(network.compartments)}
             found |= {"conserved": sums, "independent_species": n_free, "deficiency": deficiency, "weakly_reversible": reversible}
-            _print_json(found)
+            print_json(found)
             return
         print(network)
         print(f"  conserved: {'; '.join(sums) or 'nothing'}  ({n_free} independent species)")
@@ -131,7 +128,7 @@ def check(model: Model, json: Json = False, set_: Sets = None, initial: Initials
 
         found = cme.check(_network(model, set_, initial))
         if json:
-            _print_json(found.to_dict())
+            print_json(found.to_dict())
         else:
             print(found)
 
@@ -151,7 +148,7 @@ def convert(
             _usage(f"{str(target)!r} names no format that can be written; the suffixes are {', '.join(WRITERS)}")
         check_target(target, overwrite=force)
         export(_network(source, set_, initial), target, overwrite=force)
-        _note(f"wrote {target}", quiet)
+        note(f"wrote {target}", quiet)
 
 
 @app.command()
@@ -160,12 +157,12 @@ def ssa(
     quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Simulate exact random paths (Gillespie)."""
-    with _errors(), _output(out) as output:
+    with _errors(), open_output(out) as output:
         import cme
 
         when, network = _times(times), _network(model, set_, initial)
         result = cme.ssa(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
-        _finish("ssa", result, {}, lambda _: result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
+        finish("ssa", result, {}, lambda _: result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
 
 
 @app.command()
@@ -174,12 +171,12 @@ def ensemble(
     quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Simulate very many exact random paths, of which only means and histograms are kept."""
-    with _errors(), _output(out) as output:
+    with _errors(), open_output(out) as output:
         import cme
 
         when, network = _times(times), _network(model, set_, initial)
         result = cme.ensemble(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
-        _finish("ensemble", result, {}, lambda _: result.to_frame(), lambda: cme.plots.moments(result), output, json, quiet)
+        finish("ensemble", result, {}, lambda _: result.to_frame(), lambda: cme.plots.moments(result), output, json, quiet)
 
 
 @app.command()
@@ -188,12 +185,12 @@ def fsp(
     quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Solve the master equation with a certified error (finite state projection)."""
-    with _errors(), _output(out) as output:
+    with _errors(), open_output(out) as output:
         import cme
 
         when, network = _times(times), _network(model, set_, initial)
         result = cme.fsp(network, when, tol=tol, max_states=max_states, progress=_progress(quiet))
-        _finish("fsp", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
+        finish("fsp", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
 
 
 @app.command()
@@ -202,12 +199,36 @@ def stationary(
     set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Find the stationary law of the master equation."""
-    with _errors(), _output(out) as output:
+    with _errors(), open_output(out) as output:
         import cme
 
         network = _network(model, set_, initial)
         result = cme.stationary(network, tol=tol, max_states=max_states, progress=_progress(quiet))
-        _finish("stationary", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
+        finish("stationary", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
+
+
+@app.command("first-passage")
+def first_passage(
+    model: Model,
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="TARGET...", help="Conditions such as 'X >= 5', of which no two hold together; or 'name: X >= 5'."),
+    ],
+    times: Annotated[str, typer.Option(help="Times at which the law is wanted, as in the other commands; none by default.")] = "",
+    tol: Annotated[float, typer.Option(help="Probability that may escape, part of the mean that may change, error of the law.")] = 1e-6,
+    max_states: States = 1_000_000, out: Out = None, json: Json = False, quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Find the time of the first passage to a target, and which of several is met first."""
+    with _errors():
+        if out is not None and not times:
+            _usage("--out writes and draws the law at some times; give --times")
+        when, conditions = (_times(times) if times else None), _targets(targets)
+        with open_output(out) as output:
+            import cme
+
+            network = _network(model, set_, initial)
+            result = cme.first_passage(network, conditions, when, tol=tol, max_states=max_states, progress=_progress(quiet))
+            finish_passage(result, lambda: cme.plots.first_passage(result), output, json, quiet)
 
 
 @app.command()
@@ -221,7 +242,7 @@ def compare(
     The reference is fsp, or with --times inf the stationary law. A method that can't be used on the model is left out with a note, or,
     if it was asked for by name, is an error.
     """
-    with _errors(), _output(out) as output:
+    with _errors(), open_output(out) as output:
         import cme
         from cme.comparison import Comparison
 
@@ -248,9 +269,9 @@ def compare(
             except (ValueError, RuntimeError) as error:  # ModelError and ConvergenceError among them
                 if methods:
                     raise
-                _note(f"{method} is left out: {_one_line(error)}", quiet)
+                note(f"{method} is left out: {_one_line(error)}", quiet)
         laws = {method: result for method, result in results.items() if method != "rate_equations"}
-        _finish("compare", exact, results, Comparison.to_frame, lambda: cme.plots.marginals(exact, **laws), output, json, quiet)
+        finish("compare", exact, results, Comparison.to_frame, lambda: cme.plots.marginals(exact, **laws), output, json, quiet)
 
 
 # ------------------------------------------------------------------------------------------------ the command line
@@ -279,6 +300,18 @@ def _times(text: str, infinity: bool = False) -> "np.ndarray":
         return check_times(np.array(times), infinity=infinity)
     except ValueError as error:
         _usage(f"--times {text!r}: {error}")
+
+
+def _targets(texts: list[str]) -> dict[str, str]:
+    """Read conditions, each perhaps after a name and a colon."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, colon, condition = text.partition(":")
+        name, condition = (name.strip(), condition.strip()) if colon else (text, text)
+        if name in found:
+            _usage(f"there are two targets {name!r}; give them different names, as in 'name: X >= 5'")
+        found[name] = condition
+    return found
 
 
 def _methods(text: str) -> list[str]:
@@ -318,81 +351,6 @@ def _progress(quiet: bool) -> bool | None:
 
     notice.shown = False if quiet else None  # kernels may be compiled before there is a bar
     return notice.shown
-
-
-# ---------------------------------------------------------------------------------------------------------- answers
-
-
-@contextmanager
-def _output(folder: Path | None) -> "Iterator[Output | None]":
-    """The folder for the files, tried out before the long work, and the libraries that will write them."""
-    if folder is None:
-        yield None
-        return
-    from importlib.util import find_spec
-
-    from cme.report import Output
-
-    for library, extra in (("matplotlib", "plots"), ("pyarrow", "files")):
-        if find_spec(library) is None:
-            raise ValueError(f"--out writes PNG and Parquet files, and {library} is not installed; pip install 'cme-networks[{extra}]'")
-    output = Output(folder)
-    try:
-        yield output
-    finally:
-        output.discard()
-
-
-def _finish(
-    command: str, result: Any, others: dict[str, Any], frame: Callable[["Comparison"], "pd.DataFrame"], draw: Callable[[], "Figure"],
-    output: "Output | None", as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
-    """Write the frame and the figure, then print the table of `cme.compare`: moments, and distances where there are any."""
-    from cme.comparison import compared
-
-    found = compared(result, others)
-    written = []
-    if output is not None:
-        table = frame(found)
-        files: dict[str, Callable[[Path], object]] = {
-            f"{command}.csv": lambda path: table.to_csv(path, index=False),
-            f"{command}.parquet": lambda path: table.to_parquet(path, index=False),
-            f"{command}.png": lambda path: draw().savefig(path),
-        }
-        written = output.write(files)
-    if as_json:
-        rows = [row._asdict() for row in found.rows]
-        _print_json({"command": command, "reference": found.reference, "results": found.results, "table": rows})
-    elif not quiet:
-        from cme.report import show_comparison
-
-        print(result)
-        show_comparison(found.rows)
-        seeds = [f"{name} {record['seed']}" for name, record in found.results.items() if "seed" in record]
-        if seeds:
-            print(f"seeds: {', '.join(seeds)}")
-    if written:
-        _note(f"wrote {', '.join(map(str, written))}", quiet)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_strict(value), indent=1))
-
-
-def _strict(value: Any) -> Any:
-    """JSON knows no nan and no infinity: null, and the word."""
-    if isinstance(value, dict):
-        return {str(key): _strict(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
-
-
-def _note(text: str, quiet: bool) -> None:
-    if not quiet:
-        print(text, file=sys.stderr)
 
 
 # ----------------------------------------------------------------------------------------------------------- errors

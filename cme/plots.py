@@ -1,4 +1,4 @@
-"""Figures: marginal laws over each other, paths, moments in time.
+"""Figures: marginal laws over each other, paths, moments in time, first-passage times.
 
 Every function returns a `matplotlib.figure.Figure` and touches no global state of matplotlib: show it in a notebook, or save it with
 ``figure.savefig(...)``.
@@ -14,6 +14,7 @@ import numpy as np
 from cme import distances
 from cme.comparison import shared_edges
 from cme.ensembles import Ensemble
+from cme.passages import FirstPassage
 from cme.results import Distribution, Marginal, Moments, Trajectories
 
 if TYPE_CHECKING:
@@ -140,6 +141,33 @@ def moments(reference: Result, /, *, species: Sequence[str] | None = None, **oth
         panel.set_title(name, loc="left", fontsize=9)
     _legend(figure, panels)
     _label_edges(panels, "time", "molecules")
+    return figure
+
+
+def first_passage(passage: FirstPassage, /) -> "Figure":
+    """Draw the probability that each target was met by each time, as the band between its bounds, and the density of the time.
+
+    Time is on a logarithmic scale if the times that were asked for span more than two powers of ten.
+    """
+    times = passage.times
+    if len(times) < 2:
+        raise ValueError(f"a law of the time is drawn from two times or more, not {len(times)}; give first_passage more times")
+    figure, panels = _panels(1, 2)
+    for k, name in enumerate(passage.targets):
+        colour, dash = _COLOURS[k % len(_COLOURS)], _DASHES[k % len(_DASHES)]
+        lower, upper = passage.cdf_bounds(name)
+        panels[0].fill_between(times, lower, upper, color=colour, alpha=0.3, lw=0)
+        panels[0].plot(times, passage.cdf[:, k], color=colour, ls=dash, lw=1.6, label=name)
+        panels[1].plot(times, passage.density[:, k], color=colour, ls=dash, lw=1.6)
+    panels[0].set_title("met by then", loc="left", fontsize=9)
+    panels[1].set_title("density", loc="left", fontsize=9)
+    first = times[times > 0]
+    for panel in panels:
+        if len(first) > 1 and first[-1] > 100 * first[0]:
+            panel.set_xscale("log")
+        panel.set_ylim(bottom=0)
+    _legend(figure, panels)
+    _label_edges(panels, "time", "probability")
     return figure
 
 

@@ -367,3 +367,41 @@ def test_a_full_disk_is_told_in_one_line(words):
     assert found.returncode == 1
     assert "No space left on device" in found.stderr.splitlines()[0]
     assert "Traceback" not in found.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- first passage
+
+
+def test_first_passage_prints_where_and_when(run, model):
+    code, out, err = run("first-passage", model, "X >= 3", "--set", "g=0", "--times", "0.1,0.3")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("FirstPassage to X >= 3: mean time 0.3; 3 states")
+    row = next(line for line in out.splitlines() if line.startswith("X >= 3"))
+    assert row.split()[3:] == ["1.00000", "0.3", "0.173205"]  # three exponential times of rate 10
+    assert "met by then" in out
+
+
+def test_first_passage_writes_the_law_of_the_time(run, tmp_path):
+    words = "first-passage", "schlogl", "off: X <= 82", "on: X >= 563", "--times", "1:20:1"
+    code, out, err = run(*words, "--out", tmp_path)
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first_passage.csv", "first_passage.parquet", "first_passage.png"]
+    frame = pd.read_csv(tmp_path / "first_passage.csv")
+    assert list(frame.columns) == ["time", "target", "cdf", "lower", "upper", "density"]
+    assert len(frame) == 40
+    assert "wrote" in err
+    code, out, _ = run(*words, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [each["target"] for each in found["targets"]] == ["off", "on"]
+    assert sum(each["probability"] for each in found["targets"]) == pytest.approx(1)
+    assert found["results"]["first_passage"]["solver"] == "first_passage"
+
+
+def test_refusals_of_first_passage(run, model, tmp_path):
+    assert (
+        run("first-passage", model, "X >= 3", "--out", tmp_path)[2] == "error: --out writes and draws the law at some times; give --times\n"
+    )
+    assert run("first-passage", model, "X >= 3", "X >= 3")[0] == 2
+    code, _, err = run("first-passage", model, "Y >= 3")
+    assert (code, err.startswith("error: target='Y >= 3' uses 'Y'")) == (1, True)

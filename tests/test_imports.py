@@ -32,6 +32,7 @@ ROWS = [
     {"law"},
     {"comparison"},
     {"plots", "report"},
+    {"answers"},
     {"cli"},
 ]
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cme import plots
+from cme import first_passage, parse, plots
 from cme.results import Distribution, Moments, Trajectories
 
 TIMES = np.array([0.0, 1.0, 2.0, 4.0, 8.0])
@@ -145,3 +145,16 @@ def test_positions_are_drawn_where_they_are():
     assert x[y.argmax()] in (-1.0, 1.0)
     assert panel.get_xlim()[0] < -3
     assert panel.get_xlabel() == "position"
+
+
+def test_the_law_of_a_first_passage_is_drawn_for_each_target():
+    times = np.geomspace(0.01, 10, 20)
+    found = first_passage(parse("A -> B @ 1; A -> C @ 3; A = 1"), {"b": "B == 1", "c": "C == 1"}, times)
+    figure = plots.first_passage(found)
+    left, right = figure.axes
+    assert [line.get_label() for line in left.lines] == ["b", "c"]
+    np.testing.assert_array_equal(left.lines[1].get_ydata(), found.cdf[:, 1])
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), found.density[:, 0])
+    assert left.get_xscale() == "log"
+    with pytest.raises(ValueError, match="drawn from two times or more, not 0"):
+        plots.first_passage(first_passage(parse("A -> B @ 1; A = 1"), "B == 1"))
