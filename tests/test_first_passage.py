@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import verdict
-from scipy.linalg import expm
+from scipy.linalg import eigh_tridiagonal, expm
 
 import cme
 from cme.projection.censored import Censored
@@ -140,6 +140,20 @@ def test_extinction_of_a_linear_chain():  # THEORY A.16, A.17
     assert np.all(exact <= upper)
     assert np.all(upper - lower < 1e-6)
     assert found.survival == pytest.approx(1 - exact, abs=1e-6)
+
+
+def test_slow_modes_over_many_powers_of_ten():
+    found = cme.first_passage(cme.parse("X -> 0 @ 1; X = 6"), "X == 0")
+    assert found.decay_rates(4) == pytest.approx([1, 2, 3, 4], rel=1e-9)
+    tau = down(lambda i: 2 * i * (60 - i) / 60, float, 30, 60)
+    rates = cme.first_passage(sis(2, 60)[1], "X == 0").decay_rates(3)
+    n = np.arange(1, 61.0)
+    up, fall = 2 * n * (60 - n) / 60, n
+    same = -eigh_tridiagonal(-(up + fall), np.sqrt(up[:-1] * fall[1:]), eigvals_only=True)[::-1]
+    assert rates == pytest.approx(same[:3], rel=1e-8)
+    assert rates[0] == pytest.approx(1 / tau, rel=1e-3)
+    late = cme.first_passage(sis(2, 400)[1], "X == 0")
+    assert late.decay_rates(1)[0] == pytest.approx(late.decay().rate, rel=1e-9)
 
 
 def test_an_elimination_in_any_order_is_right_entry_by_entry():

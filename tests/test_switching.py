@@ -52,6 +52,17 @@ def test_a_generator_against_linear_algebra():
     assert np.all(np.diag(found.rates) == 0)
 
 
+def test_relaxation_of_the_whole():  # THEORY C4: eigenvalues -2.54967e-5, -.782198, -1.103946
+    found = cme.switching_rates(cme.load("schlogl"), SETS)
+    assert found.relaxation_rates(3) == pytest.approx([2.54967e-5, 0.782198, 1.103946], rel=2e-6)
+    assert found.rates.sum() == pytest.approx(found.relaxation_rates(1)[0], rel=2e-3)
+    ring = cme.Generator.from_rates(np.roll(np.eye(5), 1, axis=0))  # eigenvalues exp(2 pi i k / 5) - 1
+    rates = cme.switching_rates(ring, {"a": "x == 0", "b": "x == 2"}).relaxation_rates(1)
+    assert np.sort_complex(rates) == pytest.approx(1 - np.exp([2j * np.pi / 5, -2j * np.pi / 5]), rel=1e-9)
+    with pytest.raises(ValueError, match="k must be a whole number >= 1, not 0"):
+        found.relaxation_rates(0)
+
+
 def test_two_species_with_many_ways_in():  # the sum of the rates is nearly the slowest eigenvalue: THEORY R1, -5.87661e-3
     network = cme.parse("0 => U @ 50/(1 + V^2.5); 0 => V @ 16/(1 + U); U -> 0 @ 1; V -> 0 @ 1; V = 15")
     found = cme.switching_rates(network, {"u": "U > 2*V && U > 20", "v": "V > 2*U && V > 10"})

@@ -62,7 +62,8 @@ def first_passage(
     -------
     FirstPassage
         ``.probability`` (K,) to meet each target first, ``.mean()``, ``.sd()``, ``.moment(k)`` of T on all paths, ``.mean(name)`` on those
-        that come to one target, ``.cdf`` and ``.density`` (L, K), ``.decay()``, and ``.from_states()``: all of it from every state.
+        that come to one target, ``.cdf`` and ``.density`` (L, K), ``.decay()`` and ``.decay_rates(k)``, and
+        ``.from_states()``: probabilities and means from every state.
 
     Raises
     ------
@@ -166,5 +167,5 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
         species=chain.names,
         states=chain.generator.states[inner],
         info=record("first_passage", chain.title, started, options, **found),
-        _solved=Solved(chain.closed.moment, decay, from_states),
+        _solved=Solved(chain.closed.moment, decay, chain.closed.decay_rates, from_states),
     )

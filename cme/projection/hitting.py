@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from cme.generator import Generator
 from cme.projection.censored import Censored
+from cme.projection.modes import slow_rates
 
 MOST_ITERATIONS, SETTLED = 300, 1e-13  # of the inverse iteration for the slowest mode; its relative width then
 
@@ -62,9 +63,9 @@ class Hitting:
         self.ways, self._leak, self._astray = ways[:, alive], leak[alive], astray[alive]
         self._n_states, self.leaks = n_states, bool(np.any(self._leak > 0))
         self.chain = None
+        self._within, self._exits = sp.csc_array(rates[self.alive][:, self.alive]), self.ways.sum(axis=0) + self._leak + self._astray
         if len(self.alive):
-            within = sp.csc_array(rates[self.alive][:, self.alive])
-            self.chain = Censored(within, self.ways.sum(axis=0) + self._leak + self._astray)
+            self.chain = Censored(self._within, self._exits)
         self._at_once = np.array([start[target == k].sum() for k in range(n_targets)])
         self._start, self._lost_at_once = start[alive], float(start[inner & ~alive].sum())
         time = self._occupy(self._start)
@@ -134,6 +135,10 @@ class Hitting:
                     break
         shape[self.alive] = law
         return Decay(float(rate), float(low), float(high), shape)
+
+    def decay_rates(self, k: int) -> np.ndarray:
+        """The k slowest rates at which modes of the chain decay, on all states from which a way leads out."""
+        return slow_rates(self._within, self._exits, k) if len(self.alive) else np.zeros(0)
 
     def decayed_into(self, law: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The rates, from a law (N,), into each target (K,), out of the states, and to where no way leads out."""

@@ -19,6 +19,7 @@ from cme.progress import Progress
 from cme.progress import progress as progress_bar
 from cme.projection.censored import Censored
 from cme.projection.hitting import leads_out
+from cme.projection.modes import slow_rates
 from cme.projection.stopped import StoppedNetwork, generator_condition, label_states
 from cme.ratelaw import Expr
 from cme.states import StateSpace
@@ -111,7 +112,8 @@ def switching_rates(
         title = network.name
     found = {"method": "elimination without subtraction", "states": len(known.generator), "expansions": n_growths}
     info = record("switching_rates", title, started, options, **found)
-    return Switching(tuple(texts), known.flux / known.share[:, None], known.flux, known.share, known.inside, change, info)
+    rates = known.flux / known.share[:, None]
+    return Switching(tuple(texts), rates, known.flux, known.share, known.inside, change, info, known.relaxation_rates)
 
 
 def _all_ways(network: Network, texts: dict[str, str], initial, tol: float, most: int, bar: Progress) -> StateSpace:
@@ -220,6 +222,10 @@ class _Known:
         self.flux = per_set @ into.T
         np.fill_diagonal(self.flux, 0.0)
         self.leaving = (per_set / self.share[:, None]).sum(axis=0) * generator.leak
+
+    def relaxation_rates(self, k: int) -> np.ndarray:
+        """The k slowest rates of the chain, but for the rate 0 of its stationary law, (K,)."""
+        return slow_rates(self.generator.rates, np.zeros(len(self.generator)), k + 1)[1:]
 
 
 def _long_run(jumps: sp.csc_array, home: np.ndarray, leaks: np.ndarray, generator: Generator) -> np.ndarray:
