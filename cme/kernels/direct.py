@@ -3,8 +3,8 @@
 Each event draws a waiting time -log(U)/a0 and then a reaction with probability a_r/a0, where a0 is the sum of the propensities
 a_r. Only the propensities that the event may have changed are computed anew. Sums are never updated by differences, so they do not drift:
 with few reactions the running sums a_0 + ... + a_r are summed anew from the first changed one on, and the reaction is the number of them
-that are not above U a0; with many, the sums of the touched blocks are, and a0 from them. With few reactions this is, bit by bit, what
-`cme.kernels.lanes` does for many paths at once.
+that are not above U a0; with many, they are summed by eights. With few reactions this is, bit by bit, what `cme.kernels.lanes` does for
+many paths at once.
 
 Reference: Gillespie, J. Phys. Chem. 81 (1977) 2340, doi:10.1021/j100540a008.
 """
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cme.kernels.eights import Eights, choose, new_eights, sum_all, sum_changed
 from cme.kernels.jit import bare, inlined, inner
 from cme.kernels.propensity import channel_propensity, is_over
 from cme.kernels.random import JUMPS, advance, midpoint, minus_log, open_stream, place, uniform
@@ -24,8 +25,10 @@ OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, CANCELLED, 
 LARGEST_COUNT = 2**62
 LARGEST_PROPENSITY = 1e300  # so that no sum of propensities is infinite
 LINEAR = 64  # up to this many reactions there are running sums of all of them
+AHEAD = 32  # events for which random numbers are drawn at once: logarithms of many numbers are vector instructions
+_ONE = np.uint64(1)
 _PAUSE = 4095  # events between two looks at the outside, less one (a mask)
-SAMPLES, EVENTS, CULPRIT = 0, 1, 2  # places in Walker.cursor
+SAMPLES, EVENTS, CULPRIT, LEFT = 0, 1, 2, 3  # places in Walker.cursor
 
 
 class Dependents(NamedTuple):
@@ -43,31 +46,31 @@ class Walker(NamedTuple):
     x: np.ndarray  # (S + 1,) int64 counts, and a 1; see `cme.kernels.propensity.Channels`
     y: np.ndarray  # (S + 1,) the same as float64
     a: np.ndarray  # (R,) propensities
-    sums: np.ndarray  # (R + 1,) running sums and inf, or (n_blocks,) sums of blocks of 2**shift propensities
-    shift: int  # 0 with running sums
+    sums: np.ndarray  # (R + 1,) running sums and inf, up to LINEAR reactions
+    eights: Eights  # where there are more; the propensities are its first numbers
     stack: np.ndarray
     random: np.ndarray  # (4,) uint64 generator state
+    waits: np.ndarray  # (AHEAD,) drawn ahead: exponential numbers of mean one
+    shares: np.ndarray  # (AHEAD,) and uniform ones
     clock: np.ndarray  # (1,) time of the last event
-    cursor: np.ndarray  # (3,) samples written, events so far, the reaction that went wrong
+    cursor: np.ndarray  # (4,) samples written, events so far, the reaction that went wrong, how many of the numbers drawn ahead are left
 
 
 def new_walker(n_species, n_reactions, stack_size):
     """The memory of a path (plain Python)."""
-    shift = 0
-    if n_reactions > LINEAR:
-        shift = 3
-        while 4**shift < n_reactions:
-            shift += 1
+    eights = new_eights(n_reactions)
     return Walker(
         x=np.ones(n_species + 1, np.int64),
         y=np.ones(n_species + 1),
-        a=np.zeros(n_reactions),
-        sums=np.zeros((n_reactions + 2**shift - 1) >> shift) if shift > 0 else np.append(np.zeros(n_reactions), np.inf),
-        shift=shift,
+        a=eights.sums[:n_reactions],
+        sums=np.append(np.zeros(n_reactions), np.inf),
+        eights=eights,
         stack=np.zeros(max(stack_size, 1)),
         random=np.zeros(4, np.uint64),
+        waits=np.zeros(AHEAD),
+        shares=np.zeros(AHEAD),
         clock=np.zeros(1),
-        cursor=np.zeros(3, np.int64),
+        cursor=np.zeros(4, np.int64),
     )
 
 
@@ -125,9 +128,9 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
     Returns FULL when they are full. Called again with longer copies, the path goes on as if it had not stopped: propensities and
     their sums depend on the counts alone.
     """
-    x, y, a, sums, shift, stack, random = walker.x, walker.y, walker.a, walker.sums, walker.shift, walker.stack, walker.random
-    n_times, n_reactions, n_sums, room = len(times), len(a), len(sums), len(when)
-    s0, s1, s2, s3 = random[0], random[1], random[2], random[3]
+    x, y, a, sums, eights, stack, random = walker.x, walker.y, walker.a, walker.sums, walker.eights, walker.stack, walker.random
+    n_times, n_reactions, room = len(times), len(a), len(when)
+    few, left = n_reactions <= LINEAR, np.uint64(walker.cursor[LEFT])
     t, k, events = walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS]
     status = OK
     if is_over(channels, y, stack):
@@ -138,13 +141,7 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
         if not 0.0 <= a[r] <= LARGEST_PROPENSITY:
             walker.cursor[CULPRIT] = r
             return fault(a[r])
-    total = 0.0
-    if shift == 0:
-        total = sum_up(a, sums, 0)
-    else:
-        for b in range(n_sums):
-            sums[b] = block_sum(a, b, shift)
-        total = sum_of(sums, 0, n_sums)
+    total = sum_up(a, sums, 0) if few else sum_all(eights)
     paths_done = done[0]
     while True:
         if events & _PAUSE == _PAUSE:
@@ -160,8 +157,9 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
             break
         following = np.inf
         if total > 0.0:
-            word, s0, s1, s2, s3 = advance(s0, s1, s2, s3)
-            following = t + minus_log(midpoint(word)) / total
+            if left == 0:
+                left = draw_ahead(channels, walker)
+            following = t + walker.waits[left - _ONE] / total
         while times[k] < following:
             record(sink, path, k, x)
             k += 1
@@ -170,19 +168,16 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
                 return OK
         t = following
 
-        word, s0, s1, s2, s3 = advance(s0, s1, s2, s3)
-        u = midpoint(word) * total
-        if shift == 0:
+        left -= _ONE
+        u = walker.shares[left] * total
+        if few:
             r = count_up_to(sums, u)
             if r == n_reactions:
                 r = last_possible(a, 0, n_reactions)
         else:
-            b, u = pick_by_fours(sums, 0, n_sums, u)
-            r, u = pick_by_fours(a, b << shift, min((b + 1) << shift, n_reactions), u)
+            r = choose(eights, u)
         if varies(channels.varying, r):
-            random[0], random[1], random[2], random[3] = s0, s1, s2, s3
             status = fire_at_random(channels, channels.varying, r, x, y, stack, random)
-            s0, s1, s2, s3 = random[0], random[1], random[2], random[3]
         else:
             status = fire(channels, r, x, y)
         if status != OK:
@@ -209,26 +204,40 @@ def run_path(channels, dependents, times, walker, when, which, cancel, done, sin
                 if status != OK:
                     return status
             continue
-        touched = -1
+        n_changed = 0
         for i in range(dependents.pointer[r], dependents.pointer[r + 1]):
             j = np.int64(dependents.reaction[i])
             value = channel_propensity(channels, j, x, y, stack)
             if not 0.0 <= value <= LARGEST_PROPENSITY:
                 walker.cursor[CULPRIT] = j
                 return fault(value)
-            if shift > 0 and j >> shift != touched:
-                if touched >= 0:
-                    sums[touched] = block_sum(a, touched, shift)
-                touched = j >> shift  # dependents are in order, so that each block is summed once
             a[j] = value
-        if shift == 0:
-            total = sum_up(a, sums, dependents.first[r])
-        elif touched >= 0:
-            sums[touched] = block_sum(a, touched, shift)
-            total = sum_of(sums, 0, n_sums)
-    walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS] = t, k, events
-    random[0], random[1], random[2], random[3] = s0, s1, s2, s3
+            if not few and (n_changed == 0 or j >> 3 != eights.changed[n_changed - 1]):  # dependents are in order
+                eights.changed[n_changed] = j >> 3
+                n_changed += 1
+        total = sum_up(a, sums, dependents.first[r]) if few else sum_changed(eights, n_changed)
+    walker.clock[0], walker.cursor[SAMPLES], walker.cursor[EVENTS], walker.cursor[LEFT] = t, k, events, left
     return status
+
+
+@inlined
+def draw_ahead(channels, walker):
+    """Draw the numbers of the next events, in the order in which one event after the other would. Returns of how many events.
+
+    They are used from the last place down. Where firing draws numbers, too, it is one event.
+    """
+    random = walker.random
+    n = np.uint64(AHEAD if channels.varying is None else 1)
+    s0, s1, s2, s3 = random[0], random[1], random[2], random[3]
+    for i in range(n):
+        word, s0, s1, s2, s3 = advance(s0, s1, s2, s3)
+        walker.waits[n - _ONE - i] = midpoint(word)
+        word, s0, s1, s2, s3 = advance(s0, s1, s2, s3)
+        walker.shares[n - _ONE - i] = midpoint(word)
+    for i in range(n):
+        walker.waits[i] = minus_log(walker.waits[i])
+    random[0], random[1], random[2], random[3] = s0, s1, s2, s3
+    return n
 
 
 @inlined
@@ -264,39 +273,6 @@ def count_up_to(sums, u):
     while sums[r] <= u:
         r += 1
     return r
-
-
-@inlined
-def block_sum(a, b, shift):
-    return sum_of(a, b << shift, min((b + 1) << shift, len(a)))
-
-
-@inlined
-def sum_of(a, first, stop):
-    """The sum of some entries, by fours: one addition has to wait for the one before it."""
-    total, fours = 0.0, stop - ((stop - first) & 3)
-    for r in range(first, fours, 4):
-        total += (a[r] + a[r + 1]) + (a[r + 2] + a[r + 3])
-    for r in range(fours, stop):
-        total += a[r]
-    return total
-
-
-@inlined
-def pick_by_fours(weights, first, stop, u):
-    """The same as `pick`, where most entries are passed over four at a time."""
-    i = first
-    while i + 4 <= stop:
-        four = (weights[i] + weights[i + 1]) + (weights[i + 2] + weights[i + 3])
-        if u < four:
-            return pick(weights, i, i + 4, u)
-        u -= four
-        i += 4
-    for j in range(i, stop):
-        if u < weights[j]:
-            return j, u
-        u -= weights[j]
-    return last_possible(weights, first, stop), u
 
 
 @inlined

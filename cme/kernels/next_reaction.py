@@ -5,9 +5,10 @@ rate a_r, so that the reaction is due at t + left / a_r. An event draws one rand
 theirs: when a propensity changes, what is left by then gives the new due time. At propensity zero nothing is used up, and the reaction is
 due at infinity until it returns. The due times are in a binary heap in which every reaction knows its place.
 
-An event costs one random number and O(log R) for each propensity that it changes, while the direct method needs two numbers and O(sqrt R)
-once. So it wins where an event changes few propensities and none is near the top of the heap: sparse, loosely coupled networks of some
-thousands of reactions. Where an event changes dozens of propensities, the rejection method wins.
+An event costs one random number and O(log R) for each propensity that it changes. Today random numbers are cheap and a heap's jumps in
+memory are not: on births and deaths, chains and rings of up to 20 000 reactions the better one of the direct and the rejection method took
+0.4 to 0.9 of its time, so that `ssa` never chooses it by itself. It is here to check those two by an algorithm that shares little with
+them.
 
 References: Gibson and Bruck, J. Phys. Chem. A 104 (2000) 1876, doi:10.1021/jp993732q (heap, re-use of random numbers); Anderson,
 J. Chem. Phys. 127 (2007) 214107, doi:10.1063/1.2799998 (what is left in internal time, which needs no special case at zero).

@@ -10,8 +10,8 @@ other law is its own bound, computed whenever a species that it reads changes.
 Weights come from whole numbers, nothing is added up over events: they do not drift, and propensities may collapse by any number of
 orders of magnitude. There are lists from species to reactions, and no graph from reactions to reactions.
 
-It wins from some thousands of reactions on, or hundreds where an event changes many propensities: an event costs about the same in
-any network, while the direct method pays for the reactions, and the next reaction method for the propensities that an event changes.
+It wins where an event changes some ten propensities, and from some 10 000 reactions on elsewhere: an event costs about the same in any
+network, while the direct and the next reaction method pay for each propensity that an event changes.
 
 References: Thanh, Priami and Zunino, J. Chem. Phys. 141 (2014) 134116, doi:10.1063/1.4896985 (bounds and rejection); Slepoy, Thompson
 and Plimpton, J. Chem. Phys. 128 (2008) 205101, doi:10.1063/1.2919546 (groups by powers of two).

@@ -122,20 +122,19 @@ def _changes(compiled: Compiled, kept: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def prepare_dependents(channels: Channels) -> Dependents:
     """For each reaction, those whose propensity reads a species that it changes; for few reactions, all but those that run a program."""
     n_reactions = len(channels.constant)
-    readers = species_readers(channels)
-    always = np.zeros(0, dtype=np.int64)
+    readers = [row.tolist() for row in species_readers(channels)]
+    always = []
     if n_reactions <= _FEW:
         tabled = np.diff(channels.table_pointer.astype(np.int64)) > 0
-        always = np.array([r for r, law in enumerate(channels.law) if law == NO_LAW or tabled[law]], dtype=np.int64)
+        always = [r for r, law in enumerate(channels.law) if law == NO_LAW or tabled[law]]
+    pointer = channels.change_pointer.tolist()
+    changed = np.where(channels.change_amount != 0, channels.change_species, len(readers)).tolist()
     rows = []
     for r in range(n_reactions):
-        changes = slice(channels.change_pointer[r], channels.change_pointer[r + 1])
-        changed = channels.change_species[changes][channels.change_amount[changes] != 0]
-        drawn = (s for s in drawn_species(channels, r) if s < len(readers))
-        found = np.sort(np.concatenate([always, *(readers[s] for s in changed), *(readers[s] for s in drawn)]))
-        rows.append(found[np.diff(found, prepend=-1) > 0])  # np.unique would import np.ma
+        species = {*changed[pointer[r] : pointer[r + 1]], *drawn_species(channels, r)}
+        rows.append(sorted({*always, *(j for s in species if s < len(readers) for j in readers[s])}))
     lengths = np.append(0, np.cumsum([len(row) for row in rows], dtype=np.int64))
-    flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
+    flat = np.array([j for row in rows for j in row], dtype=np.int64)
     first = np.array([row[0] if len(row) else n_reactions for row in rows], dtype=np.int64)
     everything = bool(len(always) == n_reactions <= _FEW)
     return Dependents(lengths.astype(np.uint32), flat.astype(np.uint32), first, everything)

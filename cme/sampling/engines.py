@@ -58,9 +58,8 @@ def make_job(compiled: Compiled, initial, times: np.ndarray, key: np.ndarray, st
 def choose(method: str, job: Job, n_paths: int) -> str:
     """The engine that a method means for a job: the fastest one on the model, from its size and how much hangs together.
 
-    Where an event changes two propensities, the direct and the rejection method meet at some 5000 reactions; where it changes a dozen, at
-    a few hundred.
-    The number of paths decides between direct and lanes alone, which give the same bits.
+    Where an event changes up to four propensities, the direct and the rejection method meet at some 10 000 reactions; where it changes
+    seven, at a hundred. The number of paths decides between direct and lanes alone, which give the same bits.
     """
     if job.channels.varying is not None:
         if method not in ("auto", "direct"):
@@ -78,7 +77,7 @@ def choose(method: str, job: Job, n_paths: int) -> str:
     return "rejection" if n_reactions > MANY or coupling(job.channels) > DENSE else "direct"
 
 
-MANY, DENSE = 4000, 12.0
+MANY, DENSE = 10_000, 8.0
 
 
 # ----------------------------------------------------------------------------------------------------- the engines

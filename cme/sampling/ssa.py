@@ -56,9 +56,10 @@ def ssa(
     method
         The engine. All are exact, and differ in cost and in the numbers that a seed gives. "direct": Gillespie's direct method.
         "lanes": the same for many paths in lockstep, with the same numbers, three to six times as fast; for up to 64 reactions.
-        "rejection": bounds that hold for many events; an event costs about the same in any network, so it wins with thousands of reactions,
-        and with hundreds where an event changes a dozen propensities.
-        "next_reaction": a heap of due times; one random number an event, but each changed propensity moves in the heap.
+        "rejection": bounds that hold for many events; an event costs about the same in any network, so it wins where an event changes
+        some ten propensities, and with 10 000 reactions elsewhere.
+        "next_reaction": a heap of due times; one random number an event, but each changed propensity moves in the heap. It is a check of
+        the others.
         "auto" chooses from the model alone; ``info["method"]`` says what ran.
     every_event
         Keep the time, the reaction and the new counts of every event as well, in `events` and `event_counts`. The sampled counts are
