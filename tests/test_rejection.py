@@ -288,8 +288,7 @@ def chain(n):
     [
         (chain(60), "direct"),
         (chain(400), "direct"),  # each event changes two propensities
-        (chain(600), "direct"),
-        (chain(4100), "rejection"),
+        (chain(10_010), "rejection"),
         (cme.parse("\n".join(f"A + X{i} <-> Y{i} @ 1, 1; X{i} = 1" for i in range(32)) + "; A = 1"), "direct"),
         (cme.parse("\n".join(f"A + X{i} <-> Y{i} @ 1, 1; X{i} = 1" for i in range(40)) + "; A = 1"), "rejection"),  # they all read A
     ],

@@ -1,5 +1,7 @@
 """The reactions that can fire, prepared for the exact engines: tables for laws of one species, lists of what depends on what."""
 
+from collections import defaultdict
+
 import numpy as np
 
 from cme import ratelaw
@@ -80,12 +82,24 @@ def _that_can_fire(
     """
     rows, columns = compiled.network.changed_species
     fixed, count = np.append((starts == starts[0]).all(axis=0), False), np.append(starts[0], 1)
-    while True:
-        idle = mass_action & ((constant == 0.0) | (fixed[species] & (count[species] == offset)).any(axis=1))
-        changed = columns[~idle[rows]]
-        if not fixed[changed].any():
-            return np.flatnonzero(~idle), fixed[:-1]
-        fixed[changed] = False
+    zero = mass_action[:, None] & fixed[species] & (count[species] == offset)
+    missing = zero.sum(axis=1) + (mass_action & (constant == 0.0))  # what has to move before a reaction can fire; a constant never does
+    waiting, changed = defaultdict(list), defaultdict(list)
+    for r, place in zip(*(each.tolist() for each in np.nonzero(zero)), strict=True):
+        waiting[int(species[r, place])].append(r)
+    idle = missing[rows] > 0
+    for r, s in zip(rows[idle].tolist(), columns[idle].tolist(), strict=True):
+        changed[r].append(s)
+    moving = columns[~idle].tolist()
+    while moving:
+        s = moving.pop()
+        if fixed[s]:
+            fixed[s] = False
+            for r in waiting[s]:
+                missing[r] -= 1
+                if missing[r] == 0:
+                    moving += changed[r]
+    return np.flatnonzero(missing == 0), fixed[:-1]
 
 
 def _tables(laws: list[Expr], index: dict[str, int], fixed: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
