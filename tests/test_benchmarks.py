@@ -15,6 +15,7 @@ import peers
 import peers_table
 import prepare_job
 import projections
+import worker
 import yardstick
 
 needs_a_compiler = pytest.mark.skipif(yardstick.compiler() is None, reason="no C compiler")
@@ -59,6 +60,17 @@ def test_what_peers_are_given(tmp_path, monkeypatch):
     again = cme.load(job["net"])
     assert [again.formula(r) for r in range(2)] == ["k0*S1*(S1 - 1)", "f1"]
     assert peers.hazard(job, [[0, 0], [4, 0], [4, 1]]) == pytest.approx((3 + 3 + 3 + 1.5) / 2)
+
+
+def test_short_runs_take_some_time():  # in hundredths of a second, many would take none
+    before, taken = worker.cpu(), []
+    while len(taken) < 10:
+        sum(range(10_000))
+        now = worker.cpu()
+        if now > before:
+            taken.append(now - before)
+        before = now
+    assert min(taken) < 0.009
 
 
 def test_the_tables():
