@@ -23,7 +23,7 @@ ROWS = [
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"ledger"},
     {"random_ledger"},
-    {"states", "pieces", "complex_balance"},
+    {"states", "pieces", "complex_balance", "first_order"},
     {"clockwork"},
     {"moving_rates", "rates_in_piece"},
     {"generator"},

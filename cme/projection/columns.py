@@ -1,5 +1,6 @@
 """`Column`: the law of one count on a range, right in relative terms; and independent counts together."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from cme.errors import ConvergenceError
 
 FAR = 1e-280  # where a law of one count ends: tails are worth having, and cost little
+DEPTH = -np.log(FAR)
 MOST_FAR = 200_000  # counts that may be kept for tails alone
 MOST_CELLS = 20_000_000  # of a box, before the improbable ones are left out
 
@@ -39,13 +41,27 @@ def poisson_column(mean: float, tail: float = FAR) -> Column:
     """A Poisson law, but for at most `tail` (and what underflows) at either side."""
     if mean == 0:
         return Column(0, np.ones(1))
-    depth = -np.log(FAR)
-    wide = np.sqrt(2 * depth * mean)  # Chernoff's bounds
-    low, high = max(0, int(mean - wide)), int(mean + depth / 3 + np.sqrt((depth / 3) ** 2 + wide**2)) + 1
-    if high - low > 2 * MOST_CELLS:
-        raise ConvergenceError(f"a Poisson law with mean {mean:.3g} has too many counts; use langevin or lna")
-    whole = column_from_steps(low, np.log(mean / np.arange(low + 1, high + 1)))
-    return whole.trimmed(max(tail, FAR))
+    wide = np.sqrt(2 * DEPTH * mean)  # Chernoff's bounds
+    low, high = mean - wide, mean + DEPTH / 3 + np.sqrt((DEPTH / 3) ** 2 + wide**2) + 1
+    first, last = _range(low, high, np.inf)
+    return column_from_steps(first, np.log(mean / np.arange(first + 1, last + 1))).trimmed(max(tail, FAR))
+
+
+def binomial_column(n: int, p: float, rest: float, tail: float = FAR) -> Column:
+    """How many of n are there that each is with probability p, and not with `rest`; but for at most `tail` at either side."""
+    if p == 0 or rest == 0 or n == 0:
+        return Column(n if rest == 0 else 0, np.ones(1))
+    share = p / (p + rest)
+    wide = DEPTH / 3 + np.sqrt((DEPTH / 3) ** 2 + 2 * DEPTH * n * share * (rest / (p + rest)))  # Bernstein's bound
+    first, last = _range(n * share - wide - 1, n * share + wide + 1, n)
+    counts = np.arange(first, last)
+    return column_from_steps(first, np.log((n - counts) / (counts + 1)) + np.log(p / rest)).trimmed(max(tail, FAR))
+
+
+def _range(low: float, high: float, most: float) -> tuple[int, int]:
+    if high > 2.0**53 or min(high, most) - max(low, 0.0) > 2 * MOST_CELLS:
+        raise ConvergenceError(f"a count near {0.5 * (low + high):.3g} has too many likely values; use langevin or lna")
+    return int(max(low, 0.0)), int(min(high, most))
 
 
 def most_probable(p: np.ndarray, negligible: float) -> np.ndarray:
@@ -60,17 +76,29 @@ def most_probable(p: np.ndarray, negligible: float) -> np.ndarray:
     return np.flatnonzero((size >= least) & (p > 0))
 
 
-def together(columns: list[Column], negligible: float, max_states: int) -> tuple[np.ndarray, np.ndarray]:
-    """Independent counts: states (N, S) and probabilities, without the least probable, which hold `negligible` at most in all."""
-    shape = tuple(len(column.p) for column in columns)
-    check_cells(float(np.prod([float(n) for n in shape])), max_states)
+class Block(NamedTuple):
+    """The joint law of a few counts: states (N, S) and probabilities (N,), which may sum to less than one."""
+
+    states: np.ndarray
+    p: np.ndarray
+
+
+def together(parts: Sequence[Column | Block], negligible: float, max_states: int) -> Block:
+    """Independent counts, without the least probable states, which hold `negligible` at most in all."""
+    blocks = [_block(part) if isinstance(part, Column) else part for part in parts]
+    check_cells(float(np.prod([float(len(block.p)) for block in blocks])), max_states)
     p = np.ones(1)
-    for column in columns:
-        p = (p[:, None] * column.p).ravel()
+    for block in blocks:
+        p = (p[:, None] * block.p).ravel()
     kept = most_probable(p, negligible)
     check_states(len(kept), max_states)
-    places = np.unravel_index(kept, shape)
-    return np.stack([place + column.first for place, column in zip(places, columns, strict=True)], axis=1).astype(np.int64), p[kept]
+    places = np.unravel_index(kept, [len(block.p) for block in blocks])
+    states = [block.states[place] for place, block in zip(places, blocks, strict=True)]
+    return Block(np.concatenate(states, axis=1), p[kept])
+
+
+def _block(column: Column) -> Block:
+    return Block(column.first + np.arange(len(column.p), dtype=np.int64)[:, None], column.p)
 
 
 def check_cells(n_cells: float, max_states: int) -> None:
@@ -83,3 +111,32 @@ def check_states(n_states: int, max_states: int) -> None:
     """Refuse more states than were asked for."""
     if n_states > max_states:
         raise ConvergenceError(f"the closed form needs {n_states} states; raise max_states (now {max_states}) or loosen tol")
+
+
+class Laws(NamedTuple):
+    """Laws at several times in closed form: for each, what rounding may have added, and by what."""
+
+    blocks: list[Block]
+    error: np.ndarray
+    exact_by: str
+
+
+def mixture(blocks: Sequence[Block], weights: np.ndarray) -> Block:
+    """The sum of laws with weights, on the states of any."""
+    if len(blocks) == 1:
+        return Block(blocks[0].states, weights[0] * blocks[0].p)
+    states, place = places_in(blocks)
+    p = np.concatenate([weight * block.p for weight, block in zip(weights, blocks, strict=True)])
+    return Block(states, np.bincount(place, weights=p, minlength=len(states)))
+
+
+def places_in(blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray]:
+    """All states of some laws, each once, and where those of one after the other are among them."""
+    rows = np.concatenate([block.states for block in blocks])
+    low, size = rows.min(axis=0), np.ptp(rows, axis=0) + 1
+    if np.prod(size.astype(np.float64)) < 2**62:  # one number for each state sorts faster than a row
+        key = np.ravel_multi_index(tuple((rows - low).T), tuple(size.tolist()))
+        _, first, place = np.unique(key, return_index=True, return_inverse=True)
+        return rows[first], place
+    found, place = np.unique(rows, axis=0, return_inverse=True)
+    return found, place.ravel()

@@ -1,0 +1,211 @@
+"""The closed form of monomolecular networks (A.1, A.2, A.20) against projection, direct formulas and arithmetic of many digits."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom, multinomial, poisson
+
+import cme
+from cme.first_order import first_order
+from cme.projection.columns import binomial_column
+
+RECOGNISED = ["birth_death", "isomerisation", "potassium_channel", "kinetic_proofreading"]
+NOT = ["telegraph", "two_stage", "dimerisation", "batch_immigration", "birth_death_immigration", "schlogl", "sir"]
+
+
+def one_norm(one, other, t):
+    """The 1-norm distance of two laws at one time."""
+    rest = {tuple(state): p for state, p in zip(other.states.tolist(), other.p[t], strict=True)}
+    return sum(abs(p - rest.pop(tuple(state), 0.0)) for state, p in zip(one.states.tolist(), one.p[t], strict=True)) + sum(rest.values())
+
+
+def agrees_with_projection(network, times, tol=1e-8, **start):
+    law = cme.fsp(network, times, tol=tol, method="monomolecular", **start)
+    found = cme.fsp(network, times, tol=1e-8, method="projection", **start)
+    for t in range(len(times)):
+        assert one_norm(law, found, t) <= law.error_bound[t] + found.error_bound[t]
+    assert np.all(law.error_bound <= tol)
+    assert np.all(law.states[law.p.max(axis=0) > 0] >= 0)
+    return law
+
+
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_models_of_the_shelf_that_are_recognised(name):
+    network = cme.load(name)
+    law = agrees_with_projection(network, [0.0, 0.3, 4.0])
+    assert "Jahnke and Huisinga 2007, doi:10.1007/s00285-006-0034-x" in law.info["exact_by"]
+    auto = cme.fsp(network, [0.3])
+    assert auto.info["method"] == "monomolecular"
+    assert auto.info["options"]["method"] == "auto"
+
+
+@pytest.mark.parametrize("name", NOT)
+def test_models_of_the_shelf_that_are_not(name):
+    with pytest.raises(cme.ModelError, match="is not"):
+        cme.fsp(cme.load(name), [1.0], method="monomolecular")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 -> A @ 6; A -> B @ 1; B -> A @ 0.5; B -> C @ 0.8; C -> 0 @ 0.6; A = 5; B = 2",
+        "A -> B @ 1; A -> C @ 2; A -> 0 @ 0.5; A = 9",
+        "A <-> B @ 1, 2; C -> 0 @ 1; 0 -> C @ 3; A = 8; B = 3; C = 4; D = 2",  # independent groups, one closed, one still
+        "A -> B @ 1; B -> C @ 2; C -> A @ 3; B = 12",
+        "A -> B @ 3; A = 5; B = 2",
+        "0 -> A @ 2; A = 3",  # grows without bound
+        "G -> G + M @ 4; M -> 0 @ 1; G = 3",  # a gene that never changes is a constant
+        "A => B @ 2*A + 0*B; B => A @ A*0 + B/4; A = 6",  # the law counts, not how it is written
+        "A -> B @ 0; A = 2",
+    ],
+)
+def test_A2_agrees_with_projection(text):
+    agrees_with_projection(cme.parse(text), [0.0, 0.2, 1.5, 6.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0 -> X @ 3; X -> 2 X @ 0.1; X -> 0 @ 1", "is not monomolecular"),
+        ("0 -> 2 X @ 3; X -> 0 @ 1", "is not monomolecular"),
+        ("A -> B + C @ 1; A = 5", "is not monomolecular"),
+        ("A + B -> C @ 1; A = 5; B = 2", r"the propensity A\*B of reaction 'r1' is not linear"),
+        ("2 A -> B @ 1; A = 5", "is not linear in the counts"),
+        ("A => B @ A/(1 + A); A = 5", "is not linear in the counts"),
+        ("A => B @ 2*B; A = 5; B = 1", "is not that of single molecules which it takes"),
+        ("A => B @ 3; A = 5", "is not that of single molecules which it takes"),
+        ("A => 0 @ A - 1; A = 5", "is not that of single molecules which it takes"),
+        ("A -> B @ 1 + time; A = 5", "is no network with constant rates"),
+    ],
+)
+def test_mutants_one_reaction_away_are_not_recognised(text, reason):
+    with pytest.raises(cme.ModelError, match=reason):
+        cme.fsp(cme.parse(text), [1.0], method="monomolecular")
+
+
+def test_one_start_is_a_multinomial_and_states_are_those_that_can_be_reached():
+    law = cme.fsp(cme.parse("A -> B @ 1; B -> C @ 2; A = 7"), [0.8])
+    assert len(law.states) == math.comb(9, 2)
+    a, b = math.exp(-0.8), math.exp(-0.8) - math.exp(-1.6)
+    truth = multinomial.pmf(law.states, 7, [a, b, 1 - a - b])
+    assert law.p[0] == pytest.approx(truth, rel=1e-12)
+    assert law.lost[0] < 1e-14
+
+
+def test_A20_several_kinds_of_molecules():
+    """Two binomials."""
+    law = cme.fsp(cme.parse("A <-> B @ 1, 3; A = 30; B = 50"), [0.4])
+    e = math.exp(-4 * 0.4)
+    stay, back = 0.75 + 0.25 * e, 0.75 * (1 - e)
+    truth = np.convolve(binom.pmf(np.arange(31), 30, stay), binom.pmf(np.arange(51), 50, back))
+    found = law["A"][0]
+    assert np.all(np.abs(found / truth[: len(found)] - 1) < 1e-11)
+    assert law.mean()[0].sum() == pytest.approx(80)
+
+
+@pytest.mark.parametrize("t", [1e-6, 1e-3, 1.0, 1e3])
+def test_stiff_rates_against_many_digits(t):
+    """Rates over 14 decades: what is certified is above the true error of means and probabilities."""
+    import mpmath
+
+    rates = {"ab": 3e9, "ba": 1.7e9, "bc": 2e-4, "cb": 5e-5, "b0": 1e-3}
+    text = "A <-> B @ {ab}, {ba}; B <-> C @ {bc}, {cb}; B -> 0 @ {b0}; A = 1".format(**rates)
+    law = cme.fsp(cme.parse(text), [t], tol=1e-7, method="monomolecular")
+    with mpmath.workdps(60):
+        r = {name: mpmath.mpf(value) for name, value in rates.items()}
+        q = mpmath.matrix([[-r["ab"], r["ba"], 0], [r["ab"], -r["ba"] - r["bc"] - r["b0"], r["cb"]], [0, r["bc"], -r["cb"]]])
+        whole = _expm(q, mpmath.mpf(t))
+        truth = [float(whole[i, 0]) for i in range(3)]
+    found = law.mean()[0]
+    assert np.abs(found - truth).sum() <= law.error_bound[0]
+    assert law.integration_error[0] < 1e-8
+    assert found == pytest.approx(truth, rel=1e-10, abs=1e-9)
+
+
+def _expm(q, t):
+    """By eigenvalues, in the digits that are set."""
+    import mpmath
+
+    values, vectors = mpmath.eig(q)
+    return vectors * mpmath.diag([mpmath.exp(value * t) for value in values]) * vectors**-1
+
+
+def test_a_mixture_at_the_start():
+    network = cme.parse("0 -> A @ 2; A -> B @ 1; B -> 0 @ 0.7")
+    start = {(0, 0): 0.25, (4, 1): 0.5, (0, 6): 0.25}
+    agrees_with_projection(network.with_initial(start), [0.5, 3.0])
+    parts = [cme.fsp(network.with_initial(A=a, B=b), [0.5], tol=1e-10)["A"][0, :9] for a, b in start]
+    whole = cme.fsp(network.with_initial(start), [0.5], tol=1e-10)
+    assert whole["A"][0, :9] == pytest.approx(np.array(list(start.values())) @ parts, abs=1e-9)
+    first = cme.fsp(network, [1.0], tol=1e-9)
+    late = cme.fsp(network, [1.0], tol=1e-7, initial=first, method="monomolecular")
+    assert late["B"][0, :12] == pytest.approx(cme.fsp(network, [2.0], tol=1e-9)["B"][0, :12], abs=1e-8)
+    assert late.lost[0] >= first.lost[0]
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-5, 1e-9])
+def test_the_bound_holds_where_the_law_is_cut(tol):
+    law = cme.fsp(cme.parse("0 -> A @ 40; A -> 0 @ 1; 0 -> B @ 9; B -> 0 @ 1; A = 30; B = 12"), [0.6], tol=tol)
+    q = math.exp(-0.6)
+    n = np.arange(200)
+    a = np.convolve(binom.pmf(n, 30, q), poisson.pmf(n, 40 * (1 - q)))[:200]
+    b = np.convolve(binom.pmf(n, 12, q), poisson.pmf(n, 9 * (1 - q)))[:200]
+    truth = np.outer(a, b)
+    found = np.zeros_like(truth)
+    found[tuple(law.states.T)] = law.p[0]
+    error = np.abs(found - truth).sum()
+    assert error <= law.error_bound[0] + 1e-14
+    assert 0.05 * tol < law.error_bound[0] <= tol
+
+
+def test_a_million_states_ahead():
+    """A.1 twice, 500 molecules each: sums over either are Poisson."""
+    law = cme.fsp(cme.parse("0 -> X @ 500; X -> 0 @ 1; 0 -> Y @ 500; Y -> 0 @ 1"), [1.0], tol=1e-8)
+    n = np.arange(law["X"].shape[1])
+    assert np.abs(law["X"][0] - poisson.pmf(n, 500 * (1 - math.exp(-1)))).sum() < 1e-8
+    assert law.info["method"] == "monomolecular"
+
+
+def test_observables_and_where_auto_prefers_projection():
+    network = cme.parse("A <-> B @ 1, 3; B -> 0 @ 1; A = 400; all := A + B")
+    law = cme.fsp(network, [0.0, 1.0], tol=1e-6)
+    assert law["all"][0, 400] == 1
+    assert law.info["method"] == "monomolecular"
+    many = cme.fsp(network, np.linspace(0, 1e-3, 50), tol=1e-6)
+    assert "exact_by" not in many.info
+
+
+def test_channels_of_propensities_that_are_sums():
+    channels = first_order(cme.parse("A => B @ 2*(A + 0) + k*A/4; 0 => A @ 1 + 2*C; k = 8; C = 3"))
+    assert channels.source.tolist() == [0, -1]
+    assert channels.rate.tolist() == [4.0, 7.0]
+    mean = channels.mean_rates()
+    assert mean[0].tolist() == [[-4, 0], [4, 0]]
+    assert mean[1].tolist() == [7, 0]
+
+
+def test_binomial_laws_in_relative_terms():
+    import mpmath
+
+    for n, p in ((5, 0.3), (1000, 1e-4), (40_000, 0.5), (10**9, 3e-8)):
+        column = binomial_column(n, p, 1 - p)
+        for k in np.linspace(column.first, column.first + len(column.p) - 1, 7).astype(int).tolist():
+            with mpmath.workdps(40):
+                truth = mpmath.binomial(n, k) * mpmath.mpf(p) ** k * mpmath.mpf(1 - p) ** (n - k)
+                assert abs(column.p[k - column.first] / truth - 1) < 1e-6 * (n == 10**9) + 2e-11
+
+
+def test_refusals():
+    network = cme.parse("0 -> X @ 2; X -> 0 @ 1")
+    with pytest.raises(ValueError, match=r"method must be one of 'auto', 'projection', .*'monomolecular'"):
+        cme.fsp(network, [1.0], method="krylof")
+    space = cme.StateSpace.reachable(network, bounds={"X": 30})
+    with pytest.raises(ValueError, match="method='monomolecular' takes a network and finds its own states; leave out space"):
+        cme.fsp(network, [1.0], method="monomolecular", space=space)
+    with pytest.raises(cme.ConvergenceError, match=r"the closed form needs .* states; raise max_states \(now 50\)"):
+        cme.fsp(cme.parse("0 -> X @ 90; 0 -> Y @ 90"), [1.0], method="monomolecular", max_states=50)
+    with pytest.raises(cme.ConvergenceError, match=r"a count near 1e.300 has too many likely values"):
+        cme.fsp(cme.parse("0 -> X @ 1e300"), [1.0], method="monomolecular")
+    with pytest.raises(cme.ConvergenceError, match="molecules of a kind, which are too many"):
+        cme.fsp(cme.parse("X -> 0 @ 1; X = 1e15"), [1.0], method="monomolecular")
