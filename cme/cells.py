@@ -1,6 +1,21 @@
 """Putting laws on cells: the integers for counts, a lattice of any width and place for positions on a line."""
 
+from typing import NamedTuple
+
 import numpy as np
+
+
+class Marginal(NamedTuple):
+    """The law of one species at one time on the counts 0, 1, ..., K-1, or of a position on K cells of a line.
+
+    On counts, a continuous law is integrated over the cells [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2.
+    """
+
+    p: np.ndarray  # (K,)
+    negative: float  # mass below zero; on counts, cell 0 holds it
+    mean: float  # of the law itself, not of the cells
+    sd: float
+    edges: np.ndarray | None = None  # (K + 1,) of the cells of a position; None on counts
 
 
 def lattice_edges(centre: float, width: float, low: float, high: float) -> np.ndarray:
@@ -82,3 +97,14 @@ def gaussian_log_masses(mean: float, sd: float, edges: np.ndarray) -> np.ndarray
     low = np.where(z[1:] > 0, -z[1:], z[:-1])  # reflect cells that end above the mean: both log_ndtr are then of the small tail
     high = np.where(z[1:] > 0, -z[:-1], z[1:])
     return log_ndtr(high) + np.log1p(-np.exp(log_ndtr(low) - log_ndtr(high)))
+
+
+def sampled_marginal(values: np.ndarray, edges: np.ndarray | None) -> Marginal:
+    """Count values into integer cells, or into those between edges."""
+    if edges is not None:
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+        return Marginal(count_points(values, edges), float(np.mean(values < 0)), float(np.mean(values)), sd, edges)
+    cells = np.floor(np.asarray(values, dtype=np.float64) + 0.5)
+    counts = np.bincount(np.maximum(cells, 0).astype(np.int64))  # the lowest cell takes everything below 1/2
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+    return Marginal(counts / len(values), float(np.mean(values < 0)), float(np.mean(values)), sd)

@@ -5,28 +5,15 @@ S species, N states. Times and rates are in the model's time unit, counts in mol
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cme.cells import count_points, gaussian_log_masses, integer_cells, lattice_edges, spread_points
+from cme.cells import Marginal, count_points, gaussian_log_masses, integer_cells, lattice_edges, sampled_marginal, spread_points
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Marginal(NamedTuple):
-    """The law of one species at one time on the counts 0, 1, ..., K-1, or of a position on K cells of a line.
-
-    On counts, a continuous law is integrated over the cells [n - 1/2, n + 1/2); the lowest cell takes everything below 1/2.
-    """
-
-    p: np.ndarray  # (K,)
-    negative: float  # mass below zero; on counts, cell 0 holds it
-    mean: float  # of the law itself, not of the cells
-    sd: float
-    edges: np.ndarray | None = None  # (K + 1,) of the cells of a position; None on counts
 
 
 class _Result:
@@ -163,7 +150,7 @@ class Trajectories(_Result):
         """The empirical law of a species or observable at one time, on integer cells; that of a position on its own, or given, cells."""
         if edges is None and self.cells is not None and name in self.species:
             edges = self.own_edges(name, time_index)
-        return _sampled_marginal(self[name][:, time_index], edges)
+        return sampled_marginal(self[name][:, time_index], edges)
 
     def _values_and_centre(self, s: int, time_index: int) -> tuple[np.ndarray, float]:
         values = self.counts[:, time_index, s]
@@ -207,17 +194,6 @@ class Trajectories(_Result):
         return f"Trajectories: {self.n_paths} paths of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"
 
 
-def _sampled_marginal(values: np.ndarray, edges: np.ndarray | None) -> Marginal:
-    """Count values into integer cells, or into those between edges."""
-    if edges is not None:
-        sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-        return Marginal(count_points(values, edges), float(np.mean(values < 0)), float(np.mean(values)), sd, edges)
-    cells = np.floor(np.asarray(values, dtype=np.float64) + 0.5)
-    counts = np.bincount(np.maximum(cells, 0).astype(np.int64))  # the lowest cell takes everything below 1/2
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-    return Marginal(counts / len(values), float(np.mean(values < 0)), float(np.mean(values)), sd)
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Distribution(_Result):
     """Probabilities of states.
@@ -246,6 +222,8 @@ class Distribution(_Result):
         amounts, which go on integer cells.
     observables
         Values of rules in each state, (N,), or (T, N) where they move with time.
+    floor : (T, N) or None
+        Lower bounds of the probabilities, where these are not p less `integration_error` (certified stationary laws).
     variables
         What moves with time, whatever the counts are, (T,).
     """
@@ -263,6 +241,7 @@ class Distribution(_Result):
     nodes_on_edge: bool = False
     cells: np.ndarray | None = None
     variables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    floor: np.ndarray | None = None
 
     @property
     def error_bound(self) -> np.ndarray:
@@ -293,6 +272,28 @@ class Distribution(_Result):
         for row, p in zip(out, marginals, strict=True):
             row[: len(p)] = p
         return out
+
+    def bounds(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds of the marginal of a species or observable on the counts 0, 1, ..., two (T, K).
+
+        What is not known to lie anywhere may lie on any count. `ValueError` for a density, or where only an estimate of `lost` is known.
+
+        Examples
+        --------
+        >>> import cme, math
+        >>> lower, upper = cme.stationary(cme.parse("0 -> X @ 2; X -> 0 @ 1")).bounds("X")  # Poisson with mean 2
+        >>> bool(lower[0, 3] <= math.exp(-2) * 2**3 / 6 <= upper[0, 3] < lower[0, 3] + 1e-6)
+        True
+        """
+        known = str(self.info.get("certificate", "certified"))
+        if self.widths is not None or not np.all(np.isfinite(self.lost)) or known.startswith("estimate"):
+            raise ValueError(
+                f"there are no bounds of this law; {known if known.startswith('estimate') else 'how far it is off is not known'}"
+            )
+        sure = self if self.floor is None else replace(self, p=self.floor, floor=None)
+        missing, slack = 1 - sure.p.sum(axis=1), self.integration_error
+        marginal = sure[name]
+        return np.maximum(marginal - slack[:, None], 0.0), np.minimum(marginal + (missing + slack)[:, None], 1.0)
 
     def mean(self) -> np.ndarray:
         """Mean over the kept states, (T, S)."""

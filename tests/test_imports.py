@@ -41,7 +41,7 @@ ALLOWED = {("network", "formats.sbml"), ("network", "formats.text_write"), ("gen
 SIDEWAYS = {
     ("continuum", "projection.propagate"),
     ("continuum", "projection.propagator"),
-    ("continuum", "projection.stationary"),
+    ("continuum", "projection.null_vector"),
     ("sampling", "projection.propagator"),
 }
 HEAVY = ["numba", "pandas", "scipy", "libsbml", "matplotlib", "networkx", "rich", "pyarrow"]

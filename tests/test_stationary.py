@@ -154,11 +154,26 @@ def test_only_one_parity_is_reached(method):
     assert np.all(law.states % 2 == 0)
 
 
-def test_fixed_space_says_that_nothing_is_known_of_the_rest():
+def test_given_space_is_certified_where_the_drift_outside_is_known():
     network = cme.parse("0 -> X @ 2; X -> 0 @ 1")
+    for top in (5, 12, 30):
+        law = cme.stationary(network, method="projection", space=cme.StateSpace.reachable(network, bounds={"X": top}))
+        truth = poisson.pmf(np.arange(200), 2)
+        error = np.abs(truth[: top + 1] - law.p[0, np.argsort(law.states[:, 0])]).sum() + truth[top + 1 :].sum()
+        assert error <= law.error_bound[0] <= max(200 * error, 1e-12)
+        assert law.info["certificate"].startswith("certified: outside the states a quadratic form in X falls")
+
+
+def test_fixed_space_says_that_nothing_is_known_of_the_rest():
+    network = cme.parse("0 -> X @ 2; X => 0 @ X^1.5")
     law = cme.stationary(network, space=cme.StateSpace.reachable(network, bounds={"X": 30}))
     assert np.isnan(law.lost[0])
-    assert law.p[0] == pytest.approx(poisson.pmf(law.states[:, 0], 2), abs=1e-12)
+    assert law.info["certificate"] == "estimate: no bound is known for the rate law X^1.5"
+    n = np.arange(31.0)
+    truth = oracles.one_step_stationary(np.full(31, 2.0), n**1.5)
+    assert law["X"][0] == pytest.approx(truth, abs=1e-12)
+    with pytest.raises(ValueError, match="there are no bounds of this law"):
+        law.bounds("X")
 
 
 def test_agrees_with_a_late_transient():

@@ -26,9 +26,9 @@ from cme.generator import TimeDependentGenerator
 from cme.network import Network
 from cme.progress import Progress
 from cme.progress import progress as progress_bar
+from cme.projection.null_vector import stationary_vector
 from cme.projection.propagate import propagate
 from cme.projection.propagator import evolve
-from cme.projection.stationary import stationary_vector
 from cme.results import Distribution
 
 FIRST_CELLS = (64, 32)  # along an axis, on the coarser of the two first grids, in one and in two dimensions

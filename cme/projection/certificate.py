@@ -1,0 +1,99 @@
+"""What a stationary law on a finite set misses of the law on all states: a bound in the 1-norm, and a lower bound of each probability."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cme.errors import describe_state
+from cme.projection.closed_law import ClosedLaw
+from cme.projection.cycle import bounds
+from cme.projection.drift import Drift, NoDriftError, find_drifts
+from cme.states import StateSpace
+
+LARGEST_INACCURACY = 1e-2
+
+
+class SlowStatesError(NoDriftError):
+    """The drift does not lead back from some states outside the set; they are the second argument."""
+
+
+def certify(space: StateSpace, law: ClosedLaw, drifts: list[Drift] | None = None) -> ClosedLaw:
+    """Bound what a law misses by what flows out of its states times the time that it takes to come back.
+
+    Raises
+    ------
+    NoDriftError
+        If nothing leads back for sure from outside the set, with the reason; `SlowStatesError` if it would with more states.
+    """
+    member = np.zeros(len(space), dtype=bool)
+    member[law.members] = True
+    best: tuple[Drift, np.ndarray] | None = None
+    reason = NoDriftError("no function that falls was found")
+    for each in find_drifts(space, law.members, law.pi) if drifts is None else drifts:
+        try:
+            drift, slow = each.over(space, member)
+        except NoDriftError as why:
+            reason = why
+            continue
+        if best is None or len(slow) < len(best[1]):
+            best = drift, slow
+        if not len(slow):
+            break
+    if best is None:
+        raise reason
+    drift, slow = best
+    if len(slow):
+        where = describe_state(space.compiled.network.species_names, slow[0])
+        raise SlowStatesError(f"{len(slow)} states that are not kept, such as {where}, are not led back by {drift}", slow)
+    assert law.cycle is not None
+    change = drift.mean_change(space.states[law.members])
+    change += 1e-9 * np.abs(change)
+    way = _way_back(space, law, member, drift)  # times the fall, the mean time to come back after leaving, times the rate of leaving
+    drift, core = _core(law, drift, change, way)
+    outside = way * ((1 + 1e-9) / drift.fall)
+    found = bounds(law.cycle, law.leak, outside, core)
+    kept = float(law.cycle.z.sum())
+    hopeless = found.slowest_return == np.inf and law.outflow < 1e-200  # no more states would help
+    if hopeless or not found.inaccuracy <= LARGEST_INACCURACY * kept:
+        raise NoDriftError(f"round-off may matter in the {found.slowest_return:.1e} that it may take to come back from the rim of the set")
+    floor = np.zeros(len(law.pi))
+    if found.missing < np.inf:
+        floor = law.cycle.z / (kept + found.missing)  # up to the inaccuracy
+    lost = float(1 - floor.sum() + np.abs(law.pi - floor).sum())
+    certificate = f"certified: outside the states {drift} falls at a rate of {drift.fall:.3g} or more"
+    return replace(law, lost=min(lost, 2.0), floor=floor, inaccuracy=2 * found.inaccuracy / kept, certificate=certificate)
+
+
+def _core(law: ClosedLaw, drift: Drift, change: np.ndarray, way: np.ndarray) -> tuple[Drift, np.ndarray]:
+    """The core, outside of which the drift falls fast enough, members (K,) marked, and the fall; those that should give the best bound.
+
+    For a larger fall the way back is shorter, but leads to a larger core, from parts of which little may come back to the middle.
+    """
+    times, chances = law.returns
+    assert law.cycle is not None
+    left, there = float(law.cycle.z @ law.leak), float(law.cycle.z @ way)
+    best = np.inf, drift.fall, np.ones(len(change), dtype=bool)
+    for part in (1.0, 0.5, 0.25, 0.1, 0.03, 0.01):
+        fall = part * drift.fall
+        core = change > -fall
+        core[law.cycle.reference] = True
+        slowest = float(np.max(times[core] / np.maximum(chances[core], 1e-300)))
+        missing = there / fall + left * slowest
+        if missing < best[0]:
+            best = missing, fall, core
+    return replace(drift, fall=best[1]), best[2]
+
+
+def _way_back(space: StateSpace, law: ClosedLaw, member: np.ndarray, drift: Drift) -> np.ndarray:
+    """For each member, the value of the drift's function after leaving from there, times the rate of leaving, (K,)."""
+    out = np.zeros(len(law.members))
+    rim = np.flatnonzero(law.leak > 0)
+    states = space.states[law.members[rim]]
+    propensities = space.compiled.propensities(states)
+    for r, change in enumerate(space.compiled.network.stoichiometry):
+        fires = np.flatnonzero(propensities[:, r] > 0)
+        to = states[fires] + change
+        place = space.index(to)
+        leaves = ~((place >= 0) & member[place])
+        out[rim[fires[leaves]]] += propensities[fires[leaves], r] * drift.value(to[leaves])
+    return out

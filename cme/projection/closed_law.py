@@ -1,0 +1,120 @@
+"""The law on the closed class of a finite set of states, and the cycle that tells what it misses."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cme.generator import Generator
+from cme.projection.closed_class import ClosedClass
+from cme.projection.cycle import WIDEST_BAND, BandedCycle, SparseCycle, banded
+from cme.projection.null_vector import eliminated, likely_state, sparse_cycle, stationary_vector
+
+
+@dataclass(frozen=True)
+class ClosedLaw:
+    """A law on the closed class of a set of states.
+
+    Attributes
+    ----------
+    members : (K,)
+        Places of its states in the set.
+    pi, leak, exit_rates : (K,)
+        Probabilities, rates to states that are no members, and to all others.
+    inflow : (N,)
+        What flows from members to each state of the set that is none.
+    cycle
+        None if nothing leaves the class.
+    escaping : float
+        Probability of states from which a jump leads to kept states that are no members.
+    lost, floor, certificate
+        What is known of the law on all states: a bound or estimate of the 1-norm error, and lower bounds (K,) of the probabilities.
+    """
+
+    members: np.ndarray
+    pi: np.ndarray
+    leak: np.ndarray
+    exit_rates: np.ndarray
+    method: str
+    inaccuracy: float
+    dead_ends: np.ndarray
+    inflow: np.ndarray
+    cycle: BandedCycle | SparseCycle | None
+    escaping: float
+    lost: float = np.nan
+    floor: np.ndarray | None = None
+    certificate: str = ""
+    expansions: int = 0
+
+    @classmethod
+    def on(cls, generator: Generator, home: int | None = None) -> "ClosedLaw":
+        """The law on a set that is closed by dropping the jumps that leave it or, for large sets, by leading them to one state.
+
+        `home` is the place of a state that is not improbable, if one is known.
+        """
+        found = ClosedClass.of(generator)
+        members = found.members
+        outside = np.ones(len(generator), dtype=bool)
+        outside[members] = False
+        at = None if home is None or outside[home] else int(np.searchsorted(members, home))
+        pi, method, inaccuracy, cycle = _solve(found, at)
+        inflow = np.zeros(len(generator))
+        if len(members) < len(generator):
+            whole = np.zeros(len(generator))
+            whole[members] = pi
+            inflow[outside] = (generator.sparse() @ whole)[outside]
+        escaping = float(pi[found.away > 1e-12 * generator.largest_rate].sum())
+        rates = -found.matrix.diagonal()
+        return cls(members, pi, found.leak, rates, method, inaccuracy, found.dead_ends, inflow, cycle, escaping)
+
+    @property
+    def outflow(self) -> float:
+        return float(self.leak @ self.pi)
+
+    @property
+    def home(self) -> int:
+        """The place of the most probable state."""
+        return int(self.members[np.argmax(self.pi)])
+
+    @cached_property
+    def returns(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean times (K,) to the reference state of the cycle or out of the set, and chances of the first."""
+        assert self.cycle is not None
+        return self.cycle.returns(np.zeros(len(self.pi)))
+
+    @property
+    def longest(self) -> float:
+        """The longest of the mean times."""
+        return float(self.returns[0].max())
+
+    @property
+    def away(self) -> float:
+        """About what is missing of the law, if the way back from outside takes as long as the longest in the set."""
+        return min(self.outflow * self.longest, 1.0) if self.cycle is not None and self.outflow > 0 else 0.0
+
+    @property
+    def loss_if_dropped(self) -> np.ndarray:
+        """About what would be missing if a state were dropped: what flows through it, times the longest time to come back, (K,)."""
+        return self.pi * self.exit_rates * self.longest
+
+
+def _solve(found: ClosedClass, at: int | None) -> tuple[np.ndarray, str, float, BandedCycle | SparseCycle | None]:
+    if len(found.members) == 1:
+        return np.ones(1), "one state", 0.0, BandedCycle(found.matrix, found.leak, 0, np.zeros(1, dtype=np.int64), 0)
+    leaky = bool(np.any(found.leak > 0))
+    pi = eliminated(found.closed_matrix)
+    if pi is None:
+        if not leaky:
+            return *stationary_vector(found.matrix, at), None
+        sparse = sparse_cycle(found.matrix, likely_state(found.closed_matrix) if at is None else at)
+        total = float(sparse.z.sum())
+        return sparse.z / total, sparse.method, (float(np.abs(sparse.correction).sum()) + sparse.below) / total, sparse
+    cycle: BandedCycle | SparseCycle | None = None
+    if leaky:
+        reference = int(np.argmax(pi))
+        order, half = banded(found.matrix, reference)
+        if half <= WIDEST_BAND:
+            cycle = BandedCycle(found.matrix, found.leak, reference, order, half)
+        else:
+            cycle = SparseCycle(found.matrix, reference)
+    return pi, "GTH elimination", 0.0, cycle
