@@ -10,7 +10,9 @@ by then, in order: those of state n are at start[n], ..., start[n + 1] - 1. Besi
 rates from each to n.
 """
 
-from cme.kernels.jit import bare
+import numpy as np
+
+from cme.kernels.jit import bare, inlined
 
 STUCK = 1  # no way leads out of a state
 TINY = 1e-290  # rates below this have lost digits
@@ -51,19 +53,41 @@ def list_links(pointer, index, parent, mark, cursor, later):
 
 
 @bare
-def censor(from_pointer, from_index, from_rate, to_pointer, to_index, to_rate, exit_rate, start, later, place, chain, first, cursor,
-           down, up, left, out):  # fmt: skip
+def group_states(parent, n_links, head):
+    """The first of each run of states that are linked to each other and to the same later states, for each state, head (N,)."""
+    for n in range(head.shape[0]):
+        together = n > 0 and parent[n - 1] == n and n_links[n - 1] == n_links[n] + 1
+        head[n] = head[n - 1] if together else n
+    return 0
+
+
+@inlined
+def _add_jumps_through(down, up, source, into, onto, to_down, to_up, goal, length):
+    """Add multiples of `length` rates from `source` on to those from `goal` on."""
+    source, goal = np.uint64(source), np.uint64(goal)
+    for i in range(np.uint64(length)):
+        to_down[goal + i] += down[source + i] * into
+        to_up[goal + i] += up[source + i] * onto
+
+
+@bare
+def censor(from_pointer, from_index, from_rate, to_pointer, to_index, to_rate, exit_rate, start, later, head, place, chain, first, cursor,
+           sum_down, sum_up, down, up, left, out):  # fmt: skip
     """Censor all states; 0, or STUCK if one can't be left.
 
     The rates come twice, by the state they lead from (CSC) and by the one they lead to (CSR), and `exit_rate` (N,) is the rate out of all.
     On return `left` (N,) is the exit rate from each state when it is censored, and `out` (N,) the total rate out of it then.
-    place, chain, first and cursor (N,) are workspace.
+    place, chain, first, cursor, sum_down and sum_up (N,) are workspace.
+
+    Jumps through a whole group of censored states are added up before they are added to those from and to a state: the states of a
+    group are linked to the same later ones, so that their rates lie side by side.
     """
     n_states = out.shape[0]
     for n in range(n_states):
         first[n] = -1
     for n in range(n_states):
-        for p in range(start[n], start[n + 1]):
+        begin, end = start[n], start[n + 1]
+        for p in range(begin, end):
             place[later[p]] = p
             down[p] = 0.0
             up[p] = 0.0
@@ -74,30 +98,42 @@ def censor(from_pointer, from_index, from_rate, to_pointer, to_index, to_rate, e
             if to_index[p] > n:
                 up[place[to_index[p]]] += to_rate[p]
         lost = exit_rate[n]
-        k = first[n]
-        while k != -1:  # the censored states through which jumps from and to n lead
-            following, at = chain[k], cursor[k]
+        for k in range(head[n], n):  # the states before it in its own group
+            at = start[k] + (n - k - 1)
             into, onto = up[at] / out[k], down[at] / out[k]
             lost += left[k] * into
-            for p in range(at + 1, start[k + 1]):
-                q = place[later[p]]
-                down[q] += down[p] * into
-                up[q] += up[p] * onto
-            cursor[k] = at + 1
-            if at + 1 < start[k + 1]:
+            _add_jumps_through(down, up, at + 1, into, onto, down, up, begin, end - begin)
+        last = first[n]
+        while last != -1:  # the groups of censored states, by their last, through which jumps from and to n lead
+            following, at = chain[last], cursor[last]
+            length = start[last + 1] - at - 1
+            for i in range(length):
+                sum_down[i] = 0.0
+                sum_up[i] = 0.0
+            for k in range(head[last], last + 1):
+                here = start[k + 1] - length - 1
+                into, onto = up[here] / out[k], down[here] / out[k]
+                lost += left[k] * into
+                _add_jumps_through(down, up, here + 1, into, onto, sum_down, sum_up, 0, length)
+            for i in range(length):
+                q = place[later[at + 1 + i]]
+                down[q] += sum_down[i]
+                up[q] += sum_up[i]
+            cursor[last] = at + 1
+            if length > 0:
                 m = later[at + 1]
-                chain[k] = first[m]
-                first[m] = k
-            k = following
+                chain[last] = first[m]
+                first[m] = last
+            last = following
         total = lost
-        for p in range(start[n], start[n + 1]):
+        for p in range(begin, end):
             total += down[p]
         if total < TINY:
             return STUCK
         left[n], out[n] = lost, total
-        cursor[n] = start[n]
-        if start[n] < start[n + 1]:
-            m = later[start[n]]
+        if begin < end and not (n + 1 < n_states and head[n + 1] == head[n]):
+            cursor[n] = begin
+            m = later[begin]
             chain[n] = first[m]
             first[m] = n
     return 0

@@ -6,7 +6,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import spilu
 
 from cme.errors import ConvergenceError
-from cme.kernels.censoring import censor, collect, count_links, list_links, occupy
+from cme.kernels.censoring import censor, collect, count_links, group_states, list_links, occupy
 
 NARROW = 4  # links per state up to which the order along the band is as good as any
 MOST_PRODUCTS = 4e12  # about an hour
@@ -41,10 +41,12 @@ class Censored:
         list_links(*pattern, parent, mark, cursor, later)
         down, up = np.empty(self.n_links), np.empty(self.n_links)
         left, out = np.empty(n_states), np.empty(n_states)
-        work = [np.empty(n_states, dtype=np.int64) for _ in range(3)]
+        head, *work = (np.empty(n_states, dtype=np.int64) for _ in range(4))
+        group_states(parent, n_links, head)
+        sums = np.empty(n_states), np.empty(n_states)
         arrays = [(each.indptr.astype(np.int64), each.indices.astype(np.int64), each.data) for each in (by_origin, by_target)]
         own = np.ascontiguousarray(exits[self.order], dtype=np.float64)
-        if censor(*arrays[0], *arrays[1], own, start, later, *work, cursor, down, up, left, out) != 0:
+        if censor(*arrays[0], *arrays[1], own, start, later, head, *work, cursor, *sums, down, up, left, out) != 0:
             raise _too_long()
         self._factors = start, later, down, up, out
 
