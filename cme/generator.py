@@ -4,7 +4,7 @@ A[i, j] is the rate of the jump j -> i. Columns sum to -leak: what leaves the ke
 rates W becomes a generator as A = W - diag(W's column sums); the diagonal of W plays no part.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Union
@@ -15,10 +15,11 @@ from scipy.sparse.linalg import LinearOperator
 
 from cme.abilities import require
 from cme.arguments import check_count, check_positive, count_arguments
+from cme.box import BoxMatrix
 from cme.cell_rates import centres_of, check_edges, kernel_rates
 from cme.clockwork import Clockwork, with_amounts_apart
 from cme.errors import ModelError
-from cme.jump_rates import label_states, master_matrix
+from cme.jump_rates import label_states, law_at_start, master_matrix
 from cme.moving_rates import MovingRates, spaces_in_time
 from cme.network import Network
 from cme.pieces import Piece
@@ -70,6 +71,11 @@ class Generator:
         space
             The states to keep; all that can be reached by default.
 
+        Notes
+        -----
+        Where the space is a large full box, `matrix` is a `cme.box.BoxMatrix`: a `LinearOperator` that multiplies without stored indices,
+        twice as fast; `sparse()` makes its entries when they are asked for.
+
         Examples
         --------
         >>> import cme
@@ -79,6 +85,9 @@ class Generator:
         """
         require(network, "Generator")
         space = StateSpace.reachable(network) if space is None else space.under(network)
+        if space.box is not None:
+            free = space.matrix_free
+            return cls(free, free.leak, space.states, network.species_names, _exit_rates=free.exit_rates)
         pointer, row, rate, leak = space.transitions()
         matrix = sp.csc_array((rate, row, pointer), shape=(len(space), len(space)))
         if network.varying:  # one state may lead to another in many ways
@@ -301,23 +310,12 @@ class Generator:
         initial
             N probabilities; or one state: a tuple in the order of `names`, a mapping from names, or (with one name) a number.
         """
-        if isinstance(initial, Mapping | tuple) or np.ndim(initial) == 0:
-            if isinstance(initial, Mapping) and set(initial) != set(self.names):
-                raise ValueError(f"the initial state must name {', '.join(self.names)}, not {', '.join(map(str, initial))}")
-            wanted = [initial[name] for name in self.names] if isinstance(initial, Mapping) else np.atleast_1d(initial)
-            found = np.flatnonzero(np.all(np.isclose(self.states, np.asarray(wanted, dtype=np.float64), rtol=1e-12, atol=1e-12), axis=1))
-            if found.size != 1:
-                raise ValueError(f"the initial state {initial!r} is not one of the {len(self)} states of the generator")
-            return np.bincount(found, minlength=len(self)).astype(np.float64)
-        p = np.array(initial, dtype=np.float64)
-        if p.shape != (len(self),):
-            raise ValueError(f"initial must hold {len(self)} probabilities or be one state, not an array of shape {p.shape}")
-        if not np.all(p >= 0) or abs(p.sum() - 1) > 1e-9:
-            raise ValueError(f"the initial probabilities must be >= 0 and sum to 1; they sum to {p.sum():.12g}")
-        return p
+        return law_at_start(initial, self.states, self.names)
 
     def sparse(self, what: str = "this") -> sp.csc_array:
-        """The matrix with its entries; `ValueError` naming what needs them if the generator is matrix-free."""
+        """The matrix with its entries; `ValueError` naming what needs them if the generator has none (on a box, they are made)."""
+        if isinstance(self.matrix, BoxMatrix):
+            return self.matrix.tocsc()
         if isinstance(self.matrix, LinearOperator):
             raise ValueError(f"{what} needs the entries of the generator, and this one is matrix-free; build it from a sparse matrix")
         return self.matrix

@@ -1,6 +1,6 @@
 """A matrix of jump rates W, checked, as the matrix A of a master equation: A = W - diag(column sums of W), the diagonal of W ignored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -86,3 +86,21 @@ def label_states(states, names: Sequence[str] | None, n_states: int) -> tuple[np
     if len(set(labels)) < len(labels):
         raise ValueError(f"the columns of states must have different names, not {labels!r}")
     return places, labels
+
+
+def law_at_start(initial, states: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """A start as probabilities (N,), see `Generator.start`."""
+    if isinstance(initial, Mapping | tuple) or np.ndim(initial) == 0:
+        if isinstance(initial, Mapping) and set(initial) != set(names):
+            raise ValueError(f"the initial state must name {', '.join(names)}, not {', '.join(map(str, initial))}")
+        wanted = [initial[name] for name in names] if isinstance(initial, Mapping) else np.atleast_1d(initial)
+        found = np.flatnonzero(np.all(np.isclose(states, np.asarray(wanted, dtype=np.float64), rtol=1e-12, atol=1e-12), axis=1))
+        if found.size != 1:
+            raise ValueError(f"the initial state {initial!r} is not one of the {len(states)} states of the generator")
+        return np.bincount(found, minlength=len(states)).astype(np.float64)
+    p = np.array(initial, dtype=np.float64)
+    if p.shape != (len(states),):
+        raise ValueError(f"initial must hold {len(states)} probabilities or be one state, not an array of shape {p.shape}")
+    if not np.all(p >= 0) or abs(p.sum() - 1) > 1e-9:
+        raise ValueError(f"the initial probabilities must be >= 0 and sum to 1; they sum to {p.sum():.12g}")
+    return p

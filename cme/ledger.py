@@ -80,7 +80,6 @@ class Ledger:
 
     def index(self, wanted: np.ndarray, n_states: int) -> np.ndarray:
         """The place of each wanted state (K, S) among the first states, -1 where it is not."""
-        wanted = np.ascontiguousarray(np.atleast_2d(wanted), dtype=np.int64)
         found = np.empty(len(wanted), dtype=np.int64)
         reach.look_up(self.packing, self.states, self.codes, self.table, wanted, found)
         found[found >= n_states] = -1

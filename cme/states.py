@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import scipy.sparse as sp
 
-from cme import errors, ratelaw
+from cme import errors, memory, ratelaw
 from cme.abilities import require
+from cme.box import Box, BoxMatrix, reachable_box
 from cme.compiled import Compiled
 from cme.conditions import network_condition
 from cme.graphs import conservation_laws, independent_species
-from cme.ledger import UNBOUNDED, Ledger
+from cme.ledger import FEWER, UNBOUNDED, Ledger
 from cme.network import Network
 from cme.random_ledger import RandomLedger
+
+LARGE = 2**16  # states of a full box from which on its generator is matrix-free: a sparse one would be larger than the cache
 
 Condition = ratelaw.Expr | Callable[[np.ndarray], np.ndarray]
 
@@ -33,6 +38,8 @@ class StateSpace:
         The species that identify a state: where all states share the conserved totals, the independent ones are enough.
     within
         What is asked of states beside the bounds, as a formula with only species left in it, or a function of states; None if nothing is.
+    box
+        If these are all states of a large box, in the order of its axes: which. The generator is matrix-free then.
     """
 
     states: np.ndarray
@@ -40,7 +47,8 @@ class StateSpace:
     upper: np.ndarray
     key: np.ndarray
     within: Condition | None
-    _ledger: Ledger
+    _known: Ledger | None
+    box: Box | None = None
 
     @classmethod
     def reachable(
@@ -92,14 +100,32 @@ class StateSpace:
         6
         """
         start = cls.around(network, initial=initial, size=1, bounds=bounds, within=within)
+        whole = start._whole_box(max_states) if within is None else None
+        if whole is not None:
+            return whole
         space = start.grow(np.arange(len(start)), size=max_states + 1)
         if len(space) > max_states:
-            raise errors.ConvergenceError(
-                f"more than max_states={max_states} states can be reached from the initial state (perhaps infinitely many); "
-                "give bounds={species: largest count} or within='a condition', raise max_states, or use fsp, which finds the states that "
-                "matter"
-            )
+            raise _too_many(max_states)
+        return space._as_box() if len(space) >= LARGE and not network.varying else space
+
+    def _whole_box(self, max_states: int) -> "StateSpace | None":
+        """The large box up to the bounds, if it is plain without a search that all of it is reached from here; rates are checked."""
+        if self.compiled.network.varying or len(self.key) < 2 or np.any(_key(self.compiled.network, self.states) != self.key):
+            return None
+        box = reachable_box(self.compiled, self.states[0], self.upper, self.key)
+        if box is None or len(box) < LARGE or len(self.key) != len(box.axes):
+            return None
+        if len(box) > max_states:
+            raise _too_many(max_states)
+        memory.require_memory(8 * len(box) * (len(self.upper) + 8), f"{len(box)} states of {len(self.upper)} species", FEWER)
+        space = StateSpace(box.states(), self.compiled, self.upper, self.key, None, None, box)
+        _ = space.matrix_free
         return space
+
+    def _as_box(self) -> "StateSpace":
+        """The same states in order, if they fill a box."""
+        box = Box.of(self.states, self.key)
+        return self if box is None else StateSpace(box.states(), self.compiled, self.upper, self.key, self.within, None, box)
 
     @classmethod
     def around(
@@ -139,13 +165,30 @@ class StateSpace:
     def _build(
         cls, states: np.ndarray, compiled: Compiled, upper: np.ndarray, key: np.ndarray, within: Condition | None = None
     ) -> "StateSpace":
-        if compiled.network.varying:
-            return cls._first_of(RandomLedger(compiled, states, key, upper), len(states), within)
-        return cls._first_of(Ledger(compiled, states, key, upper, None if callable(within) else within), len(states), within)
+        ledger = _ledger_of(states, compiled, upper, key, within)
+        return cls._first_of(ledger, len(states), within)
 
     @classmethod
     def _first_of(cls, ledger: Ledger, n_states: int, within: Condition | None) -> "StateSpace":
         return cls(ledger.states[:n_states], ledger.compiled, ledger.upper, ledger.key, within, ledger)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        """What is known of these states, and perhaps of later ones."""
+        if self._known is not None:
+            return self._known
+        return _ledger_of(self.states, self.compiled, self.upper, self.key, self.within)
+
+    @cached_property
+    def matrix_free(self) -> BoxMatrix:
+        """The generator on a box."""
+        assert self.box is not None
+
+        def entries() -> sp.csc_array:
+            pointer, row, rate, _ = self.transitions()
+            return sp.csc_array((rate, row, pointer), shape=(len(self), len(self)))
+
+        return BoxMatrix(self.compiled, self.box, entries)
 
     def grow(self, sources: np.ndarray, *, layers: int = UNBOUNDED, size: int = UNBOUNDED) -> "StateSpace":
         """A larger space: what the states with indices `sources` lead to, in at most `layers` steps.
@@ -183,11 +226,15 @@ class StateSpace:
             return self
         if network.species_names != self.compiled.network.species_names:
             raise ValueError(f"the state space is over {self.compiled.network.species_names}, the network over {network.species_names}")
-        return self._build(self.states, Compiled(network), self.upper, _key(network, self.states), self.within)
+        compiled = Compiled(network)
+        if self.box is not None or _same_jumps(compiled, self.compiled):
+            return StateSpace(self.states, compiled, self.upper, self.key, self.within, None if self.box else self._known, self.box)
+        return self._build(self.states, compiled, self.upper, _key(network, self.states), self.within)
 
     def index(self, states: np.ndarray) -> np.ndarray:
         """The position of each of the given states (K, S), -1 where it is not kept."""
-        return self._ledger.index(states, len(self))
+        wanted = np.ascontiguousarray(np.atleast_2d(states), dtype=np.int64)
+        return self._ledger.index(wanted, len(self)) if self.box is None else self.box.index(wanted)
 
     def transitions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The generator's columns as CSC arrays (pointer, row, rate) with the diagonal, and the leak (N,) out of the set.
@@ -220,6 +267,27 @@ def _key(network: Network, states: np.ndarray) -> np.ndarray:
         changed[network.changed_species[1]] = True
         return np.flatnonzero(changed | np.any(states != states[0], axis=0))
     return independent
+
+
+def _ledger_of(states: np.ndarray, compiled: Compiled, upper: np.ndarray, key: np.ndarray, within: Condition | None) -> Ledger:
+    if compiled.network.varying:
+        return RandomLedger(compiled, states, key, upper)
+    return Ledger(compiled, states, key, upper, None if callable(within) else within)
+
+
+def _same_jumps(one: Compiled, other: Compiled) -> bool:
+    """Do two networks lead from the same states to the same ones at the same rates?"""
+    a, b = one.network, other.network
+    names = [reaction.name for reaction in a.reactions] == [reaction.name for reaction in b.reactions]
+    same = names and not a.varying and not b.varying and one.propensity_formulas == other.propensity_formulas
+    return same and all(map(np.array_equal, a.sparse_stoichiometry, b.sparse_stoichiometry))
+
+
+def _too_many(max_states: int) -> errors.ConvergenceError:
+    return errors.ConvergenceError(
+        f"more than max_states={max_states} states can be reached from the initial state (perhaps infinitely many); "
+        "give bounds={species: largest count} or within='a condition', raise max_states, or use fsp, which finds the states that matter"
+    )
 
 
 def _read(network: Network, within: str | Callable | None) -> Condition | None:

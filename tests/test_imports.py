@@ -22,7 +22,7 @@ ROWS = [
     {"abilities", "programs", "quadrature", "ensembles", "conditions", "passages"},
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"ledger"},
-    {"random_ledger"},
+    {"random_ledger", "box"},
     {"states", "pieces", "complex_balance", "first_order"},
     {"clockwork"},
     {"moving_rates", "rates_in_piece"},

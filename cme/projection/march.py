@@ -164,7 +164,7 @@ class March:
         return smaller
 
     def _check_size(self, lost: float = 0.0) -> None:
-        if len(self.space) > self.max_states:
+        if len(self.space) > self.max_states and not self.fixed:
             raise ConvergenceError(
                 f"fsp needs {len(self.space)} states and more (lost so far {lost:.1e}, tol={self.tol:g}); "
                 f"raise max_states (now {self.max_states}), loosen tol, or use ssa"

@@ -24,6 +24,7 @@ from scipy.special import gammaln
 from threadpoolctl import ThreadpoolController
 
 from cme.arguments import check_times
+from cme.box import BoxMatrix
 from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.kernels.uniformisation import uniformise
@@ -116,8 +117,10 @@ class Integrator:
                 f"the largest total propensity is {self.q:.1e}, so that {self.q * horizon:.1e} jumps may happen by t={horizon:g}, more "
                 f"than double precision can follow ({MAX_JUMPS:.0e}); end earlier, or use stationary, lna or rate_equations"
             )
+        self.box = generator.matrix if isinstance(generator.matrix, BoxMatrix) else None
         self.rows = None if isinstance(generator.matrix, LinearOperator) else generator.matrix.tocsr()
-        self.method = "rational Krylov" if self.rows is not None and self._prefer_krylov() else "uniformisation"
+        has_entries = self.rows is not None or self.box is not None
+        self.method = "rational Krylov" if has_entries and self._prefer_krylov() else "uniformisation"
 
     @property
     def leak(self) -> np.ndarray:
@@ -182,9 +185,12 @@ class Integrator:
 
     def _uniformise(self, p: np.ndarray, now: float, end: float, times: np.ndarray) -> Step:
         wanted = np.append(times[(times > now) & (times < end)], end)
-        weights = poisson_weights(self.q * (wanted - now), 0.1 * self.tol * min((end - now) / self.horizon, 1.0))
-        out = np.zeros((len(wanted), len(p)))
-        if (rows := self.rows) is None:  # matrix-free
+        share = self.tol * min((end - now) / self.horizon, 1.0)
+        weights = poisson_weights(self.q * (wanted - now), 0.1 * share)
+        out, dropped = np.zeros((len(wanted), len(p))), 0.0
+        if self.box is not None:
+            dropped = self.box.uniformise(self.q, weights, p, out, 0.5 * share)
+        elif (rows := self.rows) is None:  # matrix-free
             current = p
             for column in weights.T:
                 out += np.outer(column, current)
@@ -192,7 +198,7 @@ class Integrator:
         else:
             uniformise(rows.indptr, rows.indices, rows.data, self.q, weights, p.copy(), np.empty_like(p), out)
         left_out = float(p.sum()) * (1.0 - weights[-1].sum())
-        error = max(left_out, 0.0) + 1e-16 * weights.shape[1]
+        error = max(left_out, 0.0) + dropped + 1e-16 * weights.shape[1]
         outputs = out if end in times else out[:-1]
         return Step(now, end, out[-1], outputs, error, lambda: np.array([p, out[-1]]))
 
@@ -202,7 +208,8 @@ class Integrator:
         """A window of rational Krylov, or None where the basis does not suffice."""
         length, tol = end - now, self._share(now, end)
         gamma = length / 8.0
-        solve = _factorise(self.generator.matrix, gamma)
+        matrix = self.generator.sparse()
+        solve = _factorise(matrix, gamma)
         beta = float(np.linalg.norm(p))
         basis, h = np.zeros((MAX_BASIS + 1, len(p))), np.zeros((MAX_BASIS + 1, MAX_BASIS))
         basis[0] = p / beta
@@ -223,7 +230,7 @@ class Integrator:
                 except la.LinAlgError:
                     return None
                 small = (np.eye(m) - inverse) / gamma  # A seen from the basis
-                residual = basis[m] - gamma * (self.generator.matrix @ basis[m])
+                residual = basis[m] - gamma * (matrix @ basis[m])
                 scale = beta * h[m, m - 1] / gamma * float(np.abs(residual).sum())
                 error = scale * _integral_of_residual(inverse[-1], small, length)
                 if error <= tol or exhausted:

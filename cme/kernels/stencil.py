@@ -1,0 +1,199 @@
+"""Products with the generator on a full box of states, without stored indices: a jump is a shift, its rates are tables along the axes."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cme.kernels.jit import apart, bare, inlined, inner
+
+_LEAST = 1e-250  # numbers near the end of the exponent range cost a hundredfold
+_BETWEEN = 16  # steps from one look at the rim of the window to the next
+
+
+class Stencil(NamedTuple):
+    """The jumps of R reactions on a box with D axes; states in the order in which the last axis runs fastest.
+
+    The rate of r is the product of a table for each axis or, where it is none, kept for each state.
+    """
+
+    shape: np.ndarray  # (D,)
+    change: np.ndarray  # (R, D)
+    first: np.ndarray  # (R, D) where the table of a reaction along an axis begins
+    table: np.ndarray
+    kept: np.ndarray  # (R,) where the rates of a reaction begin in `rate`, -1 where there are tables
+    rate: np.ndarray  # one after the other, N each
+    out: np.ndarray  # (N,) the total rate out of a state
+
+
+@bare
+def multiply(stencil, keep, scale, low, high, at, p, y):
+    """Fill y with keep p + scale A p in the window low <= index < high; p is read beyond it too. at (D,) is workspace."""
+    fill(stencil, keep, scale, False, low, high, at, p, y)
+    return 0
+
+
+@inner
+def fill(stencil, keep, scale, positive, low, high, at, p, y):
+    """See `multiply`; with `positive` the smallest numbers become 0."""
+    apart()
+    shape, change = stencil.shape, stencil.change
+    last = len(shape) - 1
+    for a in range(len(shape)):
+        at[a] = low[a]
+    going = True
+    while going:
+        line = line_of(shape, at) * shape[last]
+        start, end = line + low[last], line + high[last]
+        target, out, here = y[start:end], stencil.out[start:end], p[start:end]
+        for j in range(len(target)):
+            target[j] = (keep - scale * out[j]) * here[j]
+        for r in range(change.shape[0]):
+            source, factor, inside = 0, scale, True
+            for a in range(last):
+                i = at[a] - change[r, a]
+                inside = inside and 0 <= i < shape[a]
+                source = source * shape[a] + i
+                if inside and stencil.kept[r] < 0:
+                    factor *= stencil.table[stencil.first[r, a] + i]
+            if not inside or factor == 0.0:
+                continue
+            shift = change[r, last]
+            begin, end = max(low[last], shift), min(high[last], shape[last] + shift)
+            if begin >= end:
+                continue
+            target, offset = y[line + begin : line + end], source * shape[last] - shift
+            here = p[offset + begin : offset + end]
+            if stencil.kept[r] < 0:
+                row = stencil.first[r, last] - shift
+                along = stencil.table[row + begin : row + end]
+                for j in range(len(target)):
+                    target[j] += factor * along[j] * here[j]
+            else:
+                along = stencil.rate[stencil.kept[r] + offset + begin : stencil.kept[r] + offset + end]
+                for j in range(len(target)):
+                    target[j] += factor * along[j] * here[j]
+        if positive:
+            target = y[line + low[last] : line + high[last]]
+            for j in range(len(target)):
+                target[j] = target[j] if target[j] > _LEAST else 0.0
+        going = next_line(low, high, at, -1)
+
+
+@inlined
+def line_of(shape, at):
+    """The number of a line along the last axis."""
+    line = 0
+    for a in range(len(shape) - 1):
+        line = line * shape[a] + at[a]
+    return line
+
+
+@inlined
+def next_line(low, high, at, fixed):
+    """Go on to the next line of a window, with the place on one axis fixed; False after the last."""
+    a = len(at) - 2
+    while a >= 0:
+        if a != fixed:
+            at[a] += 1
+            if at[a] < high[a]:
+                break
+            at[a] = low[a]
+        a -= 1
+    return a >= 0
+
+
+@bare
+def uniformise_in_window(stencil, q, n_outputs, weights, budget, low, high, at, dropped, current, following, out):
+    """Accumulate sum_k weights[j K + k] P^k p with P = I + A / q for J outputs into out (J N,), where p is not negligible.
+
+    `current` holds p on entry, and `following` (N,) zeros; both are 0 outside the window low <= index < high. The window grows with
+    each step, and slices at its rim are set to zero as long as all that was in them adds up to at most `budget`: dropped (D, 2) says how
+    much that was, a bound on the error in the 1-norm. at (D,) is workspace.
+    """
+    n_terms, n_axes, n_states = len(weights) // n_outputs, len(stencil.shape), len(current)
+    for k in range(n_terms):
+        for j in range(n_outputs):
+            weight = weights[j * n_terms + k]
+            if weight > 0.0:
+                if k % 2 == 0:
+                    accumulate(stencil.shape, weight, low, high, at, current, out[j * n_states : (j + 1) * n_states])
+                else:
+                    accumulate(stencil.shape, weight, low, high, at, following, out[j * n_states : (j + 1) * n_states])
+        if k == n_terms - 1:
+            break
+        for a in range(n_axes):
+            down, up = 0, 0
+            for r in range(stencil.change.shape[0]):
+                down, up = min(down, stencil.change[r, a]), max(up, stencil.change[r, a])
+            low[a], high[a] = max(low[a] + down, 0), min(high[a] + up, stencil.shape[a])
+        if k % 2 == 0:
+            fill(stencil, 1.0, 1.0 / q, True, low, high, at, current, following)
+        else:
+            fill(stencil, 1.0, 1.0 / q, True, low, high, at, following, current)
+        if k % _BETWEEN == _BETWEEN - 1:
+            allowed = budget * (k + 1.0) / (n_terms * 2.0 * n_axes)
+            for a in range(n_axes):
+                for side in range(2):
+                    if k % 2 == 0:
+                        trim(stencil.shape, a, side, allowed, low, high, at, dropped, following, current)
+                    else:
+                        trim(stencil.shape, a, side, allowed, low, high, at, dropped, current, following)
+    return 0
+
+
+@inner
+def accumulate(shape, weight, low, high, at, p, out):
+    """Add weight p to out in the window."""
+    apart()
+    last = len(shape) - 1
+    for a in range(len(shape)):
+        at[a] = low[a]
+    going = True
+    while going:
+        line = line_of(shape, at) * shape[last]
+        target, here = out[line + low[last] : line + high[last]], p[line + low[last] : line + high[last]]
+        for j in range(len(target)):
+            target[j] += weight * here[j]
+        going = next_line(low, high, at, -1)
+
+
+@inner
+def trim(shape, a, side, allowed, low, high, at, dropped, p, other):
+    """Take slices with little in them off one end of the window along axis a."""
+    apart()
+    while high[a] - low[a] > 1:
+        place = high[a] - 1 if side == 1 else low[a]
+        total = slice_sum(shape, a, place, False, low, high, at, p)
+        if dropped[a, side] + total > allowed:
+            break
+        dropped[a, side] += total
+        slice_sum(shape, a, place, True, low, high, at, p)
+        slice_sum(shape, a, place, True, low, high, at, other)
+        if side == 1:
+            high[a] -= 1
+        else:
+            low[a] += 1
+
+
+@inner
+def slice_sum(shape, a, place, clear, low, high, at, p):
+    """The sum over the slice of the window at a place on axis a; with `clear` it is set to zero."""
+    apart()
+    last, total = len(shape) - 1, 0.0
+    for b in range(len(shape)):
+        at[b] = low[b]
+    at[a] = place
+    going = True
+    while going:
+        line = line_of(shape, at) * shape[last]
+        start, end = low[last], high[last]
+        if a == last:
+            start, end = place, place + 1
+        values = p[line + start : line + end]
+        for j in range(len(values)):
+            total += values[j]
+        if clear:
+            for j in range(len(values)):
+                values[j] = 0.0
+        going = next_line(low, high, at, a)
+    return total
