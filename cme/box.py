@@ -259,7 +259,7 @@ def reachable_box(compiled: Compiled, start: np.ndarray, upper: np.ndarray, key:
     laws = conservation_laws(network)
     most = [upper] + [np.where(law > 0, (law @ start) // np.maximum(law, 1), UNBOUNDED) for law in laws if np.all(law >= 0)]
     shape = np.min(most, axis=0)[key]
-    if len(key) < 2 or np.any(shape >= MOST) or np.any(shape < 1):
+    if len(key) < 2 or len(laws) != len(upper) - len(key) or np.any(shape >= MOST) or np.any(shape < 1):
         return None
     order = np.argsort(shape, kind="stable")
     axes, shape = key[order], shape[order] + 1

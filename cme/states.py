@@ -110,10 +110,10 @@ class StateSpace:
 
     def _whole_box(self, max_states: int) -> "StateSpace | None":
         """The large box up to the bounds, if it is plain without a search that all of it is reached from here; rates are checked."""
-        if self.compiled.network.varying or len(self.key) < 2 or np.any(_key(self.compiled.network, self.states) != self.key):
+        if self.compiled.network.varying:
             return None
         box = reachable_box(self.compiled, self.states[0], self.upper, self.key)
-        if box is None or len(box) < LARGE or len(self.key) != len(box.axes):
+        if box is None or len(box) < LARGE:
             return None
         if len(box) > max_states:
             raise _too_many(max_states)

@@ -106,4 +106,4 @@ def test_large_space_is_enumerated():
     space = cme.StateSpace.reachable(network, bounds={"U": 449, "V": 449})
     generator = cme.Generator.from_network(network, space)
     assert len(space) == 450**2
-    assert abs(generator.matrix.sum(axis=0) + generator.leak).max() < 1e-11
+    assert abs(generator.sparse().sum(axis=0) + generator.leak).max() < 1e-11
