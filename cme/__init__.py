@@ -30,6 +30,8 @@ _HOME = {
     "tau_leap": "cme.sampling.tau_leap",
     "fsp": "cme.projection.fsp",
     "stationary": "cme.projection.stationary",
+    "closed_classes": "cme.projection.closed_classes",
+    "quasi_stationary": "cme.projection.quasi_stationary",
     "first_passage": "cme.projection.first_passage",
     "switching_rates": "cme.projection.switching",
     "propagator": "cme.projection.propagator",
@@ -86,9 +88,11 @@ if TYPE_CHECKING:
     from cme.network import Network as Network
     from cme.passages import FirstPassage as FirstPassage
     from cme.passages import Switching as Switching
+    from cme.projection.closed_classes import closed_classes as closed_classes
     from cme.projection.first_passage import first_passage as first_passage
     from cme.projection.fsp import fsp as fsp
     from cme.projection.propagator import propagator as propagator
+    from cme.projection.quasi_stationary import quasi_stationary as quasi_stationary
     from cme.projection.stationary import stationary as stationary
     from cme.projection.switching import switching_rates as switching_rates
     from cme.results import Distribution as Distribution

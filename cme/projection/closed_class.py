@@ -92,5 +92,6 @@ def check_dead_ends(network: Network, space: StateSpace, home: np.ndarray, dead_
 def not_unique(names: tuple[str, ...], one: np.ndarray, other: np.ndarray) -> ModelError:
     return ModelError(
         f"the stationary law is not unique: {describe_state(names, one)} and {describe_state(names, other)} can both be reached, and "
-        "no way was found from the second to the first; where it ends depends on chance and start: use fsp at a late time instead"
+        "no way was found from the second to the first; where it ends depends on chance and start: closed_classes gives the chance of each "
+        "end and the law there, fsp the law at a late time"
     )
