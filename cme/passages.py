@@ -59,8 +59,8 @@ class FirstPassage:
     certain : bool or None
         Is a target met on all paths (but for less than the tolerance, which escapes)? None: not known, since too much escapes.
     mean_bounds : Bounds
-        On the mean of T, infinite if it is not certain that a target is met. The upper one is infinite where nothing is known of the
-        states that are not kept.
+        On the mean of T, which is infinite if a target may be missed. The upper one is infinite where nothing is known of the states
+        that are not kept.
     times : (L,)
         The times that were asked for.
     cdf : (L, K)
@@ -95,6 +95,8 @@ class FirstPassage:
 
     def probability_bounds(self, target: str | None = None) -> Bounds:
         """Bounds on the probability that a target is met before all others (None: that any is met)."""
+        if target is None and math.isfinite(self.mean_bounds.upper):  # then it is met for sure
+            return Bounds(1.0, 1.0)
         found = float(self.probability.sum()) if target is None else float(self.probability[self.target_index(target)])
         return Bounds(found, min(found + self.escaped, 1.0))
 
@@ -206,7 +208,13 @@ class FirstPassage:
         what = self.targets[0] if len(self.targets) == 1 else f"{len(self.targets)} targets"
         low, high = self.probability_bounds()
         chance = f"probability {low:.6g}" if high - low <= 1e-3 * low else f"probability {low:.4g} to {high:.4g}"
-        found = f"mean time {self.mean():.6g}" if self.certain else chance if self.certain is None else f"{chance}, else never"
+        bounds = self.mean_bounds
+        if self.certain:
+            found = f"mean time {self.mean():.6g}"
+        elif math.isfinite(bounds.upper):
+            found = f"mean time {bounds.lower:.4g} to {bounds.upper:.4g}"
+        else:
+            found = chance if self.certain is None else f"{chance}, else never"
         return f"FirstPassage to {what}: {found}; {len(self.states)} states, {self.escaped:.1e} escapes; {self.info.get('solver')}"
 
 

@@ -55,7 +55,8 @@ def test_schloegl_between_its_two_states():  # THEORY C4
     assert fall.mean() == pytest.approx(178100.490637, abs=1e-6)
     assert rise.escaped == 0
     assert rise.mean_bounds == (rise.mean(), rise.mean())
-    assert fall.mean_bounds.lower == pytest.approx(fall.mean(), rel=1e-12)
+    assert fall.mean_bounds.lower < fall.mean() < fall.mean_bounds.upper
+    assert fall.mean_bounds == pytest.approx((fall.mean(), fall.mean()), rel=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -274,9 +275,36 @@ def test_bounds_hold_on_a_set_that_is_too_small():
             lower, upper = found.cdf_bounds(name)
             assert np.all(lower <= exact.cdf_bounds(name)[0] + 1e-10)
             assert np.all(upper >= exact.cdf_bounds(name)[1] - 1e-10)
-        assert found.mean_bounds.lower <= exact.mean()
-        assert found.mean_bounds.upper == math.inf
+        assert found.mean_bounds.lower <= exact.mean() <= found.mean_bounds.upper < math.inf
         assert found.info["truncation"].startswith("bounds on probabilities")
+        assert found.probability_bounds() == (1, 1)
+
+
+def test_bounds_of_the_mean_close_as_the_states_are_more():
+    network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")
+    exact, widths = down(lambda n: 10.0, float, 10, 400, 4), []
+    for most in (14, 18, 24, 32):
+        found = cme.first_passage(network, "X <= 4", space=cme.StateSpace.reachable(network, bounds={"X": most}))
+        assert found.mean_bounds.lower <= exact <= found.mean_bounds.upper
+        widths.append(found.mean_bounds.upper / found.mean_bounds.lower - 1)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 1e-5
+    assert "falls at a rate of" in found.info["upper_mean"]
+    small = cme.first_passage(network, "X <= 4", space=cme.StateSpace.reachable(network, bounds={"X": 14}))
+    assert "mean time 1.8" in repr(small) or "mean time" in repr(small)
+    assert math.isnan(small.mean())
+
+
+def test_the_mean_is_bounded_in_two_species_and_on_one_side_where_nothing_leads_back():
+    genes = cme.load("gene_expression")
+    found = cme.first_passage(genes, "protein >= 60")
+    assert 0 < found.escaped < 1e-6
+    larger = cme.first_passage(genes, "protein >= 60", space=cme.StateSpace.reachable(genes, bounds={"mRNA": 60, "protein": 61}))
+    assert found.mean_bounds.lower <= larger.mean() <= found.mean_bounds.upper
+    assert found.mean_bounds.upper <= found.mean_bounds.lower * (1 + 1e-5)
+    bursts = cme.first_passage(cme.parse("0 -> geometric(2) X @ 1; X -> 0 @ 1; X = 30"), "X == 0")
+    assert bursts.mean_bounds.upper == math.inf
+    assert bursts.info["upper_mean"] == "reactions draw numbers of molecules"
 
 
 def test_sets_grow_until_hardly_anything_escapes():

@@ -12,6 +12,7 @@ from cme.generator import Generator
 from cme.network import Network
 from cme.passages import Bounds, Decay, FirstPassage, Solved
 from cme.progress import progress as progress_bar
+from cme.projection.mean_bound import ROUNDING
 from cme.projection.passage_times import PassageTimes, passage_times
 from cme.projection.stopped import Stopped, StoppedGenerator, StoppedNetwork
 from cme.states import StateSpace
@@ -76,11 +77,13 @@ def first_passage(
 
     Notes
     -----
-    Where no path leaves J (`escaped` is 0) everything is exact but for round-off. Otherwise probabilities and the law at `times` are
-    bounded from both sides: a path that leaves J may come to any target, or to none. The lower bound on the mean is that of the time to
-    the target or out of J; moments are those of J closed, without the jumps that leave it, and estimates. If a target may be missed, the
-    mean is infinite, and moments on the paths that come to it are given. What arrives, and what leaves, all the same with a set sixteen
-    times as large is taken to do so for good, as where counts grow without bound.
+    Where no path leaves J (``info["truncation"]`` is "none") everything is exact but for round-off. Otherwise probabilities and the law
+    at `times` are bounded from both sides: a path that leaves J may come to any target, or to none. So is the mean (`mean_bounds`): from
+    below by the mean time to a target or out of J, from above with a function of the counts that is proved to fall outside J, if one is
+    found (``info["upper_mean"]`` says which, or why not). Moments are those of J closed, without the jumps that leave it: estimates.
+
+    If a target may be missed, the mean is infinite, and moments on the paths that come to it are given. What arrives, and what leaves,
+    all the same with a set sixteen times as large is taken to do so for good, as where counts grow without bound.
 
     The law at `times` is that of `fsp` on the chain that stops in the targets, in absolute terms; times so long that double precision
     can't follow all jumps are reached by the slowest mode alone.
@@ -133,14 +136,15 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
     ended, inner = chain.open, chain.labels < 0
     certain = None if ended.never == 0 and (chain.for_good or chain.escaped > options["tol"]) else ended.never == 0
     exact = not ended.leaks and not chain.missing
-    lower = float(ended.moment(1).sum() / ended.arrived.sum()) if exact and ended.never == 0 else ended.survived
-    bounds = Bounds(lower, lower if exact else math.inf) if ended.never == 0 else Bounds(math.inf, math.inf)
+    lower = float(ended.moment(1).sum() / ended.arrived.sum()) if exact and ended.never == 0 else ended.survived * (1 - ROUNDING)
+    bounds = Bounds(lower, lower if exact else chain.upper_mean) if ended.never == 0 else Bounds(math.inf, math.inf)
     found = {
         "method": "elimination without subtraction",
         "in_time": law.method,
         "states": int(inner.sum()),
         "expansions": chain.expansions,
-        "truncation": "none" if exact else "bounds on probabilities, a lower bound on the mean, estimates of moments",
+        "truncation": "none" if exact else "bounds on probabilities and the mean, estimates of moments",
+        "upper_mean": "exact" if exact else chain.ground,
         "mean_change": chain.change,
     }
 

@@ -91,6 +91,21 @@ class Hitting:
         time, exponent = self._occupied[0]
         return float(np.ldexp(time.sum(), exponent))
 
+    @property
+    def occupied(self) -> np.ndarray:
+        """The mean time in each of the states from which a way leads out."""
+        time, exponent = self._occupied[0]
+        return np.ldexp(time, exponent)
+
+    @property
+    def goes_astray(self) -> bool:
+        """Does a jump lead from any of these states to where no way leads out?"""
+        return bool(np.any(self._astray > 0))
+
+    def collected(self, f: np.ndarray) -> np.ndarray:
+        """The mean of the integral of f over the time before the chain stops, from each of these states."""
+        return self._collect(f)
+
     def moment(self, k: int) -> np.ndarray:
         """The k-th moment of the time to each target on the paths that come to it, times their probability, (K,); inf beyond 1e308."""
         if k == 0:

@@ -12,8 +12,10 @@ from cme.conditions import network_condition, read_condition
 from cme.errors import ConvergenceError, describe_state
 from cme.generator import Generator
 from cme.network import Network
+from cme.projection.drift import NoDriftError
 from cme.projection.fsp import fsp
 from cme.projection.hitting import Hitting
+from cme.projection.mean_bound import MoreStatesError, upper_mean
 from cme.ratelaw import ZERO, Apply, Expr
 from cme.results import Distribution
 from cme.states import StateSpace
@@ -22,6 +24,7 @@ FIRST_SIZE = 2000
 GROWTH = 1.5
 SAME, ENOUGH = 1e-4, 16.0  # what arrives and what escapes all the same from a set this many times as large does so for good,
 LEAST = 30_000  # if the set is also as large as this
+ATTEMPTS = 4  # at an upper bound of the mean, each with more states
 NO_TIME = "when it is met is what is asked for"
 
 
@@ -38,6 +41,8 @@ class Stopped:
         What happens on the states in the end if what leaves them is not followed, and, where that is little, if it does not leave.
     for_good : bool
         What escapes does not depend on how large the set is.
+    upper_mean, ground : float, str
+        A bound on the mean time of all paths, and what it rests on, or why there is none.
     """
 
     title = "generator"
@@ -45,6 +50,8 @@ class Stopped:
     missing = 0.0
     expansions = 0
     for_good = False
+    upper_mean = np.inf
+    ground = "nothing is known of the states of a generator that are not kept"
     tol: float
     generator: Generator
     labels: np.ndarray
@@ -138,13 +145,33 @@ class StoppedNetwork(Stopped):
         met = next(iter(conditions.values())) if len(conditions) == 1 else Apply("or", tuple(conditions.values()))
         laws = [Apply("piecewise", (ZERO, met, reaction.propensity)) for reaction in network.reactions]
         stopped = tuple(replace(reaction, law=law) for reaction, law in zip(network.reactions, laws, strict=True))
-        self.network, self.title = replace(network, reactions=stopped), network.name
+        self.network, self.original, self.title = replace(network, reactions=stopped), network, network.name
         self.initial, self.tol, self.most, self.given = initial, tol, most, space
         if isinstance(initial, Distribution):
             self.missing = float(max(initial.error_bound[-1], 0.0))
         self._states, self._weights = Compiled(self.network).start(initial)
 
     def solve(self) -> Iterator[tuple[int, str]]:
+        yield from self._find_states()
+        if not self.open.leaks or self.open.never > 0 or self.for_good or self.missing:
+            return
+        for _ in range(ATTEMPTS):
+            yield len(self.space), "upper bound of the mean"
+            try:
+                space = StateSpace.holding(self.original, self.space.states)
+                self.upper_mean, self.ground = upper_mean(space, self.labels, self.open, self.label)
+                return
+            except MoreStatesError as more:
+                self.ground, states = more.args
+                if self.given is not None or len(states) > len(self.space) or len(states) + len(self.space) > self.most:
+                    return
+                self._on(StateSpace.holding(self.network, np.concatenate([self.space.states, states])))
+                self._solve(self.tol)
+            except NoDriftError as reason:
+                self.ground = str(reason)
+                return
+
+    def _find_states(self) -> Iterator[tuple[int, str]]:
         if self.given is not None:
             self._on(self.given.under(self.network))
             self._solve(self.tol)

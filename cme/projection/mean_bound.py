@@ -1,0 +1,90 @@
+r"""An upper bound on a mean first-passage time, from states that are kept and a function that falls outside them.
+
+Where g(x) falls on average at a rate c or more outside a core of the kept states J and outside the targets, the process comes back from
+any y to one of them within a mean time of g(y) / c. With the mean time t to a target or out of J, the mean o of g at the exit, and the
+chance h to meet a target first, the mean time from any z in the core is at most t + o / c + (1 - h) W, where W is the largest of them;
+so that W is at most the largest (t + o / c) / h, and the mean from the start at most t + o / c + (1 - h) W.
+"""
+
+import numpy as np
+
+from cme.errors import describe_state
+from cme.projection.drift import Drift, NoDriftError, find_drifts
+from cme.projection.hitting import Hitting
+from cme.states import StateSpace
+
+ROOM = 1e-9  # for the rounding of a sum of what adds and takes, as a part of it
+ROUNDING = 1e-11  # of means, as a part of them
+PARTS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)  # of the fall that is proved: a smaller one has a smaller core
+
+
+class MoreStatesError(NoDriftError):
+    """It would fall if the states were kept that are the second argument."""
+
+
+def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label) -> tuple[float, str]:
+    """A bound on the mean time of all paths, and what it rests on.
+
+    Parameters
+    ----------
+    space
+        The kept states, of the process that does not stop in the targets.
+    labels : (N,)
+        The target of each, -1 for none.
+    hitting
+        What happens on them if what leaves them is not followed.
+    label
+        Gives the labels of other states.
+
+    Raises
+    ------
+    NoDriftError
+        If nothing leads back for sure from outside, with the reason.
+    """
+    if hitting.goes_astray:
+        raise NoDriftError("from some of the kept states no way leads to a target")
+    member = labels >= 0
+    member[hitting.alive] = True
+    occupied = hitting.occupied
+    best: tuple[Drift, np.ndarray] | None = None
+    reason = NoDriftError("no function that falls was found")
+    for each in find_drifts(space, hitting.alive, occupied / occupied.sum()):
+        try:
+            drift, slow = each.over(space, member)
+        except NoDriftError as why:
+            reason = why
+            continue
+        slow = slow[label(slow) < 0]
+        if best is None or len(slow) < len(best[1]):
+            best = drift, slow
+    if best is None:
+        raise reason
+    drift, slow = best
+    if len(slow):
+        where = describe_state(space.compiled.network.species_names, slow[0])
+        raise MoreStatesError(f"{len(slow)} states that are not kept, such as {where}, are not led back by {drift}", slow)
+    change = drift.mean_change(space.states[hitting.alive])
+    change += ROOM * np.abs(change)
+    way = _way_back(space, hitting.alive, member, drift)
+    times, returns, chances = hitting.collected(np.ones(len(way))), hitting.collected(way), hitting.collected(hitting.ways.sum(axis=0))
+    found = np.inf
+    for part in PARTS:
+        fall = part * drift.fall
+        core = change > -fall
+        with np.errstate(divide="ignore", over="ignore"):
+            longest = float(((times + returns / fall)[core] / chances[core]).max(initial=0.0))
+            found = min(found, hitting.survived + float(occupied @ way) / fall + hitting.escaped * longest)
+    return found * (1 + ROUNDING), f"outside the states {drift} falls at a rate of {drift.fall:.3g} or more"
+
+
+def _way_back(space: StateSpace, alive: np.ndarray, member: np.ndarray, drift: Drift) -> np.ndarray:
+    """The value of the drift's function after leaving from each state, times the rate of leaving, (K,)."""
+    states, out = space.states[alive], np.zeros(len(alive))
+    propensities = space.compiled.propensities(states)
+    for r, change in enumerate(space.compiled.network.stoichiometry):
+        fires = np.flatnonzero(propensities[:, r] > 0)
+        to = states[fires] + change
+        place = space.index(to)
+        leaves = ~((place >= 0) & member[place])
+        out[fires[leaves]] += propensities[fires[leaves], r] * drift.value(to[leaves])
+    return out
