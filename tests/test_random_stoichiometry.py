@@ -399,3 +399,11 @@ def test_means_of_numbers():
     mean = cme.rate_equations(cme.parse(text), [3.0])
     assert mean["A"][0] == pytest.approx(12 * (1 - math.exp(-1.5)), rel=1e-5)
     np.testing.assert_allclose([mean["B"][0], mean["C"][0], mean["D"][0]], [12, 15, 3], rtol=1e-6)
+
+
+def test_a_small_table_of_states_has_room_after_a_random_jump():
+    network = cme.parse("0 -> geometric(2) X @ 1; X -> 0 @ 1; X = 30")
+    space = cme.StateSpace.around(network, size=200)
+    counts = np.unique(space.states)
+    assert len(counts) == len(space) >= 200
+    assert counts[-1] - counts[0] == len(counts) - 1

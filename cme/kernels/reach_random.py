@@ -60,6 +60,8 @@ def explore(model, stack, x, upper, packing, layers, target, spared, listing, cu
                 code = code_of(packing, x)
                 slot = slot_of(packing, states, codes, table, code, x)
                 if table[slot] < 0:
+                    if cursor[0] >= states.shape[0] or cursor[3] >= queue.shape[0]:  # a random jump from the same state took the room
+                        return FULL
                     table[slot], codes[cursor[0]] = entry(code, cursor[0]), code
                     copy_to(states[cursor[0]], x)
                     queue[cursor[3]] = cursor[0]
