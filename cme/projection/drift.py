@@ -3,6 +3,7 @@
 Then the time to come back to the set is at most g / c on average, there is one stationary law, and the set can't be left for ever.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -121,8 +122,10 @@ class Drift:
         return " + ".join(f"{w:.3g} {name}" for w, name in zip(self.linear, names, strict=True) if w > 0)
 
 
-def find_drifts(space: StateSpace, members: np.ndarray, pi: np.ndarray) -> list[Drift]:
+def find_drifts(space: StateSpace, members: np.ndarray, pi: np.ndarray, limits: Mapping[int, int] | None = None) -> list[Drift]:
     """Functions that fall far out, for a set of states and a law on its members; those more likely to fall close by first.
+
+    `limits` are largest counts of species beyond which nothing need fall, since the process stops there.
 
     Raises
     ------
@@ -133,7 +136,7 @@ def find_drifts(space: StateSpace, members: np.ndarray, pi: np.ndarray) -> list[
     if compiled.network.varying:
         raise NoDriftError("reactions draw numbers of molecules")
     states = space.states[members]
-    frame = _Frame.of(compiled, states[pi > 0])
+    frame = _Frame.of(compiled, states[pi > 0], limits or {})
     found, reasons = [], []
     for search in (_quadratic, _linear):
         try:
@@ -166,11 +169,11 @@ class _Frame:
     largest: np.ndarray  # (S,) counts where the law holds any weight
 
     @classmethod
-    def of(cls, compiled: Compiled, states: np.ndarray) -> "_Frame":
+    def of(cls, compiled: Compiled, states: np.ndarray, limits: Mapping[int, int]) -> "_Frame":
         largest = states.max(axis=0)
         laws = conservation_laws(compiled.network)
         totals = laws @ states[0]
-        bounds: dict[int, int] = {}
+        bounds = dict(limits)
         for law, total in zip(laws, totals, strict=True):
             if law.min() >= 0:
                 for s in np.flatnonzero(law).tolist():

@@ -6,15 +6,21 @@ chance h to meet a target first, the mean time from any z in the core is at most
 so that W is at most the largest (t + o / c) / h, and the mean from the start at most t + o / c + (1 - h) W.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from cme.enclosure import enclose
 from cme.errors import describe_state
-from cme.projection.drift import Drift, NoDriftError, find_drifts
+from cme.projection.drift import MOST_CORNERS, Drift, NoDriftError, find_drifts
 from cme.projection.hitting import Hitting
+from cme.ratelaw import Expr
 from cme.states import StateSpace
 
+Label = Callable[[np.ndarray], np.ndarray]
 ROOM = 1e-9  # for the rounding of a sum of what adds and takes, as a part of it
 ROUNDING = 1e-11  # of means, as a part of them
+MOST_POINTS = 200_000  # states outside that are looked at one by one, or twenty for each that is kept
 PARTS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)  # of the fall that is proved: a smaller one has a smaller core
 
 
@@ -22,7 +28,7 @@ class MoreStatesError(NoDriftError):
     """It would fall if the states were kept that are the second argument."""
 
 
-def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label) -> tuple[float, str]:
+def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label: Label, condition: Expr) -> tuple[float, str]:
     """A bound on the mean time of all paths, and what it rests on.
 
     Parameters
@@ -35,6 +41,8 @@ def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label) -
         What happens on them if what leaves them is not followed.
     label
         Gives the labels of other states.
+    condition
+        Holds in all targets.
 
     Raises
     ------
@@ -48,7 +56,12 @@ def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label) -
     occupied = hitting.occupied
     best: tuple[Drift, np.ndarray] | None = None
     reason = NoDriftError("no function that falls was found")
-    for each in find_drifts(space, hitting.alive, occupied / occupied.sum()):
+    limits = _limits(space, hitting.alive, condition)
+    for each in find_drifts(space, hitting.alive, occupied / occupied.sum(), limits):
+        size = sum(float(np.prod(np.maximum(high - low + 1, 0))) for low, high in each.boxes)
+        if size > max(MOST_POINTS, 20 * len(space)):
+            reason = NoDriftError(f"{each} is only proved to fall beyond a box of {size:.0e} states")
+            continue
         try:
             drift, slow = each.over(space, member)
         except NoDriftError as why:
@@ -75,6 +88,20 @@ def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label) -
             longest = float(((times + returns / fall)[core] / chances[core]).max(initial=0.0))
             found = min(found, hitting.survived + float(occupied @ way) / fall + hitting.escaped * longest)
     return found * (1 + ROUNDING), f"outside the states {drift} falls at a rate of {drift.fall:.3g} or more"
+
+
+def _limits(space: StateSpace, alive: np.ndarray, condition: Expr) -> dict[int, int]:
+    """The largest counts of species that lie in a target whenever there are more of them; only of those that take few values."""
+    largest, names = space.states[alive].max(axis=0), space.compiled.network.species_names
+    found: dict[int, int] = {}
+    for s in np.argsort(largest).tolist():
+        top = int(largest[s])
+        if (top + 1) * np.prod([each + 1.0 for each in found.values()]) > MOST_CORNERS:
+            break
+        box = dict.fromkeys(names, (np.float64(0.0), np.float64(np.inf))) | {names[s]: (np.float64(top + 1.0), np.float64(np.inf))}
+        if float(enclose(condition, box)[0]) >= 1:
+            found[s] = top
+    return found
 
 
 def _way_back(space: StateSpace, alive: np.ndarray, member: np.ndarray, drift: Drift) -> np.ndarray:

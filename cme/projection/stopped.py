@@ -20,8 +20,9 @@ from cme.ratelaw import ZERO, Apply, Expr
 from cme.results import Distribution
 from cme.states import StateSpace
 
-FIRST_SIZE = 2000
-GROWTH = 1.5
+FIRST_SIZE = 300
+GROWTH, FAST_GROWTH = 1.5, 2.0  # of a set of states, and of one that is still small
+SMALL = 4000
 SAME, ENOUGH = 1e-4, 16.0  # what arrives and what escapes all the same from a set this many times as large does so for good,
 LEAST = 30_000  # if the set is also as large as this
 ATTEMPTS = 4  # at an upper bound of the mean, each with more states
@@ -142,8 +143,8 @@ class StoppedNetwork(Stopped):
     def __init__(self, network: Network, texts: Mapping[str, str], initial, tol: float, most: int, space: StateSpace | None):
         conditions = {name: network_condition(network, text, _what(name, text), NO_TIME) for name, text in texts.items()}
         super().__init__(network.species_names, conditions)
-        met = next(iter(conditions.values())) if len(conditions) == 1 else Apply("or", tuple(conditions.values()))
-        laws = [Apply("piecewise", (ZERO, met, reaction.propensity)) for reaction in network.reactions]
+        self.met = next(iter(conditions.values())) if len(conditions) == 1 else Apply("or", tuple(conditions.values()))
+        laws = [Apply("piecewise", (ZERO, self.met, reaction.propensity)) for reaction in network.reactions]
         stopped = tuple(replace(reaction, law=law) for reaction, law in zip(network.reactions, laws, strict=True))
         self.network, self.original, self.title = replace(network, reactions=stopped), network, network.name
         self.initial, self.tol, self.most, self.given = initial, tol, most, space
@@ -159,7 +160,7 @@ class StoppedNetwork(Stopped):
             yield len(self.space), "upper bound of the mean"
             try:
                 space = StateSpace.holding(self.original, self.space.states)
-                self.upper_mean, self.ground = upper_mean(space, self.labels, self.open, self.label)
+                self.upper_mean, self.ground = upper_mean(space, self.labels, self.open, self.label, self.met)
                 return
             except MoreStatesError as more:
                 self.ground, states = more.args
@@ -209,7 +210,8 @@ class StoppedNetwork(Stopped):
         flux = self.open.leaving
         order = np.argsort(flux)
         sources = order[np.cumsum(flux[order]) > 1e-3 * flux.sum()][::-1]
-        larger = self.space.grow(sources, size=int(GROWTH * len(self.space)) + 1)
+        growth = FAST_GROWTH if len(self.space) < SMALL else GROWTH
+        larger = self.space.grow(sources, size=int(growth * len(self.space)) + 1)
         if len(larger) == len(self.space):
             return False
         if len(larger) > self.most:
