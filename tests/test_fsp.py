@@ -7,7 +7,7 @@ import oracles
 import pytest
 
 import cme
-from cme.projection.propagate import Integrator, propagate
+from cme.projection.propagate import METHODS, Integrator, propagate
 
 TOGGLE = "0 => U @ 50/(1+V^2.5); U -> 0 @ 1; 0 => V @ 16/(1+U); V -> 0 @ 1"
 SCHLOGL = "2 X -> 3 X @ 0.03; 3 X -> 2 X @ 1e-4; 0 -> X @ 200; X -> 0 @ 3.5; X = 250"
@@ -124,23 +124,23 @@ def test_A18_sir_transient():
     assert gone == pytest.approx([0.01017139, 0.04093918, 0.06565120, 0.73519625], abs=1e-8)
 
 
-def test_the_two_integrators_agree_within_their_bounds():
+def test_the_integrators_agree_within_their_bounds():
     network = cme.parse(TOGGLE)
     space = cme.StateSpace.reachable(network, bounds={"U": 90, "V": 40})
     generator = cme.Generator.from_network(network, space)
     start = np.zeros(len(space))
     start[0] = 1
     found = {}
-    for method in ("uniformisation", "rational Krylov"):
-        integrator = Integrator(generator, 8.0, 1e-10)
-        integrator.method = method
+    for method in METHODS:
+        integrator = Integrator(generator, 8.0, 1e-10, method)
         error = 0.0
         for step in integrator.steps(start, 0.0, np.array([8.0])):
             error += step.error
         found[method] = (step.p, error)
-    (a, error_a), (b, error_b) = found.values()
-    assert np.abs(a - b).sum() <= error_a + error_b
-    assert max(error_a, error_b) <= 1e-10
+    for a, error_a in found.values():
+        assert error_a <= 1e-10
+        for b, error_b in found.values():
+            assert np.abs(a - b).sum() <= error_a + error_b
 
 
 def test_propagation_bound_holds_where_the_answer_is_known():
@@ -217,7 +217,7 @@ def test_doubling_all_rates_halves_time():
 )
 def test_refusals(arguments, error, message):
     with pytest.raises(error, match=message):
-        cme.fsp(cme.parse("0 -> X @ 3000; X -> 0 @ 1"), **arguments)
+        cme.fsp(cme.parse("0 -> X @ 1e5; X -> 0 @ 1"), **arguments)
 
 
 def test_a_law_that_goes_wrong_is_named():

@@ -26,8 +26,8 @@ from cme.states import StateSpace
 
 BOUND, ESTIMATE = "a bound", "an estimate"  # what `info` says of the integration error
 EVENT_DROP = 0.05  # of the tolerance of the time before an event, what may be dropped at it; see `march` for the rest
+FIXED = 1e-11  # the integrator's tolerance on a given set, where `lost` is to be what has left it
 LOOKS = 5  # times at which the quadrature error of a kernel that changes in time is looked at
-CHEAP = 1e-11  # the integrator's digits cost little: it gets no more than this, even if the tolerance would allow it
 
 
 def fsp(
@@ -150,7 +150,7 @@ def fsp(
         raise ValueError(f"the state space is over {space.compiled.network.species_names}, the network over {network.species_names}")
     if space is not None and np.any(space.index(states) < 0):
         raise ValueError("the given state space does not hold the initial state")
-    run = _Run(network, times, tol, max_states, space)
+    run = _Run(network, times, tol, method, max_states, space)
     with progress_bar("fsp", float(times[-1]), progress) as bar:
         for now in run.through_time(states, weights):
             bar.to(now, f"{run.states_in_use} states")
@@ -182,8 +182,9 @@ def _counts(network: Network) -> Compiled:
 class _Run:
     """One march after the other: through each piece of time between timed events and switches of the rates, and the events."""
 
-    def __init__(self, network: Network, times: np.ndarray, tol: float, max_states: int, space: StateSpace | None):
+    def __init__(self, network: Network, times: np.ndarray, tol: float, method: str, max_states: int, space: StateSpace | None):
         self.network, self.times, self.tol, self.max_states, self.given = network, times, tol, max_states, space
+        self.method = method
         self.horizon = float(times[-1])
         self.clockwork = Clockwork(network, self.horizon)
         self.outputs: list[Output] = []
@@ -232,7 +233,8 @@ class _Run:
         tol = self.tol * (0.1 / len(self.clockwork.pieces) + 0.9 * duration / self.horizon)
 
         def certified(space: StateSpace) -> Stepper:
-            return Integrator(Generator.from_network(standing, space), duration, min(INTEGRATION * tol / 2, CHEAP))
+            digits = None if self.given is None else FIXED
+            return Integrator(Generator.from_network(standing, space), duration, INTEGRATION * tol / 2, self.method, digits)
 
         def estimated(space: StateSpace) -> Stepper:
             generator = TimeDependentGenerator.in_piece(self.network, piece, space)

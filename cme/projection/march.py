@@ -7,14 +7,19 @@ from typing import Protocol
 import numpy as np
 
 from cme.errors import ConvergenceError
-from cme.generator import TimeDependentGenerator
-from cme.projection.propagate import Step
+from cme.generator import Generator, TimeDependentGenerator
+from cme.projection.growth import beyond, worth_keeping
+from cme.projection.polynomials import Step
 from cme.projection.propagator import Magnus, on_a_law
 from cme.states import StateSpace
 
 FIRST_SIZE = 1000  # states to begin with, where so many can be reached
 MOVING_FIRST_SIZE = 200  # the same with moving rates, where each step costs as much as there are states, and the fastest of them sets it
-GROWTH, FAST_GROWTH = 1.3, 1.8  # the least factor by which a set grows that leaks too much, and one that leaks far too much
+SMALL = 4000  # states up to which it costs little to look at the law at many times
+GROWTH, FAST_GROWTH = (
+    1.3,
+    1.8,
+)  # the least factor by which a set with random jumps grows that leaks too much, and one that leaks far too much
 # How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice: what it loses looks like a leak).
 LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
 
@@ -23,31 +28,39 @@ class Stepper(Protocol):
     """What takes a law forward on a fixed set of states."""
 
     method: str
+    many_times: bool  # does the law at times on the way cost little?
 
     @property
     def leak(self) -> np.ndarray:
         """The rate out of the states, (N,)."""
 
-    def step(self, p: np.ndarray, now: float, times: np.ndarray, longest: float = np.inf) -> Step:
-        """One step from `now`, at most to the last of `times`, and at most about `longest` long."""
+    @property
+    def exit_rates(self) -> np.ndarray:
+        """The total rate out of each state, (N,)."""
+
+    def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
+        """One step from `now` to the last of `times`, or as far as is possible at once, with the law at the times on the way."""
 
 
 class MovingStepper:
     """Steps with rates that move with time; their errors are estimates. Times count from `start`."""
 
-    method = Magnus.method
+    method, many_times = Magnus.method, False
 
     def __init__(self, generator: TimeDependentGenerator, start: float, end: float, span: float, tol: float):
         self._generator = TimeDependentGenerator(lambda time: generator.at(min(start + time, end)))
         self._magnus = Magnus(self._generator, 0.0, end - start, tol, on_a_law(tol), span)
-        self.leak = generator.at(start).leak
+        self._note(generator.at(start))
 
-    def step(self, p: np.ndarray, now: float, times: np.ndarray, longest: float = np.inf) -> Step:
+    def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """See `Stepper`; a step never passes an output time."""
-        next_time = float(times[times > now][0])
-        after, end, error = self._magnus.advance(p, now, min(next_time, now + longest))
-        self.leak = np.max([self._generator.at(time).leak for time in (now, 0.5 * (now + end), end)], axis=0)
-        return Step(now, end, after, after[None] if end == next_time else np.empty((0, len(p))), error, lambda: np.array([p, after]))
+        after, end, error = self._magnus.advance(p, now, float(times[times > now][0]))
+        self._note(*(self._generator.at(time) for time in (now, 0.5 * (now + end), end)))
+        return Step(now, np.array([end]), after[None], np.array([error]))
+
+    def _note(self, *generators: Generator) -> None:
+        self.leak = np.max([each.leak for each in generators], axis=0)
+        self.exit_rates = np.max([each.exit_rates for each in generators], axis=0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ class Output:
 
 
 class March:
-    """The march in time: propagate a step, look at what leaked, grow or drop, go on.
+    """The march in time: try a step, take as much of it as leaks little enough, grow where it leaked and drop what is left behind.
 
     Parameters
     ----------
@@ -81,87 +94,119 @@ class March:
         self.max_states, self.fixed = max_states, fixed
         self.outputs: dict[float, Output] = {}
         self.error, self.dropped, self.expansions = 0.0, 0.0, 0
+        self._spent = 0.0  # of what may be dropped and leak from what was dropped
         self.method = "none"
         self._check_size()
         self.stepper = assemble(space)
 
     def run(self, p: np.ndarray, times: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
-        total, now, longest, failures = float(p.sum()), 0.0, np.inf, 0
+        total, now, stride = float(p.sum()), 0.0, float(times[-1])
         if times[0] == 0:
             self.outputs[0.0] = Output(self.space.states, p.copy(), 0.0)
         while now < times[-1]:
-            step = self.stepper.step(p, now, times, longest)
-            leaked = total - self.dropped - float(step.p.sum())
-            if not self.fixed and leaked > self._allowed(step.end):
-                # A law that travels needs a set that follows it: after two growths, a shorter step instead of a third.
-                p = self._grow(p, step, leaked)
-                failures += 1
-                if failures % 2 == 0:
-                    longest = (step.end - step.start) / 3
-                continue
-            longest, failures = 2 * longest, 0
-            self.error += step.error
-            for t, row in zip(times[(times > step.start) & (times <= step.end)], step.outputs, strict=True):
-                self.outputs[float(t)] = Output(self.space.states, row, self.error)
-            now, p = step.end, step.p
-            self.method = self.stepper.method
+            step = self.stepper.step(p, now, self._marks(now, now + stride, times))
+            leaked = total - self.dropped - step.laws.sum(axis=1)
+            tight = np.logical_and.accumulate(leaked <= self._allowed(step.times)) | self.fixed
+            n_good = int(np.count_nonzero(tight))
+            before, length = p, float(step.times[max(n_good - 1, 0)]) - now
+            if n_good:
+                self._keep_outputs(times, step, n_good)
+                now, p = float(step.times[n_good - 1]), step.laws[n_good - 1]
+                self.error += float(step.errors[n_good - 1])
+                self.method = self.stepper.method
             if not self.fixed and now < times[-1]:
-                p = self._drop(p, now, step.end - step.start)
-            yield now
+                stride = min((4 if n_good else 0.5) * length, float(times[-1]) - now)
+                if n_good < len(step.times):
+                    seen = np.max([before, *step.laws[: n_good + 1]], axis=0)
+                    gone = float(before.sum() - step.laws[n_good].sum())
+                    p = self._follow(p, seen, now, float(step.times[n_good]) - step.start, stride, gone)
+                else:
+                    p = self._drop(p, now, stride)
+            if n_good:
+                yield now
         if self.error > INTEGRATION * self.tol and not self.fixed:
             raise ConvergenceError(f"the integrator's error is only bounded by {self.error:.1e}; loosen tol={self.tol:g}")
 
-    def _allowed(self, now: float) -> float:
+    def _marks(self, now: float, end: float, times: np.ndarray) -> np.ndarray:
+        """The times at which the law is looked at: those that are wanted, and fractions of the step."""
+        end = float(times[-1]) if end > times[-1] - 1e-9 * (end - now) else end
+        wanted = times[(times > now) & (times <= end)]
+        if self.fixed:
+            return wanted
+        if not self.stepper.many_times:
+            return np.unique(np.append(wanted, end))
+        fractions = 0.5 ** np.array([0.0, 1, 2, 4, 6, 8, 10]) if len(self.space) <= SMALL else np.array([0.25, 0.5, 0.75, 1.0])
+        return np.unique(np.append(wanted, np.append(now + (end - now) * fractions[fractions < 1], end)))
+
+    def _keep_outputs(self, times: np.ndarray, step: Step, n_good: int) -> None:
+        for time, law, error in zip(step.times[:n_good].tolist(), step.laws, step.errors, strict=False):
+            if time in times:
+                self.outputs[time] = Output(self.space.states, law, self.error + float(error))
+
+    def _allowed(self, now: np.ndarray) -> np.ndarray:
         """What may have leaked by now: a tenth is there at once, the rest comes with time."""
         return LEAK * self.tol * (0.1 + 0.9 * now / self.horizon)
 
-    def _grow(self, p: np.ndarray, step: Step, leaked: float) -> np.ndarray:
-        """Enlarge the set beyond the states through which probability leaked; returns p on the larger set."""
-        factor = GROWTH if leaked < 100 * self._allowed(step.end) else FAST_GROWTH
-        flux = self.stepper.leak * np.max(step.within(), axis=0) * (step.end - step.start)
-        if flux.sum() <= 0.1 * (p.sum() - step.p.sum()):  # the probability passed between the times that were looked at
-            flux = self.stepper.leak
-        larger = self._expand(p, flux, int(factor * len(p)) + 1)
-        if len(larger) == len(p):
+    def _follow(self, p: np.ndarray, seen: np.ndarray, now: float, duration: float, ahead: float, gone: float) -> np.ndarray:
+        """A set for what comes next: states beyond those through which probability leaked, but not those that the law has left.
+
+        `seen` is the largest that each probability was in the step, `duration` how long that was. Returns p on the new set.
+        """
+        flux = self.stepper.leak * seen * duration
+        if flux.sum() <= 0.1 * gone:  # it passed between the times that were looked at
+            flux = self.stepper.leak * duration
+        allowed = LEAK * self.tol * duration / self.horizon
+        least = 0.1 * allowed / max(np.count_nonzero(flux), 1)
+        sources = np.flatnonzero(flux > min(least, 0.5 * flux.max()))
+        n_states = len(p)
+        p, place = self._without(p, seen, sources, now, ahead)
+        sources, flux = place[sources], flux[sources]
+        n_kept = len(self.space)
+        if self.space.compiled.network.varying:
+            self._expand(sources[np.argsort(-flux)], int((GROWTH if gone < 100 * allowed else FAST_GROWTH) * n_states) + 1)
+        else:
+            self.space = beyond(self.space, sources, flux, least=least, ahead=ahead, room=max(n_states, FIRST_SIZE))
+        if len(self.space) == n_kept:
             raise ConvergenceError(
-                f"probability {leaked:.1e} is lost near t={step.end:g} and no new states are found where it went; "
+                f"probability {gone:.1e} is lost near t={now + duration:g} and no new states are found where it went; "
                 f"loosen tol={self.tol:g}, or smooth the rates in time"
             )
-        self._check_size(lost=float(1 - step.p.sum()))
+        self._check_size(lost=gone)
         self.expansions += 1
         self.stepper = self._assemble(self.space)
-        return larger
+        return np.append(p, np.zeros(len(self.space) - n_kept))
 
-    def _expand(self, p: np.ndarray, flux: np.ndarray, size: int) -> np.ndarray:
-        """Add states beyond those with nearly all of the flux, up to `size` in all; returns p on the larger set."""
-        order = np.argsort(flux)
-        sources = order[np.cumsum(flux[order]) > 0.01 * flux.sum()]  # harmless boundary states need no company
-        self.space = self.space.grow(sources[::-1] if self.space.compiled.network.varying else sources, size=size)
-        return np.concatenate([p, np.zeros(len(self.space) - len(p))])
+    def _expand(self, sources: np.ndarray, size: int) -> None:
+        """Add states beyond some, up to `size` in all."""
+        self.space = self.space.grow(sources, size=size)
 
-    def _drop(self, p: np.ndarray, now: float, duration: float) -> np.ndarray:
-        """Drop the least probable states when that makes the set much smaller; their mass is booked.
-
-        A law that travels needs room ahead: where the smaller set would leak at once, it gets new states there.
-        """
+    def _drop(self, p: np.ndarray, now: float, ahead: float) -> np.ndarray:
+        """Drop what the law has left, where that makes the set much smaller."""
         if len(p) < 4 * FIRST_SIZE:
             return p
-        budget = DROP * self.tol * (0.1 + 0.9 * now / self.horizon) - self.dropped
-        order = np.argsort(p)
-        n_negligible = int(np.searchsorted(np.cumsum(p[order]), 0.5 * budget))
-        if n_negligible < 0.4 * len(p):
-            return p
-        kept = np.ones(len(p), dtype=bool)
-        kept[order[:n_negligible]] = False
-        self.dropped += float(p[~kept].sum())
-        self.space = self.space.keep(kept)
-        self.stepper = self._assemble(self.space)
-        smaller, flux = p[kept], self.stepper.leak * p[kept] * duration
-        if flux.sum() > 0.01 * self.tol:
-            smaller = self._expand(smaller, flux, int(0.6 * len(p)))
+        smaller, _ = self._without(p, p, np.empty(0, dtype=np.int64), now, ahead, worth=0.4)
+        if len(smaller) < len(p):
             self.stepper = self._assemble(self.space)
         return smaller
+
+    def _without(
+        self, p: np.ndarray, seen: np.ndarray, spared: np.ndarray, now: float, ahead: float, worth: float = 0.2
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Drop the states that matter least, if they are at least a part `worth` of all; returns p and the new place of each old state.
+
+        What is dropped is lost, and so is what flows into those states after now, about as much as flows out of them.
+        """
+        budget = DROP * self.tol * (0.1 + 0.9 * now / self.horizon) - self._spent
+        weight = seen * (1 + self.stepper.exit_rates * ahead)
+        kept = worth_keeping(weight, 0.5 * budget)
+        kept[spared] = True
+        if np.count_nonzero(kept) > (1 - worth) * len(p) or len(p) < FIRST_SIZE:
+            return p, np.arange(len(p))
+        self._spent += float(weight[~kept].sum())
+        self.dropped += float(p[~kept].sum())
+        self.space = self.space.keep(kept)
+        return p[kept], np.cumsum(kept) - 1
 
     def _check_size(self, lost: float = 0.0) -> None:
         if len(self.space) > self.max_states and not self.fixed:

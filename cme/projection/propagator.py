@@ -13,7 +13,8 @@ from cme.generator import Generator, TimeDependentGenerator
 from cme.kernels.uniformisation import uniformise
 from cme.moving_rates import with_entries
 from cme.progress import Progress
-from cme.projection.propagate import SEGMENT, Propagation, poisson_weights, propagate
+from cme.projection.polynomials import SEGMENT, poisson_weights
+from cme.projection.propagate import Propagation, propagate
 
 DENSE = 1500  # states up to which a propagator is computed as a full matrix
 MAX_STEPS = 100_000

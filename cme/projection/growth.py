@@ -1,0 +1,59 @@
+"""Which states a law needs next: those that its outflow reaches, and none that it has left."""
+
+import numpy as np
+
+from cme.states import StateSpace
+
+MANY_LAYERS = 200
+
+
+def beyond(space: StateSpace, sources: np.ndarray, outflow: np.ndarray, *, least: float, ahead: float, room: int) -> StateSpace:
+    """The space with the states outside that the flow from its edge passes through.
+
+    The probability `outflow` (K,) that leaves through the states `sources` is followed jump by jump, as the propensities divide it, until
+    it comes back or a time of about `ahead` is over. States that get more than `least` of it are followed further. About `room` states are
+    added at most.
+    """
+    inside, frontier, flow, layers = len(space), sources, outflow, np.inf
+    passed = 0
+    while len(frontier) and passed < layers and len(space) < inside + room:
+        space = space.grow(frontier, layers=1)
+        to, rate = jumps(space, frontier)
+        outside = to >= inside
+        total = rate.sum(axis=1)
+        if passed == 0:
+            jumps_ahead = float(flow @ total / flow.sum()) * ahead
+            layers = min(np.ceil(jumps_ahead + 4 * np.sqrt(jumps_ahead) + 2), MANY_LAYERS)
+            total = np.where(outside, rate, 0.0).sum(axis=1)
+            share = rate / np.where(total > 0, total, 1.0)[:, None]
+        else:
+            share = rate / (total + 1 / ahead)[:, None]
+        reached = np.bincount(to[outside] - inside, weights=(flow[:, None] * share)[outside], minlength=len(space) - inside)
+        frontier = np.flatnonzero(reached > least)
+        flow, frontier = reached[frontier], frontier + inside
+        passed += 1
+    return space
+
+
+def jumps(space: StateSpace, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each reaction leads from the states at some places, -1 for out of the set, and its propensity, both (K, R)."""
+    compiled = space.compiled
+    states = space.states[places]
+    rate = compiled.propensities(states)
+    change = np.zeros((rate.shape[1], states.shape[1]), dtype=np.int64)
+    reactions, species, amounts = compiled.network.sparse_stoichiometry
+    np.add.at(change, (reactions, species), amounts)
+    to = np.full(rate.shape, -1, dtype=np.int64)
+    for r in range(rate.shape[1]):
+        fires = rate[:, r] > 0
+        if np.any(fires) and np.any(change[r]):
+            to[fires, r] = space.index(states[fires] + change[r])
+    return to, rate
+
+
+def worth_keeping(weight: np.ndarray, budget: float) -> np.ndarray:
+    """False for the states of least weight, of which there is no more than `budget` in all."""
+    order = np.argsort(weight)
+    kept = np.ones(len(weight), dtype=bool)
+    kept[order[: np.searchsorted(np.cumsum(weight[order]), budget)]] = False
+    return kept

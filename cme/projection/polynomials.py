@@ -1,0 +1,153 @@
+"""exp(tA) p as a polynomial of A applied to p, for several times at once: uniformisation and Chebyshev's series.
+
+Both know a bound on the 1-norm of what they leave out. Round-off is estimated.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+from scipy.special import gammaln
+
+from cme.generator import Generator
+from cme.kernels import chebyshev
+from cme.kernels.uniformisation import uniformise
+
+SEGMENT = 400  # products in one segment of uniformisation: exp(-q t) stays far from underflow
+LONGEST = 1e6  # q t in one Chebyshev series
+ROUNDING = 2.2e-16  # of the 1-norm of a term, in a product
+
+
+class Step(NamedTuple):
+    """A piece of a run from `start` to the last of `times`, with the law at each of those."""
+
+    start: float
+    times: np.ndarray  # (J,)
+    laws: np.ndarray  # (J, N)
+    errors: np.ndarray  # (J,): bounds on the 1-norm of the error made since the start
+    round_off: float = 0.0  # how much of the error no smaller step would help against
+
+    @property
+    def end(self) -> float:
+        return float(self.times[-1])
+
+    @property
+    def p(self) -> np.ndarray:
+        return self.laws[-1]
+
+    @property
+    def error(self) -> float:
+        return float(self.errors[-1])
+
+
+class Rows:
+    """A generator by rows, for kernels. Without entries (a `LinearOperator`) it is applied as it is."""
+
+    def __init__(self, generator: Generator):
+        self.generator, self.q = generator, generator.largest_rate
+        self.matrix_free = isinstance(generator.matrix, LinearOperator)
+        if not self.matrix_free:
+            rows = generator.matrix.tocsr()
+            narrow = np.int32 if rows.nnz < 2**31 else np.int64
+            self.pointer, self.index = rows.indptr.astype(narrow, copy=False), rows.indices.astype(narrow, copy=False)
+            self.rate, self.n_entries = rows.data, rows.nnz
+
+    def jump(self, p: np.ndarray) -> np.ndarray:
+        """(I + A/q) p."""
+        return p + (self.generator @ p) / self.q
+
+
+# ------------------------------------------------------------------------------------------------------- uniformisation
+
+
+def uniformisation(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, tail: float) -> Step:
+    """A mixture of powers of the non-negative matrix I + A/q, of which at most `tail` is left out; at most one segment long."""
+    last = now + SEGMENT / rows.q
+    if times[-1] > last:
+        times = np.append(times[times < last], last)
+    weights = poisson_weights(rows.q * (times - now), tail)
+    out = np.zeros((len(times), len(p)))
+    if rows.matrix_free:
+        current = p
+        for column in weights.T:
+            out += np.outer(column, current)
+            current = rows.jump(current)
+    else:
+        uniformise(rows.pointer, rows.index, rows.rate, rows.q, weights, p.copy(), np.empty_like(p), out)
+    left_out = float(p.sum()) * np.maximum(1.0 - weights.sum(axis=1), 0.0)
+    return Step(now, times, out, left_out + 1e-16 * weights.shape[1])
+
+
+def poisson_weights(means: np.ndarray, tail: float) -> np.ndarray:
+    """Poisson probabilities (J, K) for each mean, cut where at most `tail` is left out of the largest mean."""
+    largest = float(means[-1])
+    k = np.arange(int(largest + 12 * np.sqrt(largest) + 60))
+    weights = np.zeros((len(means), len(k)))
+    for row, mean in zip(weights, means, strict=True):
+        log_p = k * np.log(mean) - mean - gammaln(k + 1.0)
+        row[:] = np.exp(log_p - log_p.max())
+        row /= row.sum()  # the sum over all k is one: this removes the rounding of log-gamma, the tail at 12 sigma is below 1e-30
+    beyond = np.cumsum(weights[-1][::-1])[::-1]
+    n_terms = max(int(np.count_nonzero(beyond > tail)), 1)
+    return np.ascontiguousarray(weights[:, :n_terms])
+
+
+# -------------------------------------------------------------------------------------------------------- Chebyshev's series
+
+
+def n_products(z: float, tol: float) -> float:
+    """About how many products a Chebyshev series over q t = z takes."""
+    digits = 2.0 - np.log(tol)
+    return float(np.sqrt(2 * z * digits + digits**2))
+
+
+def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, tol: float) -> Step | None:
+    """As many of the times as one series certifies, with errors of at most `tol`; None if there is not one.
+
+    Terms of a law that travels may grow before their coefficients decay; the series is then given up where their round-off matters.
+    """
+    times = times[: max(int(np.searchsorted(rows.q * (times - now), LONGEST)), 1)]
+    z = rows.q * (times - now)
+    if z[0] > LONGEST:
+        return None
+    n_terms = int(n_products(z[-1], 1e-40) + 20)
+    values = np.zeros((len(z), n_terms))
+    for row, mean in zip(values, z.tolist(), strict=True):
+        short = min(int(n_products(mean, 1e-40) + 20), n_terms)
+        chebyshev.scaled_bessel(mean, row[:short])
+    beyond = np.zeros_like(values)
+    beyond[:, :-1] = np.cumsum(values[:, :0:-1], axis=1)[:, ::-1]  # the sum over all terms after k
+    tails = 2 * np.cumsum(beyond[:, ::-1], axis=1)[:, ::-1]  # exp(-x) I_k(x) integrated from 0 to z: see its derivative
+    values[:, 1:] *= 2
+    norms, cursor, out = np.zeros(n_terms), np.zeros(2, dtype=np.int64), np.empty((len(z), len(p)))
+    unavoidable = 4 * ROUNDING * z * float(p.sum())  # a shorter series does not help against as much round-off
+    if rows.matrix_free:
+        _without_entries(rows, p, values, tails[-1], tol, norms, cursor, out)
+    else:
+        previous, current, scaled = p.copy(), np.zeros_like(p), rows.rate / rows.q
+        arguments = values, tails[-1], 0.7 * tol, max(0.3 * tol, unavoidable[-1]), ROUNDING, cursor, previous, current, norms, out
+        chebyshev.chebyshev_series(rows.pointer, rows.index, scaled, *arguments)
+    last = int(cursor[0]) - 1
+    left_out = tails[:, last] * (2 * norms[last] + norms[last - 1]) + tails[:, last + 1] * norms[last]
+    rounding = ROUNDING * 2 * (tails[:, : last + 1] @ norms[: last + 1])
+    certified = np.logical_and.accumulate(left_out + np.where(rounding <= unavoidable, 0.0, rounding) <= tol)
+    if not certified[0]:
+        return None
+    n_certified = int(np.count_nonzero(certified))
+    out = out[:n_certified]
+    np.maximum(out, 0.0, out=out)  # the law is not negative: this brings the answer nearer to it
+    return Step(now, times[:n_certified], out, (left_out + rounding)[:n_certified], float(rounding[n_certified - 1]))
+
+
+def _without_entries(rows: Rows, p, weights, tails, tol, norms, cursor, out) -> None:
+    """The kernel's twin for a generator that can only be applied."""
+    previous, current = p, rows.jump(p)
+    norms[:2] = np.abs(previous).sum(), np.abs(current).sum()
+    out[:] = np.outer(weights[:, 0], previous) + np.outer(weights[:, 1], current)
+    for k in range(2, weights.shape[1] - 1):
+        previous, current = current, 2 * rows.jump(current) - previous
+        norms[k] = np.abs(current).sum()
+        out += np.outer(weights[:, k], current)
+        cursor[0] = k + 1
+        if tails[k] * (2 * norms[k] + norms[k - 1]) + tails[k + 1] * norms[k] <= 0.7 * tol or not norms[k] < 1e14 * norms[0]:
+            return
