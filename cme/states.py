@@ -244,6 +244,13 @@ class StateSpace:
         """
         return self._ledger.columns(len(self))
 
+    def jumps(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each reaction leads from the states (K,) that `grow` was last given, -1 for out of the set, and its rate, both (K, R).
+
+        A rate is 0 where nothing moves. Not for networks whose reactions draw numbers of molecules.
+        """
+        return self._ledger.jumps(places, len(self))
+
     def outcomes(self, reaction: int, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Where a reaction that does not change the counts by the same numbers each time leads from the states where it fires, (N,).
 

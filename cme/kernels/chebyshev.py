@@ -69,7 +69,7 @@ def chebyshev_series(pointer, index, rate, weights, tails, enough, allowed, roun
 
 @inner
 def next_term(pointer, index, rate, factor, x, y, weights, k, first, out):
-    """y <- factor P x - (factor - 1) y, which is added to the outputs; returns its 1-norm."""
+    """Write into y: factor P x - (factor - 1) y, and add it to the outputs; returns its 1-norm."""
     n_outputs, back, norm = out.shape[0], factor - 1.0, 0.0
     w = weights[first, k]
     for n in range(x.shape[0]):

@@ -19,7 +19,7 @@ from cme.pieces import Piece
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
-from cme.projection.propagate import Integrator
+from cme.projection.propagate import METHODS, Integrator
 from cme.projection.propagator import Magnus, evolve
 from cme.results import Distribution
 from cme.states import StateSpace
@@ -61,8 +61,9 @@ def fsp(
     tol
         Largest error allowed at the last time, in the 1-norm over all states, everything included.
     method
-        "projection": integrate on a set of states. "auto" takes a closed form where there is one that is cheaper (then
-        ``info["exact_by"]`` names it), else projection.
+        "projection": integrate on a set of states; "uniformisation", "chebyshev", "krylov", "rational_krylov": with this integrator,
+        which else is chosen from the matrix and the times, set by set (rates that move take Magnus steps). "auto" takes a closed form
+        where there is one that is cheaper (then ``info["exact_by"]`` names it), else projection. What ran is in `info`.
     initial
         Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost). For a `Generator`: one state, or
         probabilities (N,).
@@ -91,9 +92,8 @@ def fsp(
     Notes
     -----
     For every state, p - integration_error <= P <= p + lost + integration_error, where P is the exact solution. The bound on the
-    integrator is rigorous; round-off is estimated, from what the total shows of it (see `cme.projection.propagate`). Cost: a few
-    sparse factorisations for one or two species, about q t products with the generator otherwise, q being the largest total
-    propensity.
+    integrator is rigorous; round-off is estimated (see `cme.projection.propagate`). Cost: about sqrt(q t) products with the generator, q
+    being the largest total propensity, or a few sparse factorisations where that is less.
 
     Where a reaction draws numbers of molecules, every state that it may lead to has its rate. Binomial laws are taken whole, geometric and
     Poisson laws but for less than 1e-17 of them, and all that leads out of J is in `lost`. Such a generator is dense: a burst from any of
@@ -127,13 +127,13 @@ def fsp(
     if tol < 1e-12:
         raise ConvergenceError(f"tol={tol:g} lies below what double precision can certify; ask for 1e-12 or more")
     require(network, "fsp")
-    check_choice("method", method, closed_forms.TRANSIENT_METHODS)
+    check_choice("method", method, (*closed_forms.TRANSIENT_METHODS, *METHODS))
     if method in closed_forms.TRANSIENT and (not isinstance(network, Network) or space is not None):
         raise ValueError(f"method={method!r} takes a network and finds its own states; leave out space, or use method='projection'")
     if not isinstance(network, Network):
         if space is not None or max_states is not None:
             raise ValueError("a generator has its states already; leave out space and max_states")
-        return _on_given_states(network, times, tol, initial, started, progress)
+        return _on_given_states(network, times, tol, method, initial, started, progress)
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
     if space is None and (known := closed_forms.transient_law(network, times, method, tol, initial, max_states, started)) is not None:
         return known
@@ -179,12 +179,16 @@ def _counts(network: Network) -> Compiled:
     return Compiled(replace(network, reactions=(), rules=(), rate_rules=(), events=()))
 
 
+def _integrator(method: str) -> str:
+    return method if method in METHODS else "auto"
+
+
 class _Run:
     """One march after the other: through each piece of time between timed events and switches of the rates, and the events."""
 
     def __init__(self, network: Network, times: np.ndarray, tol: float, method: str, max_states: int, space: StateSpace | None):
         self.network, self.times, self.tol, self.max_states, self.given = network, times, tol, max_states, space
-        self.method = method
+        self.method = _integrator(method)
         self.horizon = float(times[-1])
         self.clockwork = Clockwork(network, self.horizon)
         self.outputs: list[Output] = []
@@ -205,6 +209,10 @@ class _Run:
             else:
                 space = StateSpace.holding(standing, states)
             moving = moves(self.network, piece)
+            if moving and self.method != "auto":
+                raise ValueError(
+                    f'method="{self.method}" is for constant rates, and those of {self.network.name!r} move with time; leave it out'
+                )
             size = MOVING_FIRST_SIZE if moving else FIRST_SIZE
             start = space if self.given is not None else space.grow(np.arange(len(space)), size=size)
             run = self._march(start, standing, piece, moving)
@@ -299,7 +307,7 @@ def _placed(space: StateSpace, states: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 
 def _on_given_states(
-    generator: Generator | TimeDependentGenerator, times: np.ndarray, tol: float, initial, started: float, show: bool | None
+    generator: Generator | TimeDependentGenerator, times: np.ndarray, tol: float, method: str, initial, started: float, show: bool | None
 ) -> Distribution:
     """The law of a jump process on the states of its generator."""
     if initial is None:
@@ -308,7 +316,7 @@ def _on_given_states(
         initial = initial.p[-1]
     start = generator.start(initial)
     with progress_bar("fsp", float(times[-1]), show) as bar:
-        run = evolve(generator, start, times, tol=tol / 2, progress=bar)
+        run = evolve(generator, start, times, tol=tol / 2, method=_integrator(method), progress=bar)
     steady = isinstance(generator, Generator)
     seen = [generator] if isinstance(generator, Generator) else [generator.at(now) for now in np.linspace(0.0, times[-1], LOOKS).tolist()]
     # A rate that is off is off in what comes in and in what goes out; a kernel that changes in time is looked at a few times.

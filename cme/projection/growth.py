@@ -18,7 +18,7 @@ def beyond(space: StateSpace, sources: np.ndarray, outflow: np.ndarray, *, least
     passed = 0
     while len(frontier) and passed < layers and len(space) < inside + room:
         space = space.grow(frontier, layers=1)
-        to, rate = jumps(space, frontier)
+        to, rate = space.jumps(frontier)
         outside = to >= inside
         total = rate.sum(axis=1)
         if passed == 0:
@@ -33,22 +33,6 @@ def beyond(space: StateSpace, sources: np.ndarray, outflow: np.ndarray, *, least
         flow, frontier = reached[frontier], frontier + inside
         passed += 1
     return space
-
-
-def jumps(space: StateSpace, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each reaction leads from the states at some places, -1 for out of the set, and its propensity, both (K, R)."""
-    compiled = space.compiled
-    states = space.states[places]
-    rate = compiled.propensities(states)
-    change = np.zeros((rate.shape[1], states.shape[1]), dtype=np.int64)
-    reactions, species, amounts = compiled.network.sparse_stoichiometry
-    np.add.at(change, (reactions, species), amounts)
-    to = np.full(rate.shape, -1, dtype=np.int64)
-    for r in range(rate.shape[1]):
-        fires = rate[:, r] > 0
-        if np.any(fires) and np.any(change[r]):
-            to[fires, r] = space.index(states[fires] + change[r])
-    return to, rate
 
 
 def worth_keeping(weight: np.ndarray, budget: float) -> np.ndarray:

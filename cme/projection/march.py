@@ -157,8 +157,8 @@ class March:
         if flux.sum() <= 0.1 * gone:  # it passed between the times that were looked at
             flux = self.stepper.leak * duration
         allowed = LEAK * self.tol * duration / self.horizon
-        least = 0.1 * allowed / max(np.count_nonzero(flux), 1)
-        sources = np.flatnonzero(flux > min(least, 0.5 * flux.max()))
+        least = 0.1 * allowed / max(int(np.count_nonzero(flux)), 1)
+        sources = np.flatnonzero(flux > min(least, 0.5 * float(flux.max())))
         n_states = len(p)
         p, place = self._without(p, seen, sources, now, ahead)
         sources, flux = place[sources], flux[sources]

@@ -75,7 +75,8 @@ def propagate(
     References
     ----------
     A. Jensen, Scand. Actuar. J. 1953, 87. H. Tal-Ezer and R. Kosloff, J. Chem. Phys. 81, 3967 (1984), doi:10.1063/1.448136. J. van
-    den Eshof and M. Hochbruck, SIAM J. Sci. Comput. 27, 1438 (2006), doi:10.1137/040605461. M. A. Botchev, V. Grimm and M. Hochbruck, SIAM J. Sci. Comput. 35, A1376 (2013), doi:10.1137/110820191.
+    den Eshof and M. Hochbruck, SIAM J. Sci. Comput. 27, 1438 (2006), doi:10.1137/040605461. M. A. Botchev, V. Grimm and M. Hochbruck,
+    SIAM J. Sci. Comput. 35, A1376 (2013), doi:10.1137/110820191.
     """
     times = check_times(times)
     p, lost, error = np.empty((len(times), len(p0))), np.zeros(len(times)), np.zeros(len(times))
@@ -161,14 +162,13 @@ class Integrator:
         if self.q == 0.0:
             return Step(now, times, np.repeat(p[None], len(times), axis=0), np.zeros(len(times)))
         if self.method == "uniformisation":
-            return uniformisation(self.rows, p, now, times, self._share(now, min(times[-1], now + SEGMENT / self.q)))
+            return uniformisation(self.rows, p, now, times, 0.5 * self._share(now, min(times[-1], now + SEGMENT / self.q)))
         if self.method == "krylov":
-            step = krylov(self.rows, p, now, times, self._share, self._longest)
-            self._longest = 2 * (step.end - now)
-            return step
-        if self.method == "rational_krylov" and (step := self._window(p, now, times)) is not None:
-            return step
-        return self._series(p, now, times)
+            reached = krylov(self.rows, p, now, times, self._share, self._longest)
+            self._longest = 2 * (reached.end - now)
+            return reached
+        step = self._window(p, now, times) if self.method == "rational_krylov" else None
+        return self._series(p, now, times) if step is None else step
 
     def _series(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """A Chebyshev series; where the law travels far, a shorter one."""

@@ -95,14 +95,22 @@ def _exponential(generator: Generator, h: float) -> np.ndarray:
 
 
 def evolve(
-    generator: Generator | TimeDependentGenerator, p0: np.ndarray, times, *, tol: float = 1e-10, progress: Progress | None = None
+    generator: Generator | TimeDependentGenerator,
+    p0: np.ndarray,
+    times,
+    *,
+    tol: float = 1e-10,
+    method: str = "auto",
+    progress: Progress | None = None,
 ) -> Propagation:
     """Solve dp/dt = A(t) p from p(0) = p0: `propagate` for a constant generator, Magnus steps for one that depends on time.
 
     In the second case `integration_error` is an estimate by step doubling, not a bound.
     """
     if isinstance(generator, Generator):
-        return propagate(generator, p0, times, tol=tol, progress=progress)
+        return propagate(generator, p0, times, tol=tol, method=method, progress=progress)
+    if method != "auto":
+        raise ValueError(f'method="{method}" is for constant rates, and those of this generator depend on time; leave it out')
 
     times = check_times(times)
     outputs, errors = _march(generator, np.asarray(p0, dtype=np.float64), 0.0, times, tol, on_a_law(tol), progress)

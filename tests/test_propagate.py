@@ -1,0 +1,88 @@
+"""The integrators of the master equation: their bounds against closed forms, on laws that travel and laws that rest."""
+
+import numpy as np
+import oracles
+import pytest
+from scipy.sparse.linalg import LinearOperator
+from scipy.special import ive
+
+import cme
+from cme.kernels.chebyshev import scaled_bessel
+from cme.projection.propagate import METHODS, Integrator, propagate
+
+BIRTH_DEATH = cme.parse("0 -> X @ 100; X -> 0 @ 1")
+
+
+def chain(n_states=400):
+    return cme.Generator.from_network(BIRTH_DEATH, cme.StateSpace.reachable(BIRTH_DEATH, bounds={"X": n_states}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("tol", [1e-4, 1e-8, 1e-11])
+def test_E9_the_bound_is_above_the_error_of_every_integrator(method, tol):
+    """A.1 at many times in one run, from a law in one state that travels."""
+    times = np.array([0.01, 0.1, 0.5, 1.0, 3.0, 20.0])
+    run = propagate(chain(), np.eye(1, 401)[0], times, tol=tol, method=method)
+    assert run.method == method
+    for t, p, error in zip(times, run.p, run.integration_error, strict=True):
+        assert np.abs(p - oracles.immigration_death(401, 100, 1, 0, t)).sum() <= error + 2e-12
+        assert p.min() >= 0
+        assert error <= tol
+
+
+@pytest.mark.parametrize("method", ["chebyshev", "krylov"])
+def test_E9_the_certificate_is_sharp(method):
+    """Within 100 of the error where the error is above round-off."""
+    for tol in (1e-3, 1e-5, 1e-7):
+        integrator = Integrator(chain(), 1.0, tol, method, digits=tol)
+        integrator.digits = tol
+        (step,) = integrator.steps(oracles.immigration_death(401, 100, 1, 60, 0.3), 0.0, np.array([0.05]))
+        truth = np.abs(step.p - oracles.immigration_death(401, 100, 1, 60, 0.35)).sum()
+        assert truth <= step.error <= 100 * truth + 1e-12
+
+
+def test_a_series_takes_far_fewer_products_than_uniformisation():
+    generator, products = chain(), []
+
+    def applied(p):
+        products.append(1)
+        return generator.matrix @ p
+
+    free = cme.Generator(
+        LinearOperator(generator.matrix.shape, matvec=applied, dtype=np.float64),
+        generator.leak,
+        generator.states,
+        generator.names,
+        _exit_rates=generator.exit_rates,
+    )
+    start = oracles.immigration_death(401, 100, 1, 60, 3.0)
+    run = propagate(free, start, [20.0], tol=1e-8)
+    assert run.method == "chebyshev"
+    assert np.abs(run.p[0] - oracles.immigration_death(401, 100, 1, 60, 23.0)).sum() <= run.integration_error[0]
+    assert len(products) < 0.15 * 20 * generator.largest_rate
+    with pytest.raises(ValueError, match='method="krylov" needs the entries of the generator, this one can only be applied; use "cheb'):
+        propagate(free, start, [20.0], method="krylov")
+
+
+@pytest.mark.parametrize("z", [1e-9, 0.3, 17.0, 4e3, 1e6])
+def test_scaled_bessel_functions(z):
+    values = np.empty(int(np.sqrt(190 * z + 9000)) + 20)
+    scaled_bessel(z, values)
+    assert values == pytest.approx(ive(np.arange(len(values)), z), rel=1e-11, abs=1e-30)
+
+
+def test_the_method_of_fsp():
+    for method in METHODS:
+        law = cme.fsp(BIRTH_DEATH, [0.5, 4.0], tol=1e-7, method=method)
+        assert law.info["method"] == method
+        for i, t in enumerate(law.times):
+            truth = oracles.immigration_death(2000, 100, 1, 0, t)
+            known = np.zeros(2000)
+            known[law.states[:, 0]] = law.p[i]
+            assert np.abs(known - truth).sum() <= law.error_bound[i] <= 1e-7
+    with pytest.raises(ValueError, match=r'method="krylov" is for constant rates, and those of \'network\' move with time; leave it out'):
+        cme.fsp(cme.parse("0 => X @ 1 + sin(time); X -> 0 @ 1"), [1.0], method="krylov")
+    with pytest.raises(ValueError, match=r"those of this generator depend on time; leave it out"):
+        cme.fsp(cme.Generator.from_rates(lambda t: [[0, 1], [1 + t, 0]]), [1.0], initial=0, method="krylov")
+    with pytest.raises(ValueError, match="method"):
+        cme.fsp(BIRTH_DEATH, [1.0], method="lanczos")
