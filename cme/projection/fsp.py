@@ -19,7 +19,7 @@ from cme.pieces import Piece
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
-from cme.projection.propagate import METHODS, Integrator
+from cme.projection.propagate import METHODS, Integrator, Reach
 from cme.projection.propagator import Magnus, evolve
 from cme.results import Distribution
 from cme.states import StateSpace
@@ -240,9 +240,11 @@ class _Run:
         duration = piece.end - piece.start
         tol = self.tol * (0.1 / len(self.clockwork.pieces) + 0.9 * duration / self.horizon)
 
+        reach = Reach()
+
         def certified(space: StateSpace) -> Stepper:
             digits = None if self.given is None else FIXED
-            return Integrator(Generator.from_network(standing, space), duration, INTEGRATION * tol / 2, self.method, digits)
+            return Integrator(Generator.from_network(standing, space), duration, INTEGRATION * tol / 2, self.method, digits, reach)
 
         def estimated(space: StateSpace) -> Stepper:
             generator = TimeDependentGenerator.in_piece(self.network, piece, space)

@@ -7,12 +7,14 @@ from cme.states import StateSpace
 MANY_LAYERS = 200
 
 
-def beyond(space: StateSpace, sources: np.ndarray, outflow: np.ndarray, *, least: float, ahead: float, room: int) -> StateSpace:
+def beyond(
+    space: StateSpace, sources: np.ndarray, outflow: np.ndarray, *, least: float, ahead: float, wanted: int, room: int
+) -> StateSpace:
     """The space with the states outside that the flow from its edge passes through.
 
     The probability `outflow` (K,) that leaves through the states `sources` is followed jump by jump, as the propensities divide it, until
-    it comes back or a time of about `ahead` is over. States that get more than `least` of it are followed further. About `room` states are
-    added at most.
+    it comes back or a time of about `ahead` is over. States that get more than `least` of it are followed further; those that get most of
+    it, until `wanted` states are added. About `room` states are added at most.
     """
     inside, frontier, flow, layers = len(space), sources, outflow, np.inf
     passed = 0
@@ -29,7 +31,8 @@ def beyond(space: StateSpace, sources: np.ndarray, outflow: np.ndarray, *, least
         else:
             share = rate / (total + 1 / ahead)[:, None]
         reached = np.bincount(to[outside] - inside, weights=(flow[:, None] * share)[outside], minlength=len(space) - inside)
-        frontier = np.flatnonzero(reached > least)
+        more = len(space) < inside + wanted
+        frontier = np.flatnonzero(reached > (min(least, 1e-3 * reached.max(initial=0.0)) if more else least))
         flow, frontier = reached[frontier], frontier + inside
         passed += 1
     return space

@@ -20,6 +20,7 @@ GROWTH, FAST_GROWTH = (
     1.3,
     1.8,
 )  # the least factor by which a set with random jumps grows that leaks too much, and one that leaks far too much
+LITTLE = 1.15  # the same for a large set whose reactions change counts by fixed numbers: it is known where the probability goes
 # How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice: what it loses looks like a leak).
 LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
 
@@ -101,7 +102,7 @@ class March:
 
     def run(self, p: np.ndarray, times: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
-        total, now, stride = float(p.sum()), 0.0, float(times[-1])
+        total, now, stride, failures = float(p.sum()), 0.0, float(times[-1]), 0
         if times[0] == 0:
             self.outputs[0.0] = Output(self.space.states, p.copy(), 0.0)
         while now < times[-1]:
@@ -116,7 +117,13 @@ class March:
                 self.error += float(step.errors[n_good - 1])
                 self.method = self.stepper.method
             if not self.fixed and now < times[-1]:
-                stride = min((4 if n_good else 0.5) * length, float(times[-1]) - now)
+                failures = 0 if n_good else failures + 1
+                stride = 4 * length if n_good else length / failures
+                if self.stepper.method == "rational_krylov":
+                    stride = max(stride, 0.5 * now)  # a factorisation is made for a window that grows with time
+                else:
+                    stride = min(stride, 2 * (step.end - step.start))
+                stride = min(stride, float(times[-1]) - now)
                 if n_good < len(step.times):
                     seen = np.max([before, *step.laws[: n_good + 1]], axis=0)
                     gone = float(before.sum() - step.laws[n_good].sum())
@@ -136,7 +143,7 @@ class March:
             return wanted
         if not self.stepper.many_times:
             return np.unique(np.append(wanted, end))
-        fractions = 0.5 ** np.array([0.0, 1, 2, 4, 6, 8, 10]) if len(self.space) <= SMALL else np.array([0.25, 0.5, 0.75, 1.0])
+        fractions = 0.5 ** np.array([0.0, 1, 2, 4, 6, 8, 10]) if len(self.space) <= SMALL else np.array([0.125, 0.25, 0.5, 1.0])
         return np.unique(np.append(wanted, np.append(now + (end - now) * fractions[fractions < 1], end)))
 
     def _keep_outputs(self, times: np.ndarray, step: Step, n_good: int) -> None:
@@ -163,10 +170,12 @@ class March:
         p, place = self._without(p, seen, sources, now, ahead)
         sources, flux = place[sources], flux[sources]
         n_kept = len(self.space)
+        cheap = n_states > SMALL and self.stepper.method != "rational_krylov"  # to try again on a set that is a little larger
+        wanted = int((LITTLE if cheap else GROWTH) * n_states) - n_states
         if self.space.compiled.network.varying:
             self._expand(sources[np.argsort(-flux)], int((GROWTH if gone < 100 * allowed else FAST_GROWTH) * n_states) + 1)
         else:
-            self.space = beyond(self.space, sources, flux, least=least, ahead=ahead, room=max(n_states, FIRST_SIZE))
+            self.space = beyond(self.space, sources, flux, least=least, ahead=ahead, wanted=wanted, room=max(n_states, FIRST_SIZE))
         if len(self.space) == n_kept:
             raise ConvergenceError(
                 f"probability {gone:.1e} is lost near t={now + duration:g} and no new states are found where it went; "

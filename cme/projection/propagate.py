@@ -99,14 +99,30 @@ def propagate(
     return Propagation(p, lost, error, integrator.method)
 
 
+@dataclass
+class Reach:
+    """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next."""
+
+    jumps: float = FIRST_SERIES
+
+
 class Integrator:
     """Marches one solution; `fsp` stops it, changes the states and goes on, `propagate` lets it run."""
 
     many_times = True
 
-    def __init__(self, generator: Generator, horizon: float, tol: float, method: str = "auto", digits: float | None = None):
+    def __init__(
+        self,
+        generator: Generator,
+        horizon: float,
+        tol: float,
+        method: str = "auto",
+        digits: float | None = None,
+        reach: Reach | None = None,
+    ):
         self.generator, self.horizon, self.tol = generator, horizon, tol
         self.digits = min(tol, digits or (CHEAP if len(generator) <= SMALL else tol))
+        self.reach = Reach() if reach is None else reach
         self.rows = Rows(generator)
         self.q = self.rows.q
         if self.q * horizon > MAX_JUMPS:
@@ -117,7 +133,6 @@ class Integrator:
         if method in ("krylov", "rational_krylov") and self.rows.matrix_free:
             raise ValueError(f'method="{method}" needs the entries of the generator, this one can only be applied; use "chebyshev"')
         self.method = self._choice() if method == "auto" else method
-        self._longest = FIRST_SERIES / max(self.q, 1e-300)  # what is known about how far a basis or series reaches
 
     @property
     def leak(self) -> np.ndarray:
@@ -139,7 +154,7 @@ class Integrator:
             return "uniformisation"
         if self.rows.matrix_free or z <= 4 * EARLY:
             return "chebyshev"
-        n_series = max(z / FIRST_SERIES, 1.0)
+        n_series = max(z / min(self.reach.jumps, FIRST_SERIES), 1.0)
         series = n_series * n_products(z / n_series, self.digits) * (1.5 * self.rows.n_entries + 1000)
         if ROUNDING * z > 0.1 * self.tol:  # the round-off of so many products is felt
             series *= 100
@@ -164,15 +179,15 @@ class Integrator:
         if self.method == "uniformisation":
             return uniformisation(self.rows, p, now, times, 0.5 * self._share(now, min(times[-1], now + SEGMENT / self.q)))
         if self.method == "krylov":
-            reached = krylov(self.rows, p, now, times, self._share, self._longest)
-            self._longest = 2 * (reached.end - now)
+            reached = krylov(self.rows, p, now, times, self._share, self.reach.jumps / self.q)
+            self.reach.jumps = 2 * self.q * (reached.end - now)
             return reached
         step = self._window(p, now, times) if self.method == "rational_krylov" else None
         return self._series(p, now, times) if step is None else step
 
     def _series(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """A Chebyshev series; where the law travels far, a shorter one."""
-        limit = now + min(LONGEST / self.q, self._longest)
+        limit = now + min(LONGEST, self.reach.jumps) / self.q
         if self.method == "rational_krylov":
             limit = min(limit, max(now + 0.25 * EARLY / self.q, EARLY / self.q))
         part = 1e-3 if self.method == "rational_krylov" and len(p) <= SMALL else 1.0  # a start with all digits costs next to nothing
@@ -183,9 +198,9 @@ class Integrator:
                 limit = now + (marks[0] - now) / 4
                 continue
             if len(step.times) < len(marks):
-                self._longest = step.end - now
+                self.reach.jumps = self.q * (step.end - now)
             elif marks[-1] == limit:
-                self._longest = 4 * (limit - now)
+                self.reach.jumps = 4 * self.q * (limit - now)
             return step
 
     def _window(self, p: np.ndarray, now: float, times: np.ndarray) -> Step | None:
@@ -195,7 +210,7 @@ class Integrator:
         end = float(times[-1])
         if end > 1.3 * WINDOW * now:
             end = WINDOW * now
-        while self.q * (end - now) > EARLY:
+        while self.q * (end - now) > min(EARLY, 4 * self.reach.jumps):
             marks = times if times[-1] <= end else np.append(times[times < end], end)
             step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
             if step is not None:
