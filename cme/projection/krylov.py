@@ -32,7 +32,7 @@ def krylov(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, share, long
     first, end = 0, min(float(times[-1]), now + longest)
     with one_thread():
         for size in SIZES:
-            status = arnoldi.extend_basis(rows.pointer, rows.index, rows.rate, first, size, basis, diagonal, above, below)
+            status = arnoldi.extend_basis(*rows.entries, first, size, basis, diagonal, above, below)
             size = int(np.flatnonzero(below == 0.0)[0]) + 1 if status == arnoldi.EXHAUSTED else size
             small = np.diag(diagonal[:size]) + np.diag(above[1:size], 1) + np.diag(below[: size - 1], -1)
             scale = 0.0 if status == arnoldi.EXHAUSTED else beta * below[size - 1] * float(np.abs(basis[size]).sum())
@@ -62,7 +62,8 @@ def rational_krylov(generator: Generator, p: np.ndarray, now: float, times: np.n
 def _window(generator: Generator, p: np.ndarray, now: float, times: np.ndarray, tol: float) -> Step | None:
     length = float(times[-1]) - now
     gamma = length / 8.0
-    solve = _factorise(generator.matrix, gamma)
+    matrix = generator.sparse()
+    solve = _factorise(matrix, gamma)
     beta = float(np.linalg.norm(p))
     basis, h = np.zeros((MAX_BASIS + 1, len(p))), np.zeros((MAX_BASIS + 1, MAX_BASIS))
     basis[0] = p / beta
@@ -83,7 +84,7 @@ def _window(generator: Generator, p: np.ndarray, now: float, times: np.ndarray, 
             except la.LinAlgError:
                 return None
             small = (np.eye(m) - inverse) / gamma  # A seen from the basis
-            residual = basis[m] - gamma * (generator.matrix @ basis[m])
+            residual = basis[m] - gamma * (matrix @ basis[m])
             scale = beta * h[m, m - 1] / gamma * float(np.abs(residual).sum())
             error = scale * integral_of_residual(inverse[-1], small, length)
             if error <= tol or exhausted:

@@ -3,17 +3,20 @@
 Both know a bound on the 1-norm of what they leave out. Round-off is estimated.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 from scipy.special import gammaln
 
+from cme.box import BoxMatrix
 from cme.generator import Generator
 from cme.kernels import chebyshev
 from cme.kernels.uniformisation import uniformise
 
 SEGMENT = 400  # products in one segment of uniformisation: exp(-q t) stays far from underflow
+LARGE_BOX = 200_000  # states of a full box from which on it is not written out
 LONGEST = 1e6  # q t in one Chebyshev series
 ROUNDING = 2.2e-16  # of the 1-norm of a term, in a product
 
@@ -41,16 +44,21 @@ class Step(NamedTuple):
 
 
 class Rows:
-    """A generator by rows, for kernels. Without entries (a `LinearOperator`) it is applied as it is."""
+    """A generator by rows, for kernels. Without entries (a `LinearOperator`, or a large box) it is applied as it is."""
 
     def __init__(self, generator: Generator):
         self.generator, self.q = generator, generator.largest_rate
-        self.matrix_free = isinstance(generator.matrix, LinearOperator)
-        if not self.matrix_free:
-            rows = generator.matrix.tocsr()
-            narrow = np.int32 if rows.nnz < 2**31 else np.int64
-            self.pointer, self.index = rows.indptr.astype(narrow, copy=False), rows.indices.astype(narrow, copy=False)
-            self.rate, self.n_entries = rows.data, rows.nnz
+        self.box = generator.matrix if isinstance(generator.matrix, BoxMatrix) else None
+        self.has_entries = self.box is not None or not isinstance(generator.matrix, LinearOperator)
+        self.matrix_free = not self.has_entries or (self.box is not None and len(generator) > LARGE_BOX)
+        self.n_entries = generator.matrix.nnz if self.has_entries else 0
+
+    @cached_property
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pointer, index and rate."""
+        rows = self.generator.sparse().tocsr()
+        narrow = np.int32 if rows.nnz < 2**31 else np.int64
+        return rows.indptr.astype(narrow, copy=False), rows.indices.astype(narrow, copy=False), rows.data
 
     def jump(self, p: np.ndarray) -> np.ndarray:
         """(I + A/q) p."""
@@ -65,17 +73,19 @@ def uniformisation(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, tai
     last = now + SEGMENT / rows.q
     if times[-1] > last:
         times = np.append(times[times < last], last)
-    weights = poisson_weights(rows.q * (times - now), tail)
-    out = np.zeros((len(times), len(p)))
-    if rows.matrix_free:
+    weights = poisson_weights(rows.q * (times - now), 0.5 * tail if rows.box is not None else tail)
+    out, dropped = np.zeros((len(times), len(p))), 0.0
+    if rows.box is not None:
+        dropped = rows.box.uniformise(rows.q, weights, p, out, 0.5 * tail)
+    elif rows.matrix_free:
         current = p
         for column in weights.T:
             out += np.outer(column, current)
             current = rows.jump(current)
     else:
-        uniformise(rows.pointer, rows.index, rows.rate, rows.q, weights, p.copy(), np.empty_like(p), out)
+        uniformise(*rows.entries, rows.q, weights, p.copy(), np.empty_like(p), out)
     left_out = float(p.sum()) * np.maximum(1.0 - weights.sum(axis=1), 0.0)
-    return Step(now, times, out, left_out + 1e-16 * weights.shape[1])
+    return Step(now, times, out, left_out + dropped + 1e-16 * weights.shape[1])
 
 
 def poisson_weights(means: np.ndarray, tail: float) -> np.ndarray:
@@ -124,9 +134,10 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
     if rows.matrix_free:
         _without_entries(rows, p, values, tails[-1], tol, norms, cursor, out)
     else:
-        previous, current, scaled = p.copy(), np.zeros_like(p), rows.rate / rows.q
+        pointer, index, rate = rows.entries
+        previous, current = p.copy(), np.zeros_like(p)
         arguments = values, tails[-1], 0.7 * tol, max(0.3 * tol, unavoidable[-1]), ROUNDING, cursor, previous, current, norms, out
-        chebyshev.chebyshev_series(rows.pointer, rows.index, scaled, *arguments)
+        chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
     last = int(cursor[0]) - 1
     left_out = tails[:, last] * (2 * norms[last] + norms[last - 1]) + tails[:, last + 1] * norms[last]
     rounding = ROUNDING * 2 * (tails[:, : last + 1] @ norms[: last + 1])

@@ -32,6 +32,7 @@ METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov")
 FIRST_SERIES = 3e4  # q t in the first Chebyshev series: a longer one may be in vain
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
 EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is too rough for rational functions
+WINDOWED = 2000  # q t up to which a law in a box is followed by uniformisation in a window
 MAX_JUMPS = 1e15
 SMALL, CHEAP = 4000, 1e-11  # up to so many states digits cost little: the integrator gets no more error than this
 
@@ -130,7 +131,7 @@ class Integrator:
                 f"the largest total propensity is {self.q:.1e}, so that {self.q * horizon:.1e} jumps may happen by t={horizon:g}, more "
                 f"than double precision can follow ({MAX_JUMPS:.0e}); end earlier, or use stationary, lna or rate_equations"
             )
-        if method in ("krylov", "rational_krylov") and self.rows.matrix_free:
+        if method in ("krylov", "rational_krylov") and not self.rows.has_entries:
             raise ValueError(f'method="{method}" needs the entries of the generator, this one can only be applied; use "chebyshev"')
         self.method = self._choice() if method == "auto" else method
 
@@ -150,9 +151,9 @@ class Integrator:
         The factors of a lattice of N states fill about as much as a band whose width is N over the lattice's longest side.
         """
         z, n_states = self.q * self.horizon, len(self.generator)
-        if z <= 10:
+        if z <= 10 or (self.rows.box is not None and z <= WINDOWED):
             return "uniformisation"
-        if self.rows.matrix_free or z <= 4 * EARLY:
+        if not self.rows.has_entries or z <= 4 * EARLY:
             return "chebyshev"
         n_series = max(z / min(self.reach.jumps, FIRST_SERIES), 1.0)
         series = n_series * n_products(z / n_series, self.digits) * (1.5 * self.rows.n_entries + 1000)
