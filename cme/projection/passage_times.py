@@ -9,6 +9,7 @@ from cme.projection.stopped import Stopped
 
 # Round-off adds about 1e-16 for each jump that may happen: no more of them are followed than let that be a hundredth of the tolerance.
 FOLLOWED = 1e14
+GONE, FURTHEST = 40.0, 1e12  # a mode has gone after so many of its times; jumps that are followed until then, whatever the tolerance
 MODE = 1e-11  # what the slowest mode, known to thirteen digits, may add at any time
 
 
@@ -28,6 +29,8 @@ def passage_times(chain: Stopped, times: np.ndarray, tol: float) -> PassageTimes
     if not len(times):
         return PassageTimes(np.zeros((0, n_targets)), np.zeros((0, n_targets)), np.zeros(0), np.zeros(0), "none")
     last = FOLLOWED * tol / max(chain.generator.largest_rate, 1e-300)
+    if times[-1] > last:
+        last = max(last, _settled(chain))
     early, late = times[times <= last], times[times > last]
     law = chain.law(early if not len(late) else np.append(early[early < last], last), tol)
     labels = chain.label(law.states)
@@ -35,6 +38,13 @@ def passage_times(chain: Stopped, times: np.ndarray, tol: float) -> PassageTimes
     density = np.where(labels < 0, law.p, 0.0) @ chain.rates_into(law.states).T
     found = PassageTimes(cdf, density, law.lost, law.integration_error, str(law.info["method"]))
     return found if not len(late) else _late(chain, found, law, early, late, last, tol)
+
+
+def _settled(chain: Stopped) -> float:
+    """When all but the slowest mode has decayed, if the chain can be followed so long, else 0."""
+    rates = np.real(chain.closed.decay_rates(2))
+    when = GONE / rates[1] if len(rates) > 1 and rates[1] > 0 else 0.0
+    return float(when) if when * chain.generator.largest_rate <= FURTHEST else 0.0
 
 
 def _late(chain: Stopped, found: PassageTimes, law, early: np.ndarray, late: np.ndarray, last: float, tol: float) -> PassageTimes:
