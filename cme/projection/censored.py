@@ -3,10 +3,10 @@
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
-from scipy.sparse.linalg import spilu
 
 from cme.errors import ConvergenceError
 from cme.kernels.censoring import censor, collect, count_links, group_states, list_links, occupy
+from cme.kernels.dissection import dissect
 
 NARROW = 4  # links per state up to which the order along the band is as good as any
 MOST_PRODUCTS = 4e12  # about an hour
@@ -73,7 +73,7 @@ def _too_long() -> ConvergenceError:
 
 
 def _order(rates: sp.csc_array) -> np.ndarray:
-    """An order of elimination that links few states: along the band if it is narrow, else by minimum degree."""
+    """An order of elimination that links few states: along the band if it is narrow, else by nested dissection."""
     n_states = rates.shape[0]
     pattern = sp.csr_array((np.ones(rates.nnz), rates.indices, rates.indptr), shape=rates.shape)
     pattern = sp.csr_matrix(pattern + pattern.T)
@@ -83,8 +83,6 @@ def _order(rates: sp.csc_array) -> np.ndarray:
     links = pattern.tocoo()
     if np.abs(place[links.row] - place[links.col]).max(initial=0) <= NARROW:
         return along
-    pattern.data[:] = -1.0
-    degree = np.diff(pattern.indptr) + 1.0
-    heavy = sp.csc_matrix(pattern + sp.diags_array(degree))  # only the order is wanted: nearly all that would fill is dropped
-    found = spilu(heavy, drop_tol=1.0, fill_factor=1.0, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    return np.argsort(found.perm_c).astype(np.int64)
+    work = [np.empty(n_states, dtype=np.int64) for _ in range(3)]
+    dissect(pattern.indptr.astype(np.int64), pattern.indices.astype(np.int64), along, *work, np.empty((n_states + 2, 2), dtype=np.int64))
+    return along

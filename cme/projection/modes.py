@@ -35,7 +35,8 @@ def slow_rates(rates: sp.csc_array, exits: np.ndarray, k: int) -> np.ndarray:
     shift, found = 4 * float(total.max()) / WINDOW, np.zeros(0, dtype=complex)  # no mode is faster than twice the largest rate
     while True:
         chain = Censored(rates, exits + shift)
-        seen = 1 / _largest(chain, n_states, k + 2) - shift
+        with np.errstate(divide="ignore", invalid="ignore"):
+            seen = 1 / _largest(chain, n_states, k + 2) - shift
         size = np.abs(seen)
         below = int(np.count_nonzero(size < shift / WINDOW))
         here = seen[(size >= shift / WINDOW) & (size <= shift * WINDOW)]
