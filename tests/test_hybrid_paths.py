@@ -87,6 +87,15 @@ def test_a_pulse_of_immigration_is_seen_whole(more):
     verdict.samples_match_pmf(paths["X"][:, 2], stats.poisson.pmf(np.arange(20), 3.0))
 
 
+@pytest.mark.parametrize("law", ["100*max(0, 1 - abs(time - {})/0.1)", "50*max(0, min(1, 1e6*(0.1 - abs(time - {}))))"])
+def test_a_kinked_pulse_of_a_fiftieth_of_the_run_is_not_passed_over(law):  # Poisson with the pulse's area as its mean
+    counts = [
+        cme.ssa(cme.parse(f"0 => X @ {law.format(middle)}; X = 0"), [10.0], n_paths=100, seed=i)["X"][:, 0]
+        for i, middle in enumerate(np.linspace(1.05, 9.37, 12))
+    ]
+    verdict.samples_match_pmf(np.concatenate(counts), stats.poisson.pmf(np.arange(40), 10.0))
+
+
 def test_a_rate_that_steps_with_the_whole_hours():
     """Immigration at floor(time): Poisson with mean 0 + 1 + 2 + 3/2 at 3.5."""
     paths = cme.ssa(model("0 => X @ floor(time)"), 3.5, n_paths=2000, seed=4)

@@ -1,8 +1,9 @@
 """Flow along curves: Dormand and Prince's method of orders 5 and 4, with the hazard integrated along and turns found on its polynomial.
 
-Each step keeps the error of every variable below 1e-9 of its size, and that of the integrated hazard below 1e-9. A step ends where a
-watch jumps, so that the right-hand side is smooth on it. Watches are seen at eight points of a step and where their measures have
-extrema between these; a step is halved until its measures are smooth there.
+Each step keeps the error of every variable below 1e-9 of its size, and that of the integrated hazard below 1e-9. No step is longer than a
+32nd of the run, so that a pulse of the rates is not passed over between two steps. A step ends where a watch jumps, so that the right-hand
+side is smooth on it. Watches are seen at eight points of a step and where their measures have extrema between these; a step is halved
+until its measures are smooth there.
 
 References: Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19, doi:10.1016/0771-050X(80)90013-3; Hairer, Norsett and Wanner,
 Solving Ordinary Differential Equations I (1993), doi:10.1007/978-3-540-78862-1, section II.6 (the polynomial of order 4).
@@ -32,6 +33,7 @@ from cme.kernels.straight import (
 )  # fmt: skip
 
 TOLERANCE = 1e-9
+LOOKS = 32.0  # no step is longer than such a part of the run; the longest gap between two stages is half a step
 MOST_STEPS = 1_000_000  # between two stops or samples
 TOO_MANY_STEPS = 16
 _NODES = 8  # points of a step at which watches are looked at
@@ -191,7 +193,7 @@ def step(field, walker, still, t, end):
     proposed = width * (min(factor, 2.0) if len(walker.seen) > 0 else factor)
     if cuts > 0 or width == tried < walker.real[STEP]:  # it was no error that kept the step short
         proposed = max(proposed, walker.real[STEP])
-    walker.real[STEP] = min(proposed, walker.real[HORIZON])
+    walker.real[STEP] = min(proposed, walker.real[HORIZON] / LOOKS)
     return OK, end, turn
 
 
@@ -223,7 +225,7 @@ def attempt(field, walker, still, t, end):
         walker.curve[CURVE + 2, c] = width * curve[STAGE, c] - rise
         walker.curve[CURVE + 3, c] = 2.0 * rise - width * (curve[STAGE + 6, c] + curve[STAGE, c])
         walker.curve[CURVE + 4, c] = width * dense
-        scale = 1.0 + last
+        scale = 1.0 + abs(last)  # a step across a kink may come out negative
         if c < n:
             walker.curve[FINISH, c] = last
             scale = max(abs(first), abs(last), width * abs(curve[STAGE, c])) + 1e-6 * walker.curve[LARGEST, c]

@@ -133,7 +133,7 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                 looked = looked and agenda.marks[TOTAL] == before
                 real[NEXT_PLANNED] = next_planned(agenda)
             if not looked:
-                status = look_around(field, motion.straight, walker)
+                status = look_around(field, walker.curve, walker)
                 if status != OK:
                     return status
             status = glide(field, walker.curve, times, walker, states[m])
@@ -145,7 +145,7 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                 status = react(field, machine.draws, machine.list_pointer, walker, agenda.random)
                 stirred, looked = status == OK and motion.reactions[cursor[FIRED], STIRS] != 0, True
                 if status == OK:
-                    status = follow(field, motion.dependent_pointer, motion.dependent, walker)
+                    status = follow(field, motion.dependent_pointer, motion.dependent, walker.curve, walker)
                 if status not in (OK, NOTHING):
                     return status
             else:
@@ -211,13 +211,13 @@ def glide(field, curve, times, walker, samples):
 
 
 @inner
-def look_around(field, straight, walker):
+def look_around(field, curve, walker):
     """Compute everything anew after a jump that may have changed anything."""
     for r in range(len(walker.a)):
         status = compute(field, walker, r)
         if status != OK:
             return status
-    if straight:
+    if curve is None:
         return find_turns(field, walker)
     return OK
 
@@ -273,13 +273,14 @@ def draw_numbers(field, draws, first, stop, y, random):
 
 
 @inner
-def follow(field, dependent_pointer, dependent, walker):
+def follow(field, dependent_pointer, dependent, curve, walker):
     """What a reaction changes besides counts."""
     r = walker.cursor[FIRED]
     for i in range(dependent_pointer[r], dependent_pointer[r + 1]):
         status = compute(field, walker, dependent[i])
         if status != OK:
             return status
-    if field.reactions[r, TURNS] != 0:
-        return find_turns(field, walker)
+    if curve is None:
+        if field.reactions[r, TURNS] != 0:
+            return find_turns(field, walker)
     return OK
