@@ -88,7 +88,7 @@ class Walker(NamedTuple):
     a: np.ndarray  # (R,) propensities
     real: np.ndarray  # (5,) hazard to go until the next reaction, the last time, next step, times of next turn and next execution
     cursor: np.ndarray  # (6,) samples, reactions so far, the culprit, what stopped the flow, steps since then, the last reaction
-    lines: np.ndarray  # (3, C) straight lines of what flows
+    lines: np.ndarray | None  # (3, C) straight lines of what flows; None if there are curves
     curve: np.ndarray | None  # (15, C + 1) curves of what flows and of the integrated hazard; None if all lines are straight
     seen: np.ndarray  # (W,) watches at the start of a step
     measured: np.ndarray  # (9,) a measure along a step
@@ -97,9 +97,9 @@ class Walker(NamedTuple):
 def new_walker(machine, motion):
     """The memory of a path (plain Python)."""
     n_flows = len(machine.changing[1])
-    sizes = {"y": machine.size, "a": machine.n_reactions, "real": 5, "lines": (3, n_flows), "seen": len(motion.rounding), "measured": 9}
-    curve = None if motion.straight else np.zeros((ROWS, n_flows + 1))
-    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, curve=curve, cursor=np.zeros(6, np.int64))
+    sizes = {"y": machine.size, "a": machine.n_reactions, "real": 5, "seen": len(motion.rounding), "measured": 9}
+    lines, curve = (np.zeros((3, n_flows)), None) if motion.straight else (None, np.zeros((ROWS, n_flows + 1)))
+    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, lines=lines, curve=curve, cursor=np.zeros(6, np.int64))
 
 
 @bare
@@ -133,7 +133,7 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                 looked = looked and agenda.marks[TOTAL] == before
                 real[NEXT_PLANNED] = next_planned(agenda)
             if not looked:
-                status = look_around(field, walker.curve, walker)
+                status = look_around(field, motion.straight, walker)
                 if status != OK:
                     return status
             status = glide(field, walker.curve, times, walker, states[m])
@@ -145,7 +145,7 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                 status = react(field, machine.draws, machine.list_pointer, walker, agenda.random)
                 stirred, looked = status == OK and motion.reactions[cursor[FIRED], STIRS] != 0, True
                 if status == OK:
-                    status = follow(field, motion.dependent_pointer, motion.dependent, walker.curve, walker)
+                    status = follow(field, motion.dependent_pointer, motion.dependent, walker)
                 if status not in (OK, NOTHING):
                     return status
             else:
@@ -191,34 +191,33 @@ def start_path(key, path, starts, cumulative, last, walker, random):
     walker.cursor[:] = 0
     walker.real[HORIZON] = last if last > 0.0 else 1.0
     walker.real[STEP] = 1e-6 * walker.real[HORIZON]
-    walker.lines[:] = np.nan
-    straighten(walker.curve)
+    fill(walker.lines, np.nan)
+    fill(walker.curve, 0.0)
 
 
 @inner
-def straighten(curve):
-    if curve is not None:
-        curve[:] = 0.0
+def fill(table, value):
+    if table is not None:
+        table[:] = value
 
 
 @inner
 def glide(field, curve, times, walker, samples):
-    """Go to the next stop. Of the two ways, only that which a model needs is compiled: the type of `curve` tells which."""
+    """Go to the next stop. Of the two ways, only that which a model needs is compiled: what the other needs is None."""
     if curve is None:
-        glide_straight(field, times, walker, samples)
-        return OK
+        return glide_straight(field, walker.lines, times, walker, samples)
     return glide_curved(field, times, walker, samples)
 
 
 @inner
-def look_around(field, curve, walker):
+def look_around(field, straight, walker):
     """Compute everything anew after a jump that may have changed anything."""
     for r in range(len(walker.a)):
         status = compute(field, walker, r)
         if status != OK:
             return status
-    if curve is None:
-        return find_turns(field, walker)
+    if straight:
+        return find_turns(field, walker.lines, walker)
     return OK
 
 
@@ -273,14 +272,13 @@ def draw_numbers(field, draws, first, stop, y, random):
 
 
 @inner
-def follow(field, dependent_pointer, dependent, curve, walker):
+def follow(field, dependent_pointer, dependent, walker):
     """What a reaction changes besides counts."""
     r = walker.cursor[FIRED]
     for i in range(dependent_pointer[r], dependent_pointer[r + 1]):
         status = compute(field, walker, dependent[i])
         if status != OK:
             return status
-    if curve is None:
-        if field.reactions[r, TURNS] != 0:
-            return find_turns(field, walker)
+    if field.reactions[r, TURNS] != 0:
+        return find_turns(field, walker.lines, walker)
     return OK

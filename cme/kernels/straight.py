@@ -20,8 +20,10 @@ _DOUBTS = 60  # how often the doubt about a turn is quadrupled
 
 
 @inner
-def glide_straight(field, times, walker, samples):
+def glide_straight(field, lines, times, walker, samples):
     """Go to the next stop, and write the samples on the way. A sample at the time of a stop sees what is after it."""
+    if lines is None:  # the rest is not compiled then: numba drops what can't be reached where an argument is None, and only there
+        return OK
     y, cursor = walker.y, walker.cursor
     t, total = y[field.clock], 0.0
     for r in range(len(walker.a)):
@@ -33,13 +35,14 @@ def glide_straight(field, times, walker, samples):
         move_to(field, walker, times[cursor[SAMPLES]])
         if record(walker, samples):
             cursor[STOP] = END
-            return
+            return OK
     move_to(field, walker, following)
     if stop <= reaction:
         walker.real[LEFT] = max(walker.real[LEFT] - total * (stop - t), 0.0)
         cursor[STOP] = TURN
     else:
         cursor[STOP] = REACTION
+    return OK
 
 
 @inlined
@@ -63,8 +66,10 @@ def move_to(field, walker, t):
 
 
 @inner
-def find_turns(field, walker):
+def find_turns(field, lines, walker):
     """Lay the lines through the present state, and find the next time at which a watch jumps."""
+    if lines is None:
+        return OK
     apart()
     y, t = walker.y, walker.y[field.clock]
     for c in range(walker.lines.shape[1]):
