@@ -185,7 +185,8 @@ class StateSpace:
         assert self.box is not None
 
         def entries() -> sp.csc_array:
-            pointer, row, rate, _ = self.transitions()
+            ledger = _ledger_of(self.states, self.compiled, self.upper, self.key, None)  # takes more memory than the entries
+            pointer, row, rate, _ = ledger.columns(len(self))
             return sp.csc_array((rate, row, pointer), shape=(len(self), len(self)))
 
         return BoxMatrix(self.compiled, self.box, entries)

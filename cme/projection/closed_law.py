@@ -8,7 +8,10 @@ import numpy as np
 from cme.generator import Generator
 from cme.projection.closed_class import ClosedClass
 from cme.projection.cycle import WIDEST_BAND, BandedCycle, SparseCycle, banded
+from cme.projection.levels import METHOD, multilevel_law
 from cme.projection.null_vector import eliminated, likely_state, sparse_cycle, stationary_vector
+
+AT_ONCE = 1_500_000  # states from which on the factors of a sparse matrix take too much memory
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class ClosedLaw:
     inflow : (N,)
         What flows from members to each state of the set that is none.
     cycle
-        None if nothing leaves the class.
+        None if nothing leaves the class, or the law was found level by level.
     escaping : float
         Probability of states from which a jump leads to kept states that are no members.
     lost, floor, certificate
@@ -47,17 +50,22 @@ class ClosedLaw:
     expansions: int = 0
 
     @classmethod
-    def on(cls, generator: Generator, home: int | None = None) -> "ClosedLaw":
+    def on(cls, generator: Generator, home: int | None = None, *, by_levels: bool = False) -> "ClosedLaw":
         """The law on a set that is closed by dropping the jumps that leave it or, for large sets, by leading them to one state.
 
-        `home` is the place of a state that is not improbable, if one is known.
+        `home` is the place of a state that is not improbable, if one is known. With `by_levels`, more than `AT_ONCE` states are solved
+        level by level: then nothing is known of the cycle.
         """
         found = ClosedClass.of(generator)
         members = found.members
         outside = np.ones(len(generator), dtype=bool)
         outside[members] = False
         at = None if home is None or outside[home] else int(np.searchsorted(members, home))
-        pi, method, inaccuracy, cycle = _solve(found, at)
+        if by_levels and len(members) > AT_ONCE:
+            states = generator.states if len(members) == len(generator) else generator.states[members]
+            (pi, inaccuracy), method, cycle = multilevel_law(found.matrix, states), METHOD, None
+        else:
+            pi, method, inaccuracy, cycle = _solve(found, at)
         inflow = np.zeros(len(generator))
         if len(members) < len(generator):
             whole = np.zeros(len(generator))

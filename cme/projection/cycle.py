@@ -16,9 +16,11 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import splu
 
+from cme import memory
 from cme.errors import ConvergenceError
 from cme.kernels.gth import gth_cycle
 
+FEWER = "give a space= of fewer states, or one of more than 1.5 million, which is solved level by level"
 WIDEST_BAND = 60  # up to this half-bandwidth around the reference state, elimination without subtraction is as fast as sparse LU
 SMALLEST = 1e-290  # about where numbers vanish
 ROUNDING = 4.5e-16  # of a sum of products, for each of its terms
@@ -136,6 +138,8 @@ class SparseCycle:
     method = "sparse LU, one state deleted"
 
     def __init__(self, matrix: sp.csc_array, reference: int):
+        n_states = matrix.shape[0]  # the factors of a lattice with two axes; with more there are more
+        memory.require_memory(66 * n_states * np.log2(n_states), f"the factors of a matrix of {n_states} states", FEWER)
         self.reference = reference
         self._others = np.delete(np.arange(matrix.shape[0]), reference)
         matrix = sp.csc_matrix(matrix)
