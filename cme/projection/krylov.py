@@ -27,7 +27,7 @@ def krylov(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, share, long
     """
     beta = float(np.linalg.norm(p))
     basis = np.zeros((SIZES[-1] + 1, len(p)))
-    basis[0] = p / beta
+    basis[0] = rows.sorted(p) / beta
     diagonal, above, below = (np.zeros(SIZES[-1]) for _ in range(3))
     first, end = 0, min(float(times[-1]), now + longest)
     with one_thread():
@@ -48,7 +48,7 @@ def krylov(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, share, long
         reached = times[times <= end]
         reached = reached if len(reached) else np.array([end])
         weights = beta * np.array([exponential((time - now) * small)[:, 0] for time in reached])
-    laws = np.maximum(weights @ basis[: len(small)], 0.0)  # the law is not negative: this brings the answer nearer to it
+    laws = rows.restored(np.maximum(weights @ basis[: len(small)], 0.0))  # the law is not negative: this brings the answer nearer to it
     errors = np.array([bound(time) for time in reached]) + 1e-15 * len(small)
     return Step(now, reached, laws, errors)
 

@@ -20,7 +20,7 @@ GROWTH, FAST_GROWTH = (
     1.3,
     1.8,
 )  # the least factor by which a set with random jumps grows that leaks too much, and one that leaks far too much
-LITTLE = 1.15  # the same for a large set whose reactions change counts by fixed numbers: it is known where the probability goes
+LITTLE = 1.1  # the same for a large set whose reactions change counts by fixed numbers: it is known where the probability goes
 # How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice: what it loses looks like a leak).
 LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
 
@@ -39,6 +39,9 @@ class Stepper(Protocol):
     def exit_rates(self) -> np.ndarray:
         """The total rate out of each state, (N,)."""
 
+    def least_stride(self, now: float) -> float:
+        """The length of a step that is worth its price."""
+
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step from `now` to the last of `times`, or as far as is possible at once, with the law at the times on the way."""
 
@@ -52,6 +55,10 @@ class MovingStepper:
         self._generator = TimeDependentGenerator(lambda time: generator.at(min(start + time, end)))
         self._magnus = Magnus(self._generator, 0.0, end - start, tol, on_a_law(tol), span)
         self._note(generator.at(start))
+
+    def least_stride(self, now: float) -> float:
+        """See `Stepper`."""
+        return 0.0
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """See `Stepper`; a step never passes an output time."""
@@ -118,11 +125,9 @@ class March:
                 self.method = self.stepper.method
             if not self.fixed and now < times[-1]:
                 failures = 0 if n_good else failures + 1
-                stride = 4 * length if n_good else length / failures
-                if self.stepper.method == "rational_krylov":
-                    stride = max(stride, 0.5 * now)  # a factorisation is made for a window that grows with time
-                else:
-                    stride = min(stride, 2 * (step.end - step.start))
+                whole = n_good == len(step.times)
+                stride = (4 if whole else 2) * length if n_good else length / failures
+                stride = max(min(stride, 2 * (step.end - step.start)), self.stepper.least_stride(now))
                 stride = min(stride, float(times[-1]) - now)
                 if n_good < len(step.times):
                     seen = np.max([before, *step.laws[: n_good + 1]], axis=0)
@@ -164,13 +169,13 @@ class March:
         if flux.sum() <= 0.1 * gone:  # it passed between the times that were looked at
             flux = self.stepper.leak * duration
         allowed = LEAK * self.tol * duration / self.horizon
-        least = 0.1 * allowed / max(int(np.count_nonzero(flux)), 1)
+        least = 0.5 * allowed / max(int(np.count_nonzero(flux)), 1)
         sources = np.flatnonzero(flux > min(least, 0.5 * float(flux.max())))
         n_states = len(p)
         p, place = self._without(p, seen, sources, now, ahead)
         sources, flux = place[sources], flux[sources]
         n_kept = len(self.space)
-        cheap = n_states > SMALL and self.stepper.method != "rational_krylov"  # to try again on a set that is a little larger
+        cheap = n_states > SMALL and self.stepper.least_stride(now) == 0  # to try again on a set that is a little larger
         wanted = int((LITTLE if cheap else GROWTH) * n_states) - n_states
         if self.space.compiled.network.varying:
             self._expand(sources[np.argsort(-flux)], int((GROWTH if gone < 100 * allowed else FAST_GROWTH) * n_states) + 1)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 from scipy.special import gammaln
 
@@ -17,6 +18,7 @@ from cme.kernels.uniformisation import uniformise
 
 SEGMENT = 400  # products in one segment of uniformisation: exp(-q t) stays far from underflow
 LARGE_BOX = 200_000  # states of a full box from which on it is not written out
+SCATTERED = 20_000  # states from which on it matters in which order they are
 LONGEST = 1e6  # q t in one Chebyshev series
 ROUNDING = 2.2e-16  # of the 1-norm of a term, in a product
 
@@ -54,15 +56,52 @@ class Rows:
         self.n_entries = generator.matrix.nnz if self.has_entries else 0
 
     @cached_property
+    def order(self) -> np.ndarray | None:
+        """The states in the order of their counts, so that neighbours lie near each other in memory; None where that does not matter."""
+        if len(self.generator) < SCATTERED or self.generator.states.dtype.kind != "i":
+            return None
+        return by_counts(self.generator.states)
+
+    @cached_property
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pointer, index and rate."""
-        rows = self.generator.sparse().tocsr()
+        """Pointer, index and rate, of the states in `order`."""
+        columns = self.generator.sparse()
+        rows = columns.tocsr() if self.order is None else reordered(columns, self.order)
         narrow = np.int32 if rows.nnz < 2**31 else np.int64
         return rows.indptr.astype(narrow, copy=False), rows.indices.astype(narrow, copy=False), rows.data
+
+    def sorted(self, p: np.ndarray) -> np.ndarray:
+        """A copy of a law, as the entries are in order."""
+        return p.copy() if self.order is None else p[self.order]
+
+    def restored(self, laws: np.ndarray) -> np.ndarray:
+        """Laws (J, N) as the states are."""
+        if self.order is None:
+            return laws
+        out = np.empty_like(laws)
+        out[:, self.order] = laws
+        return out
 
     def jump(self, p: np.ndarray) -> np.ndarray:
         """(I + A/q) p."""
         return p + (self.generator @ p) / self.q
+
+
+def by_counts(states: np.ndarray) -> np.ndarray:
+    """The places of states (N, S) in lexicographic order; the species with most different counts comes last."""
+    spans = states.max(axis=0) - states.min(axis=0) + 1
+    code = np.zeros(len(states))
+    for s in np.argsort(spans):
+        code = code * float(spans[s]) + (states[:, s] - states[:, s].min())
+    return np.argsort(code, kind="stable")
+
+
+def reordered(columns: sp.csc_array, order: np.ndarray) -> sp.csr_array:
+    """A matrix by rows, with rows and columns in another order."""
+    place = np.empty(len(order), dtype=columns.indices.dtype)
+    place[order] = np.arange(len(order), dtype=place.dtype)
+    moved = sp.csc_array((columns.data, place[columns.indices], columns.indptr), shape=columns.shape)[:, order]
+    return moved.tocsr()
 
 
 # ------------------------------------------------------------------------------------------------------- uniformisation
@@ -83,7 +122,9 @@ def uniformisation(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, tai
             out += np.outer(column, current)
             current = rows.jump(current)
     else:
-        uniformise(*rows.entries, rows.q, weights, p.copy(), np.empty_like(p), out)
+        pointer, index, rate = rows.entries
+        uniformise(pointer, index, rate, rows.q, weights, rows.sorted(p), np.empty_like(p), out)
+        out = rows.restored(out)
     left_out = float(p.sum()) * np.maximum(1.0 - weights.sum(axis=1), 0.0)
     return Step(now, times, out, left_out + dropped + 1e-16 * weights.shape[1])
 
@@ -135,9 +176,10 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
         _without_entries(rows, p, values, tails[-1], tol, norms, cursor, out)
     else:
         pointer, index, rate = rows.entries
-        previous, current = p.copy(), np.zeros_like(p)
+        previous, current = rows.sorted(p), np.zeros_like(p)
         arguments = values, tails[-1], 0.7 * tol, max(0.3 * tol, unavoidable[-1]), ROUNDING, cursor, previous, current, norms, out
         chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
+        out = rows.restored(out)
     last = int(cursor[0]) - 1
     left_out = tails[:, last] * (2 * norms[last] + norms[last - 1]) + tails[:, last + 1] * norms[last]
     rounding = ROUNDING * 2 * (tails[:, : last + 1] @ norms[: last + 1])

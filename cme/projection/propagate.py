@@ -102,9 +102,13 @@ def propagate(
 
 @dataclass
 class Reach:
-    """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next."""
+    """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next.
+
+    `smooth` is the time from which a window of rational Krylov may be worth a trial, after one was in vain.
+    """
 
     jumps: float = FIRST_SERIES
+    smooth: float = 0.0
 
 
 class Integrator:
@@ -172,6 +176,11 @@ class Integrator:
             yield step
             p, now = step.p, step.end
 
+    def least_stride(self, now: float) -> float:
+        """The length of a step that is worth its price: a factorisation is made for a window that grows with time."""
+        smooth = self.method == "rational_krylov" and now >= max(0.99 * EARLY / self.q, self.reach.smooth)
+        return 0.5 * now if smooth else 0.0
+
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step, to the last of `times` or as far as one series, basis or factorisation reaches; the law at the times on the way."""
         times = times[times > now]
@@ -206,18 +215,18 @@ class Integrator:
 
     def _window(self, p: np.ndarray, now: float, times: np.ndarray) -> Step | None:
         """A window of rational Krylov once the solution is old enough to be smooth, and where a factorisation pays."""
-        if now < 0.99 * EARLY / self.q:
+        if self.least_stride(now) == 0:
             return None
         end = float(times[-1])
         if end > 1.3 * WINDOW * now:
             end = WINDOW * now
-        while self.q * (end - now) > min(EARLY, 4 * self.reach.jumps):
-            marks = times if times[-1] <= end else np.append(times[times < end], end)
-            step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
-            if step is not None:
-                return step
-            end = now + (end - now) / 4
-        return None
+        if self.q * (end - now) <= min(EARLY, 4 * self.reach.jumps):
+            return None
+        marks = times if times[-1] <= end else np.append(times[times < end], end)
+        step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
+        if step is None:
+            self.reach.smooth = now + 2 * (end - now)
+        return step
 
     def _share(self, now: float, end: float) -> float:
         """The error that a step may make: half of the tolerance goes with the time, half with its logarithm."""
