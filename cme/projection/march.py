@@ -42,6 +42,9 @@ class Stepper(Protocol):
     def least_stride(self, now: float) -> float:
         """The length of a step that is worth its price."""
 
+    def note_travel(self, time: float) -> None:
+        """Until this time long steps are not worth while, since the set of states will change."""
+
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step from `now` to the last of `times`, or as far as is possible at once, with the law at the times on the way."""
 
@@ -59,6 +62,9 @@ class MovingStepper:
     def least_stride(self, now: float) -> float:
         """See `Stepper`."""
         return 0.0
+
+    def note_travel(self, time: float) -> None:
+        """See `Stepper`."""
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """See `Stepper`; a step never passes an output time."""
@@ -130,6 +136,7 @@ class March:
                 stride = max(min(stride, 2 * (step.end - step.start)), self.stepper.least_stride(now))
                 stride = min(stride, float(times[-1]) - now)
                 if n_good < len(step.times):
+                    self.stepper.note_travel(now + 0.25 * (step.end - step.start))
                     seen = np.max([before, *step.laws[: n_good + 1]], axis=0)
                     gone = float(before.sum() - step.laws[n_good].sum())
                     p = self._follow(p, seen, now, float(step.times[n_good]) - step.start, stride, gone)

@@ -104,7 +104,7 @@ def propagate(
 class Reach:
     """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next.
 
-    `smooth` is the time from which a window of rational Krylov may be worth a trial, after one was in vain.
+    `smooth` is the time from which a window of rational Krylov may be worth a trial.
     """
 
     jumps: float = FIRST_SERIES
@@ -180,6 +180,10 @@ class Integrator:
         """The length of a step that is worth its price: a factorisation is made for a window that grows with time."""
         smooth = self.method == "rational_krylov" and now >= max(0.99 * EARLY / self.q, self.reach.smooth)
         return 0.5 * now if smooth else 0.0
+
+    def note_travel(self, time: float) -> None:
+        """Until this time no window of rational Krylov is worth while, since the set of states will change."""
+        self.reach.smooth = max(self.reach.smooth, time)
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step, to the last of `times` or as far as one series, basis or factorisation reaches; the law at the times on the way."""
