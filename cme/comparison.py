@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cme import distances
+from cme.cells import Cells, on_common_blocks, shifted
 from cme.ensembles import Ensemble
 from cme.law import Law, Result, law_of
 from cme.results import Moments, Trajectories
@@ -154,7 +155,7 @@ def compared(reference: Result, others: Mapping[str, Result]) -> Comparison:
             exact = law_of(reference, species, t, edges=edges)
             rows += [Row(time, species, name, *row) for row in _moment_rows(exact)]
             for method, (other, s) in at.items():
-                law = law_of(other, species, s, cells=len(exact.p), edges=edges)
+                law = law_of(other, species, s, at=exact.cells, edges=edges)
                 rows += [Row(time, species, method, *row) for row in (*_moment_rows(law), *_distance_rows(exact, law))]
     return Comparison(rows, name, {name: dict(reference.info)} | {method: dict(other.info) for method, other in others.items()})
 
@@ -265,7 +266,8 @@ def _sampling_error(law: Law, metric: str) -> _Error:
     """Half a 95 % interval from the influence of one path on the moment (the delta method)."""
     if law.samples is None:
         return _Error()
-    off, mean, sd = law.samples - law.mean, law.mean, law.sd
+    apart, mean, sd = shifted(law.samples), law.mean, law.sd
+    off = law.samples - mean if apart is law.samples else apart - apart.mean()
     if law.n_paths > 1 and not off.any():  # all alike: as many paths as this may have missed the next count
         missed = 1 - 0.025 ** (1 / law.n_paths)
         spread = {"mean": missed, "sd": np.sqrt(missed), "fano": missed / mean if mean > 0 else np.nan}[metric]
@@ -292,7 +294,7 @@ def _spread(values: np.ndarray, weights: np.ndarray | None) -> float:
 
 def _distance_rows(exact: Law, law: Law) -> Iterator[tuple]:
     """The distances of a law from the reference, each with its errors in the order of SOURCES."""
-    if not len(exact.p) or not len(law.p):
+    if exact.cells is None or law.cells is None:
         return
     tv_lo = 0.0
     for metric, distance in _DISTANCES.items():
@@ -313,27 +315,29 @@ def _distance_rows(exact: Law, law: Law) -> Iterator[tuple]:
         yield row
 
 
+def _cells(*laws: Law) -> list[Cells]:
+    return [law.cells for law in laws if law.cells is not None]
+
+
 def _divergence(exact: Law, law: Law) -> float:
     """KL, with cells that are empty under the method merged into the next one if they can't be told from empty."""
-    p, log_q = exact.p, law.log_p
-    size = max(len(p), len(log_q))
-    p = np.pad(p, (0, size - len(p)))
-    log_q = np.pad(log_q, (0, size - len(log_q)), constant_values=-np.inf)
-    empty = (log_q == -np.inf) & (p > 0)
+    _, size, (p, _), (_, log_q) = on_common_blocks(*_cells(exact, law))
+    empty = np.flatnonzero((log_q == -np.inf) & (p > 0))
     resolution = sum(each.lost + each.integration + each.unresolved for each in (exact, law)) + 1e-15  # the last is rounding
-    if empty.any() and p[empty].sum() <= resolution:
-        filled = np.flatnonzero(log_q > -np.inf)
-        nearest = filled[np.clip(np.searchsorted(filled, np.flatnonzero(empty)), 0, len(filled) - 1)]
-        p = np.where(empty, 0.0, p)
-        np.add.at(p, nearest, exact.p[np.flatnonzero(empty)])
-    return distances.kullback_leibler(p, log_q=log_q)
+    filled = np.flatnonzero(log_q > -np.inf)
+    if len(empty) and len(filled) and size[empty] @ p[empty] <= resolution:
+        nearest = filled[np.clip(np.searchsorted(filled, empty), 0, len(filled) - 1)]
+        moved = size[empty] * p[empty]
+        p[empty] = 0.0
+        np.add.at(p, nearest, moved / size[nearest])
+    return distances.divergence(p, log_q, size)
 
 
 _DISTANCES: dict[str, Callable[[Law, Law], float]] = {
-    "total_variation": lambda exact, law: distances.total_variation(exact.p, law.p),
-    "hellinger": lambda exact, law: distances.hellinger(exact.p, law.p),
+    "total_variation": lambda exact, law: distances.total_variation(exact.cells, law.cells),
+    "hellinger": lambda exact, law: distances.hellinger(exact.cells, law.cells),
     "kl": _divergence,
-    "wasserstein_1": lambda exact, law: distances.wasserstein(exact.p, law.p) * (exact.width or 1.0),
+    "wasserstein_1": lambda exact, law: distances.wasserstein(exact.cells, law.cells) * (exact.width or 1.0),
     "mass_outside": lambda exact, law: law.negative,
 }
 
@@ -362,21 +366,22 @@ def _distance_grid_error(metric: str, distance: Callable[[Law, Law], float], exa
 def _grid_error_of_kl(this: Law, other: Law, is_exact: bool) -> float:
     """How far KL moves if the masses of one side move by as much as they do between the two grids."""
     assert this.twin is not None
-    fine, coarse = (each.p for each in this.twin)
-    size = min(len(fine), len(coarse), len(other.p))
-    moved = np.abs(fine[:size] - coarse[:size])
+    laws = _cells(*this.twin, other, this)
+    lowest, size, (fine, coarse, theirs, ours), _ = on_common_blocks(*laws)
+    kept = lowest < min(law.end for law in laws)
+    moved = size * np.abs(fine - coarse)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = other.p[:size] / this.p[:size]
+        ratio = theirs / ours
         slope = np.abs(np.log(ratio)) if is_exact else np.abs(ratio - 1)
     slope[~np.isfinite(slope)] = 0.0  # where one of the two is empty there is nothing to first order
-    return float(moved @ slope)
+    return float(moved[kept] @ slope[kept])
 
 
 def _missing_mass_error(metric: str, exact: Law, law: Law, of_exact: float, of_law: float) -> _Error:
     """What mass `of_exact` and `of_law`, put anywhere, does to a distance (see the Notes of `compare`)."""
     if of_exact == 0 and of_law == 0:
         return _Error()
-    top = float(max(len(exact.p), len(law.p)) - 1) * (exact.width or 1.0)
+    top = float(max(cells.end for cells in _cells(exact, law)) - 1) * (exact.width or 1.0)
     half = {
         "total_variation": lambda: (of_exact + of_law) / 2,
         "hellinger": lambda: float(np.sqrt(of_exact / 2) + np.sqrt(of_law / 2)),
@@ -388,20 +393,20 @@ def _missing_mass_error(metric: str, exact: Law, law: Law, of_exact: float, of_l
 
 
 def _missing_mass_in_kl(exact: Law, law: Law, of_exact: float, of_law: float) -> float:
-    p, log_q = _both_positive(exact, law)
+    p, log_q, size = _both_positive(exact, law)
     half = 0.0
     if of_law > 0:
-        half += of_law + float(p @ (np.logaddexp(log_q, np.log(of_law)) - log_q))
+        half += of_law + float((size * p) @ (np.logaddexp(log_q, np.log(of_law)) - log_q))
     if of_exact > 0:  # -x log x bounds what is added below (log-sum inequality); the largest ratio is taken for what is added above
         half += of_exact * (1 - np.log(min(of_exact, 1.0)) + float(np.abs(np.log(p) - log_q).max(initial=0.0)))
     return half
 
 
-def _both_positive(exact: Law, law: Law) -> tuple[np.ndarray, np.ndarray]:
-    """P and log Q on the cells where neither is zero."""
-    size = min(len(exact.p), len(law.p))
-    held = (exact.p[:size] > 0) & (law.log_p[:size] > -np.inf)
-    return exact.p[:size][held], law.log_p[:size][held]
+def _both_positive(exact: Law, law: Law) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """P and log Q of the counts of blocks where neither is zero, and the sizes of these."""
+    _, size, (p, _), (_, log_q) = on_common_blocks(*_cells(exact, law))
+    held = (p > 0) & (log_q > -np.inf)
+    return p[held], log_q[held], size[held]
 
 
 def _distance_sampling_error(metric: str, exact: Law, law: Law) -> _Error:
@@ -414,7 +419,7 @@ def _distance_sampling_error(metric: str, exact: Law, law: Law) -> _Error:
     for this, other in ((exact, law), (law, exact)):
         if this.samples is None:
             continue
-        guesses = (this.p, other.p)  # the true law is unknown: take the one that makes the error larger
+        guesses = _cells(this, other)  # the true law is unknown: take the one that makes the error larger
         if metric == "total_variation":
             more = distances.sampled_total_variation(guesses, this.n_paths)
         elif metric == "hellinger":

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cme.cells import count_points
+from cme.cells import Cells, check_counts, count_points, single_counts
 from cme.results import Marginal, _Result, _span, _with_info
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_MOST_CELLS = 10_000_000
 
 
 class Bins(NamedTuple):
@@ -159,7 +157,7 @@ class Ensemble(_Result):
         return out
 
     def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None, merged: int = 1) -> Marginal:
-        """The empirical law of a species or observable at one time, on integer cells, or on given ones.
+        """The empirical law of a species or observable at one time, on the integer cells that hold paths, or on given ones.
 
         The paths in a bin that is wider than a cell are spread evenly over it; `merged` bins are taken as one.
         """
@@ -169,14 +167,11 @@ class Ensemble(_Result):
         mean, sd = float(self[name][time_index]), float(np.sqrt(self.variance(name)[time_index]))
         negative = float(counts[bins.lowest < 0].sum() / self.n_paths)
         if edges is not None:
-            return Marginal(count_points(bins.middle, edges, counts / self.n_paths), negative, mean, sd, edges)
-        highest = max(int(np.floor(bins.edges[-1] + (0 if bins.whole else 0.5))), 0)
-        if highest >= _MOST_CELLS:
-            raise ValueError(f"{name!r} reaches {highest:.3g}: more integer cells than are of use; take its histogram()")
-        ends = np.append(-np.inf, np.arange(highest + 1) + 0.5)  # the lowest cell takes everything below 1/2
+            return Marginal(single_counts(count_points(bins.middle, edges, counts / self.n_paths)), negative, mean, sd, edges)
+        check_counts(bins.edges)
         knots = np.unique(np.append(np.flatnonzero(bins.lowest % (merged * bins.width) == 0), [0, len(counts)]))
-        below = np.interp(ends, bins.edges[knots], np.append(0, np.cumsum(counts))[knots])
-        return Marginal(np.diff(below) / self.n_paths, negative, mean, sd)
+        starts = np.append(bins.lowest, bins.lowest[-1:] + (int(bins.width) if bins.whole else bins.width))[knots]
+        return Marginal(_even_between(starts, np.append(0, np.cumsum(counts))[knots], bins.whole), negative, mean, sd)
 
     def to_frame(self) -> "pd.DataFrame":
         """A frame with columns time, species, mean, sd, standard_error, a row for each species and observable at each time."""
@@ -201,3 +196,19 @@ class Ensemble(_Result):
 
     def __repr__(self) -> str:
         return f"Ensemble: {self.n_paths} paths of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"
+
+
+def _even_between(starts: np.ndarray, below: np.ndarray, whole: bool) -> Cells:
+    """The law of a sample of which so many lie below each start, evenly between two, on cells; the lowest takes everything below 1/2."""
+    if not whole:
+        starts = starts + 0.5  # the cell of n is now [n, n + 1)
+    cuts = np.floor(starts).astype(np.int64)
+    if not whole:  # a cell in which a bin starts is a block of its own
+        cuts = np.unique(np.concatenate([cuts, cuts + 1]))
+    if cuts[0] < 1:
+        cuts = np.append([0, 1], cuts[cuts > 1])
+    parts = np.interp(cuts, starts, below)
+    counts, size = np.diff(parts), np.diff(cuts)
+    counts[0] += parts[0]
+    held = counts > 0
+    return Cells(cuts[:-1][held], size[held], counts[held] / below[-1] / size[held])

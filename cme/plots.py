@@ -32,6 +32,7 @@ _MARKERS = ("o", "^", "s", "D", "v", "P")
 _PANEL = (3.1, 2.35)  # inches, of which margins left, right, bottom, top are:
 _MARGINS = (0.66, 0.12, 0.48, 0.3)
 _HEAD = 0.3  # for the legend
+_MOST_STEPS = 4000  # of a curve: more can't be told apart
 
 
 def marginals(
@@ -195,10 +196,9 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
             lumped = edges is None and law.negative > 1e-3 and law.sd > 3
             first = 1 if lumped else 0  # the lowest cell holds what lies below zero: no point of a smooth curve
             dot = "." if sum(_range(law)) < 12 else None
-            panel.plot(
-                _place(law, np.arange(first, len(law.p))), law.p[first:], color=colour, ls=dash, marker=dot, lw=1.4, label=other, zorder=4
-            )
-            height = max(height, min(law.p[first:].max(initial=0), 1.6 * height))
+            at_, p = _curve(law, first)
+            panel.plot(_place(law, at_), p, color=colour, ls=dash, marker=dot, lw=1.4, label=other, zorder=4)
+            height = max(height, min(p.max(initial=0), 1.6 * height))
         low, high = _range(law)
         left, right = min(left, low), max(right, high)
         sampled = [each.n_paths for each in (reference, result) if isinstance(each, Sampled)]
@@ -206,7 +206,8 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
     for line, (text, colour) in enumerate([("total variation", _FAINT), *notes] if notes else []):
         panel.text(1, 0.99 - 0.08 * line, text, transform=panel.transAxes, ha="right", va="top", fontsize=6.5, color=colour)
     start, end = _range(exact)  # a wide approximation must not squeeze the reference
-    left, right = max(left, start - 0.5 * (end - start) - 5) - 0.5, min(right, end + 0.5 * (end - start) + 5) + 0.5
+    room = max(0.5, 4 * np.spacing(end))  # large counts have no halves in float64
+    left, right = max(left, start - 0.5 * (end - start) - 5) - room, min(right, end + 0.5 * (end - start) + 5) + room
     panel.set_xlim(_place(exact, left), _place(exact, right))
     panel.set_ylim(0, 1.15 * height)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=edges is None))
@@ -215,7 +216,9 @@ def _draw_marginal(panel: "Axes", reference: Result, name: str, t: int, others: 
 def _fill(panel: "Axes", law: Marginal, n_paths: int | None, solver: str) -> float:
     """The law as steps over its cells, [n - 1/2, n + 1/2) for counts, or over bins of them for a sample; gives the greatest height."""
     bins, width, mass = _binned(law, n_paths)
-    edges, height = np.append(bins, bins[-1] + width) - 0.5, np.append(mass, mass[-1]) / width
+    gaps = np.flatnonzero(np.diff(bins) > width)  # between bins that hold something: steps down to nothing
+    edges = np.insert(np.append(bins, bins[-1] + width), gaps + 1, bins[gaps] + width) - 0.5
+    height = np.insert(np.append(mass, mass[-1]), gaps + 1, 0.0) / width
     panel.fill_between(_place(law, edges), height, step="post", facecolor=_FILL, edgecolor=_FAINT, lw=0.7, label=solver, zorder=1)
     return float(height.max())
 
@@ -231,25 +234,49 @@ def _points(panel: "Axes", law: Marginal, n_paths: int, colour: str, marker: str
     )  # fmt: skip
 
 
+def _curve(law: Marginal, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the centres of the cells are from cell `first` on, and the masses of single cells there: no more than can be told apart."""
+    cells = law.cells
+    kept = np.flatnonzero(cells.lowest >= first)
+    if len(kept) > 2 * _MOST_STEPS:
+        left, right = _range(law)
+        room = right - left
+        seen = kept[(cells.lowest[kept] >= left - room) & (cells.lowest[kept] <= right + room)]
+        kept = seen[np.unique(np.linspace(0, len(seen) - 1, _MOST_STEPS).astype(np.int64))]
+    return cells.lowest[kept] + (cells.size[kept] - 1) / 2, cells.p[kept]
+
+
 def _place(law: Marginal, index):
     """Where the centre of a cell is: at its index for counts, between its edges for positions."""
     return index if law.edges is None else law.edges[0] + (law.edges[1] - law.edges[0]) * (index + 0.5)
 
 
 def _binned(law: Marginal, n_paths: int | None) -> tuple[np.ndarray, int, np.ndarray]:
-    """Where bins start, how many cells they hold, and their masses: one cell for a law, enough to hold many paths for a sample."""
-    left, right = _range(law)
-    width = 1 if n_paths is None else max(1, math.ceil((right - left) / min(40, 4 * np.cbrt(n_paths))))
-    bins = np.arange(0, len(law.p), width)
-    return bins, width, np.add.reduceat(law.p, bins)
+    """Where bins start that hold anything, how many cells they have, and their masses.
+
+    One cell for a law, or as many as can't be told apart; enough to hold many paths for a sample.
+    """
+    cells, (left, right) = law.cells, _range(law)
+    width = max(1, math.ceil((right - left) / (_MOST_STEPS if n_paths is None else min(40, 4 * np.cbrt(n_paths)))))
+    if n_paths is not None:
+        width = max(width, int(cells.size.max()))
+    first, last = cells.lowest // width, (cells.lowest + cells.size - 1) // width
+    numbers, number = np.unique(np.concatenate([first, last]), return_inverse=True)
+    if np.all(cells.size == 1):
+        return numbers * width, width, np.bincount(number[: len(first)], weights=cells.p)
+    base = cells.lowest[0]  # large counts are told apart by their distance alone
+    knots = np.stack([cells.lowest, cells.lowest + cells.size], axis=1).ravel() - base
+    below = np.cumsum(np.stack([np.zeros(len(cells.mass)), cells.mass], axis=1).ravel())
+    ends = [np.interp(each * width - base, knots, below) for each in (numbers, numbers + 1)]
+    return numbers * width, width, ends[1] - ends[0]
 
 
 def _variation(exact: Marginal, law: Marginal, sampled: list[int]) -> str:
     """The total variation; as a 95 % interval if one or both are samples of so many paths."""
-    value = distances.total_variation(exact.p, law.p)
+    value = distances.total_variation(exact.cells, law.cells)
     if not sampled:
         return _short(value)
-    errors = [distances.sampled_total_variation((exact.p, law.p), n_paths) for n_paths in sampled]
+    errors = [distances.sampled_total_variation((exact.cells, law.cells), n_paths) for n_paths in sampled]
     bias, fluctuation = sum(error[0] for error in errors), math.hypot(*(error[1] for error in errors))
     return f"{_short(max(value - bias - fluctuation, 0))} to {_short(min(value + fluctuation, 1))}"
 
@@ -260,9 +287,9 @@ def _short(value: float) -> str:
 
 def _range(law: Marginal) -> tuple[float, float]:
     """Where all but a thousandth of the law is, with a little room."""
-    total = np.cumsum(law.p)
-    left = int(np.searchsorted(total, 5e-4 * total[-1]))
-    right = int(np.searchsorted(total, (1 - 5e-4) * total[-1]))
+    total = np.cumsum(law.cells.mass)
+    first, last = (int(np.searchsorted(total, part * total[-1])) for part in (5e-4, 1 - 5e-4))
+    left, right = int(law.cells.lowest[first]), int(law.cells.lowest[last] + law.cells.size[last] - 1)
     room = 0.04 * (right - left)
     return max(left - room, 0), right + room
 

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cme.cells import Marginal, count_points, gaussian_log_masses, integer_cells, lattice_edges, sampled_marginal, spread_points
+from cme.cells import (
+    Cells,
+    Marginal,
+    count_points,
+    counted_points,
+    gaussian_marginal,
+    integer_cells,
+    kept_sd,
+    lattice_edges,
+    sampled_marginal,
+    shifted,
+    single_counts,
+    spread_points,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,14 +153,14 @@ class Trajectories(_Result):
         """Standard deviation with M - 1 in the denominator, (T, S); nan for a single path."""
         if self.n_paths < 2:
             return np.full(self.counts.shape[1:], np.nan)
-        return self.counts.std(axis=0, ddof=1)
+        return shifted(self.counts).std(axis=0, ddof=1)
 
     def standard_error(self) -> np.ndarray:
         """Standard error of the mean, (T, S)."""
         return self.sd() / np.sqrt(self.n_paths)
 
     def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None) -> Marginal:
-        """The empirical law of a species or observable at one time, on integer cells; that of a position on its own, or given, cells."""
+        """The empirical law of a species or observable at one time, on the counts met; that of a position on its own, or given, cells."""
         if edges is None and self.cells is not None and name in self.species:
             edges = self.own_edges(name, time_index)
         return sampled_marginal(self[name][:, time_index], edges)
@@ -302,15 +315,19 @@ class Distribution(_Result):
     def covariance(self) -> np.ndarray:
         """Covariance over the kept states, (T, S, S)."""
         out = []
-        for mean, p in zip(self.mean(), self.p, strict=True):
-            centred = self.states - mean
+        for p in self.p:
+            centred = self._centred(p)
             out.append((centred * p[:, None]).T @ centred)
         return np.array(out)
 
     def sd(self) -> np.ndarray:
         """Standard deviation over the kept states, (T, S)."""
-        variance = [p @ (self.states - mean) ** 2 for mean, p in zip(self.mean(), self.p, strict=True)]
-        return np.sqrt(np.array(variance))
+        return np.sqrt(np.array([p @ self._centred(p) ** 2 for p in self.p]))
+
+    def _centred(self, p: np.ndarray) -> np.ndarray:
+        """The states less the mean of what is kept, (N, S): what was lost is no mass at zero."""
+        off = self.states - self.states[np.argmax(p)]
+        return off - p @ off / (p.sum() or 1.0)
 
     def probability(self, predicate) -> np.ndarray:
         """Probability of an event, (T,).
@@ -322,20 +339,22 @@ class Distribution(_Result):
         """
         return self.p @ np.asarray(predicate(*self.states.T), dtype=np.float64)
 
-    def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None) -> Marginal:
-        """The law of a species or observable at one time, on integer cells; that of a position on its own, or given, cells."""
+    def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None, at: Cells | None = None) -> Marginal:
+        """The law of a species or observable at one time, on integer cells; that of a position on its own, or given, cells.
+
+        A density that reaches over very many counts is taken in blocks of them, of which none reaches over a block of `at`.
+        """
         values, p = self.values(name, time_index), self.p[time_index]
-        mean = float(p @ values)
-        sd = float(np.sqrt(p @ (values - mean) ** 2))
+        mean, sd = float(p @ values), kept_sd(values, p)
         if edges is None and self.cells is not None and name in self.species:
             edges = self.own_edges(name, time_index)
         if edges is not None:
-            return Marginal(self._on_cells(name, time_index, edges), float(p[values < 0].sum()), mean, sd, edges)
+            return Marginal(single_counts(self._on_cells(name, time_index, edges)), float(p[values < 0].sum()), mean, sd, edges)
         if self.widths is None:
             if np.any(values != np.round(values)) or values.min() < 0:
                 raise ValueError(f"{name!r} takes values that are no counts; use its values and p directly")
-            return Marginal(np.bincount(values.astype(np.int64), weights=p), 0.0, mean, sd)
-        cells, negative = integer_cells(values, p, self.nodes_on_edge)
+            return Marginal(counted_points(values, p), 0.0, mean, sd)
+        cells, negative = integer_cells(values, p, self.nodes_on_edge, at)
         return Marginal(cells, negative, mean, sd)
 
     def _values_and_centre(self, s: int, time_index: int) -> tuple[np.ndarray, float]:
@@ -405,29 +424,13 @@ class Moments(_Result):
             return None
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
 
-    def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None) -> Marginal:
-        """The Gaussian law of a species at one time, on integer cells, or on those of a position."""
-        from scipy.special import ndtr
+    def marginal(self, name: str, time_index: int, edges: np.ndarray | None = None, at: Cells | None = None) -> Marginal:
+        """The Gaussian law of a species at one time, on integer cells, or on those of a position, of which the outermost take all beyond.
 
-        m, width = self._mean_and_sd(name, time_index)
-        negative = float(ndtr(-m / width)) if width > 0 else float(m < 0)
-        if width > 0 or edges is not None:
-            return Marginal(np.exp(self.log_cells(name, time_index, edges=edges)), negative, m, width, edges)
-        cell = max(int(np.floor(m + 0.5)), 0)
-        return Marginal(np.eye(1, cell + 1, cell)[0], negative, m, width)
-
-    def log_cells(self, name: str, time_index: int, n_cells: int | None = None, edges: np.ndarray | None = None) -> np.ndarray:
-        """Logarithms of the Gaussian masses of the cells 0, 1, ..., or between edges, which do not underflow however far the tail, (K,).
-
-        By default there are as many cells as twelve standard deviations need. The outermost of given cells take all beyond them.
+        The logarithms in its cells do not underflow however far the tail. It reaches to twelve standard deviations and over all counts
+        of `at`; over very many counts it is taken in blocks of them, of which none reaches over a block of `at`.
         """
-        m, width = self._mean_and_sd(name, time_index)
-        if edges is None:
-            if n_cells is None:
-                n_cells = max(int(np.ceil(m + 12 * width)) + 1, 1)
-            edges = np.arange(n_cells + 1) - 0.5
-            return gaussian_log_masses(m, width, np.append(-np.inf, edges[1:]))  # the lowest cell takes everything below 1/2
-        return gaussian_log_masses(m, width, np.concatenate([[-np.inf], edges[1:-1], [np.inf]]))
+        return gaussian_marginal(*self._mean_and_sd(name, time_index), edges, at)
 
     def _mean_and_sd(self, name: str, time_index: int) -> tuple[float, float]:
         sd = self.sd()

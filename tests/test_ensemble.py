@@ -186,9 +186,10 @@ def test_counts_of_1e9_do_not_overflow():
     assert found.means.tolist() == [[1e9, 999999999.0]]
     assert np.all(found.covariance() == 0)
     assert found.quantile(0.5).tolist() == [[1e9, 999999999.0]]
-    assert found.marginal.__doc__
-    with pytest.raises(ValueError, match=r"'X' reaches 1e\+09: more integer cells than are of use; take its histogram"):
-        found.marginal("X", 0)
+    law = found.marginal("X", 0)
+    assert (law.cells.lowest.tolist(), law.cells.p.tolist()) == ([10**9], [1.0])
+    with pytest.raises(ValueError, match=r"a law that reaches 1e\+09 is too long an array from 0 on; take the counts that it has from .cells"):
+        law.p  # noqa: B018
 
 
 def test_overflow_is_an_error():

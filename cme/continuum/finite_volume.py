@@ -26,6 +26,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cme.continuum.flow import EPS, Direction, Flow
+from cme.errors import ConvergenceError
 from cme.generator import Generator, TimeDependentGenerator
 
 SMOOTH = (
@@ -40,6 +41,12 @@ class Axis:
 
     nodes: np.ndarray
     edges: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not np.all(np.diff(self.nodes) > 0):
+            raise ConvergenceError(
+                f"the density is so narrow at {self.nodes[-1]:.3g} that double precision does not tell its cells apart; use ssa or lna"
+            )
 
     @classmethod
     def on_ends(cls, nodes: np.ndarray) -> "Axis":

@@ -316,8 +316,8 @@ def _grid_errors(fine: Distribution, coarse: Distribution) -> dict[str, float]:
         errors[name] = 0.0
         for t in np.flatnonzero(fine.times > 0).tolist():
             edges = None if coarse.cells is None else coarse.own_edges(name, t)
-            laws = [each.marginal(name, t, edges).p for each in (fine, coarse)]
-            unseen = edges is not None and laws[1][1:-1].max(initial=0.0) > NARROWEST
+            laws = [each.marginal(name, t, edges).cells for each in (fine, coarse)]
+            unseen = edges is not None and laws[1].p[1:-1].max(initial=0.0) > NARROWEST
             errors[name] = max(errors[name], 1.0 if unseen else total_variation(laws[0], laws[1]))
     return errors
 
