@@ -1,55 +1,100 @@
 """The door to closed forms: which solver has which, and when one answers of itself."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from cme import ratelaw
 from cme.abilities import features
 from cme.arguments import record
-from cme.compiled import Compiled, starting_states
+from cme.compiled import starting_states
 from cme.errors import ConvergenceError, ModelError
 from cme.network import Network
 from cme.projection.columns import Block, Laws, places_in
+from cme.projection.first_order_law import generating_function
 from cme.projection.monomolecular import monomolecular
 from cme.projection.one_step import one_step
 from cme.projection.product_form import product_form
 from cme.results import Distribution
 
-STATIONARY = {"product_form": product_form, "one_step": one_step}  # in the order in which they are tried
+STATIONARY = ("product_form", "one_step", "generating_function")  # in the order in which they are tried
 STATIONARY_METHODS = ("auto", "projection", *STATIONARY)
-TRANSIENT: dict[str, Callable[..., Laws | None]] = {"monomolecular": monomolecular}  # in the order in which they are tried
+TRANSIENT = ("monomolecular", "generating_function")
 TRANSIENT_METHODS = ("auto", "projection", *TRANSIENT)
+FOREVER = np.array([np.inf])
 
 
 def transient_law(
-    network: Network, times: np.ndarray, method: str, tol: float, initial, max_states: int, started: float
+    network: Network, times: np.ndarray, method: str, tol: float, initial, max_states: int, keep: Sequence[str] | None, started: float
 ) -> Distribution | None:
-    """The law at times in closed form; None if there is none, or none that is cheaper, and the network is to be solved by projection."""
-    if method not in ("auto", *TRANSIENT) or (method == "auto" and not _may_be_plain(network, initial)):
-        return None
-    states, weights = starting_states(network, initial)
-    lost_before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
-    for name, solve in TRANSIENT.items():
-        if method not in ("auto", name):
-            continue
-        try:
-            found = solve(network, times, states, weights, tol, max_states, method == "auto")
-        except (ModelError, ConvergenceError):
-            if method == "auto":
-                continue
-            raise
-        if found is None:
-            continue
-        all_states, p = _at_all_times(found.blocks)
-        lost = np.maximum(0.0, weights.sum() - p.sum(axis=1)) + lost_before
-        if np.any(lost + found.error > tol):
-            if method == "auto":
-                continue
-            worst = float((lost + found.error).max())
+    """The law at times in closed form; None if there is none, or none that is cheaper, and the network is to be solved by projection.
+
+    Raises
+    ------
+    ModelError
+        If a closed form is asked for by name that the network does not have: the message says why.
+    """
+
+    def solve(name: str) -> Distribution | None:
+        states, weights = starting_states(network, initial)
+        before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
+        own = None if keep is None else [network.species_names.index(each) for each in keep]
+        if name == "monomolecular":
+            laws = monomolecular(network, times, states, weights, tol, max_states, method == "auto")
+        else:
+            laws = generating_function(network, times, states, weights, tol, max_states, method == "auto", own)
+        if laws is None:
+            return None
+        joint = name == "monomolecular" or keep is None
+        species = network.species_names if joint else tuple(keep or ())
+        law = _distribution("fsp", network, species, times, laws, before, _options(tol, method, max_states, keep), name, started)
+        if np.any(law.error_bound - before > tol):
+            worst = float(law.error_bound.max())
             raise ConvergenceError(f"the closed form only comes within {worst:.1e} of the law, rounding included; loosen tol={tol:g}")
-        known = {"method": name.replace("_", " "), "exact_by": found.exact_by, "states": len(all_states)}
-        info = record("fsp", network.name, started, {"tol": tol, "method": method, "max_states": max_states}, **known)
-        return Distribution(times, network.species_names, all_states, p, lost, found.error, info, _observables(network, all_states))
+        return law if keep is None or not joint else only(law, network, keep)
+
+    return _first(solve, TRANSIENT, method, network, initial)
+
+
+def stationary_law(
+    network: Network, method: str, tol: float, initial, max_states: int, keep: Sequence[str] | None, started: float
+) -> Distribution | None:
+    """The stationary law in closed form, see `transient_law`."""
+
+    def solve(name: str) -> Distribution | None:
+        options = _options(tol, method, max_states, keep)
+        if name == "generating_function":
+            states, weights = starting_states(network, initial)
+            own = None if keep is None else [network.species_names.index(each) for each in keep]
+            laws = generating_function(network, FOREVER, states, weights / weights.sum(), tol, max_states, method == "auto", own)
+            if laws is None:
+                return None
+            species = network.species_names if keep is None else tuple(keep)
+            return _distribution("stationary", network, species, FOREVER, laws, 0.0, options, name, started)
+        answer = (product_form if name == "product_form" else one_step)(network, initial, tol, max_states)
+        laws = Laws([Block(answer.states, answer.p)], np.array([answer.rounding]), answer.exact_by)
+        law = _distribution("stationary", network, network.species_names, FOREVER, laws, 0.0, options, name, started)
+        law = replace(law, lost=np.array([answer.lost]))
+        return law if keep is None else only(law, network, keep)
+
+    return _first(solve, STATIONARY, method, network, initial)
+
+
+def _first(solve, names: tuple[str, ...], method: str, network: Network, initial) -> Distribution | None:
+    """What the first closed form gives that there is, or the one that was asked for."""
+    if method in names:
+        return solve(method)
+    if method != "auto" or not _may_be_plain(network, initial):
+        return None
+    for name in names:
+        try:
+            found = solve(name)
+        except (ModelError, ConvergenceError):
+            continue
+        if found is not None:
+            return found
     return None
 
 
@@ -60,6 +105,29 @@ def _may_be_plain(network: Network, initial) -> bool:
     except (ModelError, ValueError, TypeError):
         return False
     return not features(network)
+
+
+def _options(tol: float, method: str, max_states: int, keep: Sequence[str] | None) -> dict[str, Any]:
+    return {"tol": tol, "method": method, "max_states": max_states} | ({} if keep is None else {"keep": list(keep)})
+
+
+def _distribution(
+    solver: str,
+    network: Network,
+    species: tuple[str, ...],
+    times: np.ndarray,
+    laws: Laws,
+    lost_before: float,
+    options: Mapping[str, Any],
+    name: str,
+    started: float,
+) -> Distribution:
+    states, p = _at_all_times(laws.blocks)
+    lost = np.maximum(0.0, 1.0 - lost_before - p.sum(axis=1)) + lost_before
+    known = {"method": name.replace("_", " "), "exact_by": laws.exact_by, "states": len(states)}
+    known |= {"integration_error": "an estimate"}
+    info = record(solver, network.name, started, options, **known)
+    return Distribution(times, species, states, p, lost, laws.error, info, observables(network, species, states))
 
 
 def _at_all_times(blocks: list[Block]) -> tuple[np.ndarray, np.ndarray]:
@@ -73,34 +141,43 @@ def _at_all_times(blocks: list[Block]) -> tuple[np.ndarray, np.ndarray]:
     return states, p
 
 
-def _observables(network: Network, states: np.ndarray) -> dict[str, np.ndarray]:
-    compiled = Compiled(network)
-    return {name: compiled.observable(name, states) for name in network.observables}
+def observables(network: Network, species: Sequence[str], states: np.ndarray) -> dict[str, np.ndarray]:
+    """The rules in each state, (N,), that the counts of some species determine."""
+    values = {name: states[:, s].astype(np.float64) for s, name in enumerate(species)}
+    formulas = {rule.name: network.resolve(rule.formula) for rule in network.rules}
+    return {
+        name: np.broadcast_to(ratelaw.evaluate(formula, values), (len(states),))
+        for name, formula in formulas.items()
+        if ratelaw.names(formula) <= set(values)
+    }
 
 
-def stationary_law(network: Network, method: str, tol: float, initial, max_states: int, started: float) -> Distribution | None:
-    """The stationary law in closed form; None if there is none and the network is to be solved by projection.
-
-    Raises
-    ------
-    ModelError
-        If a closed form is asked for by name that the network does not have: the message says why.
-    """
-    if method not in ("auto", *STATIONARY):
+def check_keep(network: Network, keep: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of species, each once."""
+    if keep is None:
         return None
-    for name, solve in STATIONARY.items():
-        if method not in ("auto", name):
-            continue
-        try:
-            found = solve(network, initial, tol, max_states)
-        except (ModelError, ConvergenceError):
-            if method == "auto":
-                continue
-            raise
-        options = {"tol": tol, "max_states": max_states, "method": method}
-        known = {"method": name.replace("_", " "), "exact_by": found.exact_by, "states": len(found.states)}
-        observables = _observables(network, found.states)
-        lost, error = np.array([found.lost]), np.array([found.rounding])
-        info = record("stationary", network.name, started, options, **known)
-        return Distribution(np.array([np.inf]), network.species_names, found.states, found.p[None], lost, error, info, observables)
-    return None
+    names = (keep,) if isinstance(keep, str) else tuple(keep)
+    for name in names:
+        if name not in network.species_names:
+            raise ValueError(f"keep names {name!r}, which is no species; there are {', '.join(network.species_names)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"keep must name one species or more, each once, not {list(names)}")
+    return names
+
+
+def only(law: Distribution, network: Network, keep: Sequence[str]) -> Distribution:
+    """The joint law of some species: the others are summed over."""
+    columns = [law.species_index(name) for name in keep]
+    states, place = places_in([Block(law.states[:, columns], law.p[0])])
+    p = np.array([np.bincount(place, weights=row, minlength=len(states)) for row in law.p])
+    kept = {name: values for name, values in law.observables.items() if _is_determined(network, name, keep)}
+    first = np.unique(place, return_index=True)[1]
+    found = {name: values[..., first] for name, values in kept.items()}
+    floor = None if law.floor is None else np.array([np.bincount(place, weights=row, minlength=len(states)) for row in law.floor])
+    return replace(law, species=tuple(keep), states=states, p=p, observables=found, floor=floor)
+
+
+def _is_determined(network: Network, rule: str, keep: Sequence[str]) -> bool:
+    """Does a rule depend on no other species than some?"""
+    formula = next(network.resolve(each.formula) for each in network.rules if each.name == rule)
+    return ratelaw.names(formula).isdisjoint(set(network.species_names) - set(keep))

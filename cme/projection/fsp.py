@@ -1,7 +1,7 @@
 """Finite state projection: the master equation on a set of states that grows until what leaves it is less than `tol`, events included."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +39,7 @@ def fsp(
     initial=None,
     max_states: int | None = None,
     space: StateSpace | None = None,
+    keep: Sequence[str] | None = None,
     progress: bool | None = None,
 ) -> Distribution:
     r"""Solve the chemical master equation by finite state projection, with a certified error.
@@ -62,8 +63,11 @@ def fsp(
         Largest error allowed at the last time, in the 1-norm over all states, everything included.
     method
         "projection": integrate on a set of states; "uniformisation", "chebyshev", "krylov", "rational_krylov": with this integrator,
-        which else is chosen from the matrix and the times, set by set (rates that move take Magnus steps). "auto" takes a closed form
-        where there is one that is cheaper (then ``info["exact_by"]`` names it), else projection. What ran is in `info`.
+        which else is chosen from the matrix and the times, set by set (rates that move take Magnus steps). "monomolecular": Poisson and
+        multinomial laws, where molecules come one by one, turn into one other, and vanish. "generating_function": where each molecule acts
+        alone (a first-order network, such as a gene that makes mRNAs that make proteins), from the equations of single molecules. "auto"
+        takes monomolecular laws where they are cheaper, the generating function where some species are kept (then ``info["exact_by"]``
+        names it), else projection, whose error is certified. What ran is in `info`.
     initial
         Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost). For a `Generator`: one state, or
         probabilities (N,).
@@ -71,6 +75,8 @@ def fsp(
         Give up when the set would be larger (a million by default).
     space
         A fixed set of states instead of an adaptive one; then `lost` may exceed `tol`, and is reported as it is.
+    keep
+        Species whose joint law is wanted; the others are summed over. In a first-order network that costs as much as these have states.
     progress
         Show a progress bar; None means in a terminal or a notebook.
 
@@ -131,12 +137,17 @@ def fsp(
     if method in closed_forms.TRANSIENT and (not isinstance(network, Network) or space is not None):
         raise ValueError(f"method={method!r} takes a network and finds its own states; leave out space, or use method='projection'")
     if not isinstance(network, Network):
+        if keep is not None:
+            raise ValueError("a generator has no species to sum over; leave out keep")
         if space is not None or max_states is not None:
             raise ValueError("a generator has its states already; leave out space and max_states")
         return _on_given_states(network, times, tol, method, initial, started, progress)
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
-    if space is None and (known := closed_forms.transient_law(network, times, method, tol, initial, max_states, started)) is not None:
-        return known
+    keep = closed_forms.check_keep(network, keep)
+    if space is None:
+        known = closed_forms.transient_law(network, times, method, tol, initial, max_states, keep, started)
+        if known is not None:
+            return known
     if initial is not None and not isinstance(initial, Distribution):
         network, initial = network.with_initial(initial), None
     network = with_amounts_apart(network)
@@ -171,7 +182,8 @@ def fsp(
         **run.in_time(),
     )
     observables, variables = run.observables(found), run.variables()
-    return Distribution(times, network.species_names, found, p_out, lost, 2 * errors, info, observables, variables=variables)
+    law = Distribution(times, network.species_names, found, p_out, lost, 2 * errors, info, observables, variables=variables)
+    return law if keep is None else closed_forms.only(law, network, keep)
 
 
 def _counts(network: Network) -> Compiled:

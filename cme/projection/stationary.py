@@ -1,6 +1,7 @@
 """The stationary law of the master equation: A pi = 0, on a set of states that grows until what it misses is small."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +36,7 @@ def stationary(
     initial=None,
     max_states: int | None = None,
     space: StateSpace | None = None,
+    keep: Sequence[str] | None = None,
     progress: bool | None = None,
 ) -> Distribution:
     r"""Solve for the stationary law of the chemical master equation.
@@ -60,13 +62,18 @@ def stationary(
     method
         "projection": linear algebra on a set of states. "product_form": the product of Poisson laws of a complex-balanced network, such as
         any weakly reversible mass-action network of deficiency 0. "one_step": the product of ratios of neighbouring propensities of a
-        birth-death chain. "auto" takes a closed form where there is one (then ``info["exact_by"]`` names it), else projection.
+        birth-death chain. "generating_function": where each molecule acts alone (a first-order network, such as a gene that makes mRNAs
+        that make proteins), from the equations of single molecules; right in absolute terms, by an estimate, which is why "auto" takes it
+        only where some species are kept. "auto" takes a closed form where there is one (then ``info["exact_by"]`` names it), else
+        projection.
     initial
         Another start than the network's own.
     max_states
         Give up when the set would be larger (a million by default).
     space
         A fixed set of states. `lost` is nan where nothing is known of the rest; jumps that leave the set are then dropped.
+    keep
+        Species whose joint law is wanted; the others are summed over. In a first-order network that costs as much as these have states.
     progress
         Show a progress bar; None means in a terminal or a notebook.
 
@@ -119,14 +126,19 @@ def stationary(
     if method not in ("auto", "projection") and (isinstance(network, Generator) or space is not None):
         raise ValueError(f"method={method!r} takes a network and finds its own states; leave out space, or use method='projection'")
     if isinstance(network, Generator):
+        if keep is not None:
+            raise ValueError("a generator has no species to sum over; leave out keep")
         if space is not None or max_states is not None or initial is not None:
             raise ValueError("a generator has its states already; leave out initial, space and max_states")
         return _on_given_states(network, started, tol)
     if space is not None and max_states is not None:
         raise ValueError("a given space is kept as it is; leave out max_states")
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
-    if space is None and (known := closed_forms.stationary_law(network, method, tol, initial, max_states, started)) is not None:
-        return known
+    keep = closed_forms.check_keep(network, keep)
+    if space is None:
+        known = closed_forms.stationary_law(network, method, tol, initial, max_states, keep, started)
+        if known is not None:
+            return known
     fixed = space is not None
     with progress_bar("stationary", max_states, progress) as bar:
         space, law = _fixed_set(network, space) if space is not None else _adapted_set(network, initial, tol, max_states, bar)
@@ -148,7 +160,8 @@ def stationary(
     lost, error = np.array([law.lost]), np.array([law.inaccuracy])
     floor = None if law.floor is None else law.floor[None, kept]
     times, names = np.array([np.inf]), network.species_names
-    return Distribution(times, names, found, law.pi[None, kept], lost, error, record_, observables, floor=floor)
+    whole = Distribution(times, names, found, law.pi[None, kept], lost, error, record_, observables, floor=floor)
+    return whole if keep is None else closed_forms.only(whole, network, keep)
 
 
 def _fixed_set(network: Network, space: StateSpace) -> tuple[StateSpace, ClosedLaw]:
