@@ -88,7 +88,7 @@ def test_A3_telegraph(on, off, make):
 
 
 def test_A5_R6_two_stages_with_thousands_of_proteins():
-    law = cme.stationary(cme.parse(TWO_STAGE), tol=1e-8)
+    law = cme.stationary(cme.parse(TWO_STAGE), tol=1e-8, method="generating_function")
     assert law.info["method"] == "generating function"
     assert law.mean()[0] == pytest.approx([100, 2000], rel=1e-6)
     assert law.covariance()[0] == pytest.approx(np.array([[100, 571.428571], [571.428571, 2000 * (1 + 8 / 1.4)]]), rel=1e-5)
@@ -162,13 +162,26 @@ def test_networks_without_a_unique_stationary_law(text, reason):
         cme.stationary(cme.parse(text), method="generating_function")
 
 
+def test_stiff_networks_are_refused():
+    stiff = cme.parse("A -> B @ 1e9; B -> A @ 2e9; B -> B + C @ 1; C -> 0 @ 0.01; A = 1")
+    with pytest.raises(cme.ConvergenceError, match=r"too stiff: one reacts 2e\+09 times in a unit of time, until t=4e\+03"):
+        cme.stationary(stiff, method="generating_function")
+    assert cme.stationary(stiff, keep=["C"], tol=1e-4).mean()[0, 0] == pytest.approx(100 / 3, rel=1e-3)  # by projection
+
+
 def test_auto_keeps_what_is_certified():
-    """Joint laws at times go by projection; small stationary laws too, for their tails."""
+    """Joint laws go by projection, with its certificate; marginal laws by what is a thousand times cheaper."""
     gene = cme.parse(NETWORKS["a gene"])
     assert "exact_by" not in cme.fsp(gene, [1.0]).info
     assert "exact_by" not in cme.stationary(gene).info
     assert "generating function" in cme.stationary(gene, keep=["M"]).info["exact_by"]
     assert cme.stationary(gene, keep=["M"]).info["options"]["keep"] == ["M"]
+    assert "certified" in cme.stationary(gene, keep=["M"], method="projection").info["certificate"]
+    with pytest.raises(ValueError, match="there are no bounds of this law; estimate: the integrator's error is found from two tolerances"):
+        cme.stationary(gene, keep=["M"]).bounds("M")
+    lower, upper = cme.stationary(gene, keep=["M"], method="projection").bounds("M")
+    truth = cme.stationary(gene, keep=["M"], tol=1e-10)["M"][0][: lower.shape[1]]
+    assert np.all((lower[0, : len(truth)] - 1e-9 <= truth) & (truth <= upper[0, : len(truth)] + 1e-9))
 
 
 def test_extinction_and_single_counts():

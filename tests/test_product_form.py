@@ -181,7 +181,7 @@ def test_observables_and_other_starts():
 
 def test_refusals():
     network = cme.parse("0 -> X @ 2; X -> 0 @ 1")
-    with pytest.raises(ValueError, match="method must be one of 'auto', 'projection', 'product_form', 'one_step', not 'qr'"):
+    with pytest.raises(ValueError, match=r"method must be one of 'auto', 'projection', 'product_form', 'one_step', .*, not 'qr'"):
         cme.stationary(network, method="qr")
     space = cme.StateSpace.reachable(network, bounds={"X": 30})
     with pytest.raises(ValueError, match="method='one_step' takes a network and finds its own states; leave out space"):

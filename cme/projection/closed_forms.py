@@ -125,7 +125,10 @@ def _distribution(
     states, p = _at_all_times(laws.blocks)
     lost = np.maximum(0.0, 1.0 - lost_before - p.sum(axis=1)) + lost_before
     known = {"method": name.replace("_", " "), "exact_by": laws.exact_by, "states": len(states)}
-    known |= {"integration_error": "an estimate"}
+    doubt = (
+        "estimate: the integrator's error is found from two tolerances" if name == "generating_function" else "certified: in closed form"
+    )
+    known |= {"integration_error": "an estimate", "certificate": doubt}
     info = record(solver, network.name, started, options, **known)
     return Distribution(times, species, states, p, lost, laws.error, info, observables(network, species, states))
 

@@ -19,7 +19,7 @@ TILTS, OVER_FANO = np.array([1.0, 2.0, 4.0, 6.0, 8.0]), np.array([0.2, 0.4, 0.6,
 STEEPEST, SMALL = 3.0, np.array([0.02, 0.2])
 LOOSE, MARGIN = 1e7, 0.05  # these need no more than five digits; what is added to each logarithm for it
 MOST_SPECIES = 30  # whose covariances are found by one matrix exponential
-LARGE = 30_000  # states from which "auto" prefers this to linear algebra for a stationary law
+STIFFEST = 1e5  # reactions of one molecule that are followed
 SETTLED = 40.0  # relaxation times, after which a stationary law is there to 1e-17
 
 
@@ -61,18 +61,22 @@ def generating_function(
     norm of the circle, by Parseval's identity. Probabilities are right in absolute terms alone: those below the noise are left out.
     """
     channels = first_order(network, states)
-    if auto and keep is None and np.isfinite(times[0]):
-        return None  # projection certifies more
+    if auto and keep is None:
+        return None  # of all counts, projection certifies more
     target = _target(network, channels, states, keep)
     settled = np.isinf(times[0])
     ends = np.array([_settling_time(network, channels, states)]) if settled else times
+    fastest = float(np.bincount(channels.source[channels.source >= 0], weights=channels.rate[channels.source >= 0]).max(initial=0.0))
+    if fastest * ends[-1] > STIFFEST:
+        raise ConvergenceError(
+            f"the equations of single molecules are too stiff: one reacts {fastest:.3g} times in a unit of time, until t={ends[-1]:.3g}; "
+            "use method='projection'"
+        )
     share = 1e-3 * tol / max(2 * len(target.axes), 1)
     spread = _moments(channels, ends, states, weights)
     windows = [_window(channels, axis, ends, states, weights, spread[axis], share) for axis in target.axes]
     shape = [next_fast_len(high - low + 1, real=True) for low, high in windows]
     n_cells = float(np.prod([float(n) for n in shape]))
-    if auto and keep is None and n_cells < LARGE:
-        return None
     check_cells(n_cells, max_states)
     circle = [np.exp(-2j * np.pi * np.arange(n) / n) for n in shape]
     if circle:

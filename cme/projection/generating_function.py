@@ -13,7 +13,7 @@ from cme.first_order import NOTHING, FirstOrder
 RTOL, ATOL = 1e-12, 1e-14  # of the integrator; once more with a hundred times as much, to see what it may have added
 COARSER = 100.0
 INFINITE = 1e4  # of a generating function beyond 1, from here on it is taken to diverge
-MOST_STEPS = 50_000
+MOST_STEPS = 20_000
 
 
 class Piece(NamedTuple):
