@@ -1,5 +1,6 @@
 """`check`: what to know about a model before any run. Laws that go wrong at low counts, conversions, sizes, and who can solve it."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ import numpy as np
 from cme import errors, graphs, ratelaw
 from cme.abilities import TAKES, Feature, Kind, features
 from cme.arguments import check_count
+from cme.complex_balance import complex_balance
 from cme.derivative import differentiate
 from cme.elements import MassAction, Reaction
+from cme.first_order import first_order
 from cme.hybrid import Hybrid
 from cme.infix import format_number, shorten, to_infix
 from cme.network import Network
@@ -25,6 +28,7 @@ ENOUGH = 6.0  # the least count of the other species when a law is tried at a lo
 _SEVERAL = np.array([1.0, 2.0, 3.0, 5.0, 8.0])
 MOST_TRIED = 1000  # low counts of one species in one law
 MOST_STATES, MOST_COUNTS = 100_000, 10_000_000  # states, and numbers in them, that are looked at by default
+MOST_MATRIX = 1_000_000  # reactions times species, up to which closed forms are looked for
 MOST_TERMS = 200_000  # of rates that are differentiated
 COUNTING = ("ssa", "tau_leap", "fsp", "stationary")  # solvers that stop where a count would fall below zero
 
@@ -59,6 +63,8 @@ class Checkup:
         For each solver what is in its way, an empty text if nothing is.
     stops
         For each solver that nothing is in the way of, what may stop it on its way, an empty text if nothing is known to.
+    exact
+        What is known in closed form.
     """
 
     network: str
@@ -68,6 +74,7 @@ class Checkup:
     states: str
     solvers: dict[str, str]
     stops: dict[str, str]
+    exact: tuple[str, ...] = ()
 
     def to_frame(self) -> "pd.DataFrame":
         """The findings, a row each: severity, topic, element, message."""
@@ -84,6 +91,7 @@ class Checkup:
         lines += [f"  {each.severity}: {each.message}" for each in self.findings] or ["  nothing to remark"]
         kept = "not constant numbers of molecules" if self.conserved is None else _listed(self.conserved)
         lines += [f"  conserved: {kept}", f"  states: {self.states}"]
+        lines += [f"  in closed form: {'; '.join(self.exact)}"] if self.exact else []
         wide = max(map(len, self.solvers))
         for name, obstacle in self.solvers.items():
             able = f"yes, but it stops {self.stops[name]}" if self.stops[name] else "yes"
@@ -150,7 +158,22 @@ def check(network: Network, *, max_states: int | None = None) -> Checkup:
     stop = f"where reaction {low[0]!r}{more} fires with too few molecules left (see the warning)" if low else ""
     stop = "in a state that it reaches (see the warning)" if wrong and not stop else stop
     stops = {name: stop if name in COUNTING and not obstacle else "" for name, obstacle in solvers.items()}
-    return Checkup(network.name, findings, conserved, n_states, states, solvers, stops)
+    return Checkup(network.name, findings, conserved, n_states, states, solvers, stops, tuple(_closed_forms(network, beyond)))
+
+
+def _closed_forms(network: Network, beyond: tuple[Feature, ...]) -> Iterator[str]:
+    """What the structure of a network gives in closed form."""
+    if beyond or len(network.reactions) * len(network.species) > MOST_MATRIX:
+        return
+    with contextlib.suppress(errors.ModelError):
+        deficiency = complex_balance(network).deficiency
+        balanced = "its rate constants balance all complexes" if deficiency else "weakly reversible of deficiency 0"
+        yield f"the stationary law, a product of Poissons ({balanced})"
+    with contextlib.suppress(errors.ModelError):
+        if first_order(network).is_monomolecular:
+            yield "the law at any time, Poissons and multinomials (monomolecular)"
+        else:
+            yield "the generating function (each molecule acts alone)"
 
 
 def _laws(network: Network) -> Iterator[Finding]:

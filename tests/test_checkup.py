@@ -241,3 +241,20 @@ def test_a_state_without_meaning_is_a_warning():
 
 def test_tau_leap_needs_a_whole_start():
     assert cme.check(cme.parse("A -> 0 @ 1; A = 2.5")).solvers["tau_leap"] == "the start is no whole number of molecules"
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("A <-> B @ 1, 2; A = 9", ["the stationary law, a product of Poissons (weakly reversible of deficiency 0)", "the law at any time"]),
+        ("0 <-> X @ 1, 1; X <-> 2 X @ 1, 2", ["the stationary law, a product of Poissons (its rate constants balance all complexes)"]),
+        ("0 -> M @ 2; M -> M + P @ 1; M -> 0 @ 1; P -> 0 @ 1", ["the generating function (each molecule acts alone)"]),
+        ("2 A -> B @ 1; B -> 0 @ 1; A = 9", []),
+        ("0 -> X @ 1 + time; X -> 0 @ 1", []),
+    ],
+)
+def test_what_is_known_in_closed_form(text, known):
+    found = cme.check(cme.parse(text), max_states=100)
+    assert len(found.exact) == len(known)
+    assert all(each.startswith(wanted) for each, wanted in zip(found.exact, known, strict=True))
+    assert ("in closed form: " in repr(found)) == bool(known)

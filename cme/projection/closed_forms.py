@@ -23,6 +23,7 @@ STATIONARY = ("product_form", "one_step", "generating_function")  # in the order
 STATIONARY_METHODS = ("auto", "projection", *STATIONARY)
 TRANSIENT = ("monomolecular", "generating_function")
 TRANSIENT_METHODS = ("auto", "projection", *TRANSIENT)
+MOST_MATRIX = 1_000_000  # reactions times species, up to which "auto" looks for a closed form
 FOREVER = np.array([np.inf])
 
 
@@ -104,7 +105,7 @@ def _may_be_plain(network: Network, initial) -> bool:
         starting_states(network, initial)
     except (ModelError, ValueError, TypeError):
         return False
-    return not features(network)
+    return len(network.reactions) * len(network.species) <= MOST_MATRIX and not features(network)
 
 
 def _options(tol: float, method: str, max_states: int, keep: Sequence[str] | None) -> dict[str, Any]:
