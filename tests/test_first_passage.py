@@ -250,6 +250,15 @@ def test_starts_in_a_target_and_beyond_reach():
     assert never.cdf.tolist() == [[0]]
 
 
+def test_starts_in_a_target_among_states_that_leak():
+    found = cme.first_passage(cme.parse("0 -> X @ 3; X -> 0 @ 1; X = 4"), "X >= 2 && X < 9")
+    assert (found.mean(), found.mean_bounds) == (0, (0, 0))
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 1; X = 4")
+    small = cme.first_passage(network, "X >= 15", space=cme.StateSpace.reachable(network, bounds={"X": 12}))
+    assert small.probability_bounds() == (0, 1)
+    assert small.info["upper_mean"] == "from some of the kept states no target is met without leaving them"
+
+
 def test_two_starts_and_a_distribution():
     network = cme.parse("X -> 0 @ 1; X = 3")
     mixed = cme.first_passage(network, "X == 0", initial={(3,): 0.5, (1,): 0.5})

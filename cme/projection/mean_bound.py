@@ -49,6 +49,8 @@ def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label: L
     NoDriftError
         If nothing leads back for sure from outside, with the reason.
     """
+    if not hitting.occupied.any():
+        return 0.0, "all paths begin in a target"
     if hitting.goes_astray:
         raise NoDriftError("from some of the kept states no way leads to a target")
     member = labels >= 0
@@ -87,6 +89,8 @@ def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label: L
         with np.errstate(divide="ignore", over="ignore"):
             longest = float(((times + returns / fall)[core] / chances[core]).max(initial=0.0))
             found = min(found, hitting.survived + float(occupied @ way) / fall + hitting.escaped * longest)
+    if found == np.inf:
+        raise NoDriftError("from some of the kept states no target is met without leaving them")
     return found * (1 + ROUNDING), f"outside the states {drift} falls at a rate of {drift.fall:.3g} or more"
 
 
