@@ -165,19 +165,35 @@ class BoxMatrix(LinearOperator):
         Only a window that follows the law is worked on. What lies at its rim is set to zero as long as that is at most `budget` in all;
         returned is how much it was, a bound on the error in the 1-norm for weights that sum to at most one.
         """
-        shape = self._stencil.shape
-        there = p.reshape(shape) != 0
-        low, high = np.zeros_like(shape), np.zeros_like(shape)
-        for a in range(len(shape)):
-            found = np.flatnonzero(there.any(axis=tuple(b for b in range(len(shape)) if b != a)))
-            if len(found) == 0:
-                return 0.0
-            low[a], high[a] = found[0], found[-1] + 1
-        dropped, work = np.zeros((len(shape), 2)), np.empty_like(shape)
+        low, high = self._window(p)
+        dropped, work = np.zeros((len(low), 2)), np.empty_like(low)
         both = p.copy(), np.zeros_like(p)
         flat = weights.ravel(), budget, low, high, work, dropped, *both, out.reshape(-1)
         stencil.uniformise_in_window(self._stencil, q, len(weights), *flat)
         return float(dropped.sum())
+
+    def chebyshev(self, q: float, p: np.ndarray, weights: np.ndarray, ends: tuple, budget: float, series: tuple) -> float:
+        """Add sum over k of weights[j, k] T_k(I + A/q) p to an output (J, N), as `cme.kernels.chebyshev.chebyshev_series` does.
+
+        `ends` are its arguments tails, enough, allowed and rounding, `series` are cursor, norms and the output. Only a window is worked
+        on that starts around p and grows with the terms. Returned is how much of p at its rim was left out, at most `budget`.
+        """
+        low, high = self._window(p)
+        dropped, (cursor, norms, out) = np.zeros((len(low), 2)), series
+        window = budget, low, high, np.empty_like(low), dropped, cursor, p.copy(), np.zeros_like(p), norms, out.reshape(-1)
+        stencil.chebyshev_in_window(self._stencil, q, len(weights), weights.ravel(), *ends, *window)
+        return float(dropped.sum())
+
+    def _window(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where p is not zero: low <= index < high."""
+        shape = self._stencil.shape
+        there = p.reshape(shape) != 0
+        low, high = np.zeros_like(shape), np.ones_like(shape)
+        for a in range(len(shape)):
+            found = np.flatnonzero(there.any(axis=tuple(b for b in range(len(shape)) if b != a)))
+            if len(found):
+                low[a], high[a] = found[0], found[-1] + 1
+        return low, high
 
     # ----------------------------------------------------------------------------------------------------- building
 

@@ -185,20 +185,42 @@ def test_what_a_window_drops_bounds_its_error(budget, all_are_large):
         assert error >= dropped / 1000
 
 
-@pytest.mark.parametrize("method", ["uniformisation", "rational_krylov"])
-def test_propagation_on_a_box(method, all_are_large):
+@pytest.mark.parametrize(
+    ("method", "bounds", "times"),
+    [
+        ("uniformisation", {"U": 79, "V": 59}, [0.01, 0.3]),
+        ("chebyshev", {"U": 79, "V": 59}, [0.3, 1.0]),
+        ("rational_krylov", {"U": 39, "V": 34}, [1.0, 300.0]),
+    ],
+)
+def test_propagation_on_a_box(method, bounds, times, all_are_large, monkeypatch):
+    monkeypatch.setattr("cme.projection.polynomials.LARGE_BOX", 100)
     network = cme.parse(WALK)
-    bounds, times = ({"U": 79, "V": 59}, [0.3, 1.0]) if method == "uniformisation" else ({"U": 39, "V": 34}, [1.0, 300.0])
     space = cme.StateSpace.reachable(network, bounds=bounds)
     generator = cme.Generator.from_network(network, space)
     p = np.zeros(len(space))
     p[space.index(np.array([[4, 3]]))] = 1
-    run = propagate(generator, p, times, tol=1e-10)
+    run = propagate(generator, p, times, tol=1e-10, method=method)
     assert run.method == method
     for k, t in enumerate(times):
         error = np.abs(run.p[k] - truth(t, 300)[space.states[:, 0], space.states[:, 1]]).sum()
         assert error <= run.integration_error[k] + run.lost[k] + 1e-14
         assert run.integration_error[k] < 1e-10
+
+
+def test_a_series_in_a_window_is_that_on_all_states(all_are_large, monkeypatch):
+    """The window grows as fast as the terms do: only what lies at the rim of the start is left out, and is in the bound."""
+    network = cme.parse(TOGGLE)
+    space = cme.StateSpace.reachable(network, bounds={"U": 119, "V": 99})
+    generator = cme.Generator.from_network(network, space)
+    p = np.exp(-0.5 * ((space.states[:, 0] - 60.0) ** 2 / 20 + (space.states[:, 1] - 30.0) ** 2 / 9))
+    p /= p.sum()
+    whole = propagate(generator, p, [0.5, 2.0], tol=1e-10, method="chebyshev")
+    monkeypatch.setattr("cme.projection.polynomials.LARGE_BOX", 100)
+    window = propagate(generator, p, [0.5, 2.0], tol=1e-10, method="chebyshev")
+    for k in range(2):
+        gap = np.abs(whole.p[k] - window.p[k]).sum()
+        assert 0 < gap <= whole.integration_error[k] + window.integration_error[k]
 
 
 def test_fsp_and_stationary_on_a_box(all_are_large):
@@ -227,6 +249,9 @@ def fingerprint():
         out, q = np.zeros((2, len(p))), matrix.exit_rates.max()
         dropped = matrix.uniformise(q, poisson_weights(np.array([5.0, 11.0]), 1e-9), p, out, 1e-3)
         lines += [(matrix @ p).tobytes().hex(), out.tobytes().hex(), repr(dropped)]
+        ends, series = (np.full(9, 1e-3), 1e-9, 1.0, 1e-16), (np.zeros(2, dtype=np.int64), np.zeros(9), np.zeros((2, len(p))))
+        dropped = matrix.chebyshev(q, p, 0.5 ** np.arange(18.0).reshape(2, 9), ends, 1e-3, series)
+        lines += [*(array.tobytes().hex() for array in series), repr(dropped)]
     return "\n".join(lines)
 
 

@@ -28,13 +28,13 @@ class Stencil(NamedTuple):
 @bare
 def multiply(stencil, keep, scale, low, high, at, p, y):
     """Fill y with keep p + scale A p in the window low <= index < high; p is read beyond it too. at (D,) is workspace."""
-    fill(stencil, keep, scale, False, low, high, at, p, y)
+    fill(stencil, keep, scale, 0.0, False, low, high, at, p, y)
     return 0
 
 
 @inner
-def fill(stencil, keep, scale, positive, low, high, at, p, y):
-    """See `multiply`; with `positive` the smallest numbers become 0."""
+def fill(stencil, keep, scale, less, clean, low, high, at, p, y):
+    """See `multiply`; `less` times what was there is taken off it, and with `clean` the smallest numbers become 0."""
     apart()
     shape, change = stencil.shape, stencil.change
     last = len(shape) - 1
@@ -45,8 +45,12 @@ def fill(stencil, keep, scale, positive, low, high, at, p, y):
         line = line_of(shape, at) * shape[last]
         start, end = line + low[last], line + high[last]
         target, out, here = y[start:end], stencil.out[start:end], p[start:end]
-        for j in range(len(target)):
-            target[j] = (keep - scale * out[j]) * here[j]
+        if less != 0.0:
+            for j in range(len(target)):
+                target[j] = (keep - scale * out[j]) * here[j] - less * target[j]
+        else:
+            for j in range(len(target)):
+                target[j] = (keep - scale * out[j]) * here[j]
         for r in range(change.shape[0]):
             source, factor, inside = 0, scale, True
             for a in range(last):
@@ -72,10 +76,10 @@ def fill(stencil, keep, scale, positive, low, high, at, p, y):
                 along = stencil.rate[stencil.kept[r] + offset + begin : stencil.kept[r] + offset + end]
                 for j in range(len(target)):
                     target[j] += factor * along[j] * here[j]
-        if positive:
+        if clean:
             target = y[line + low[last] : line + high[last]]
             for j in range(len(target)):
-                target[j] = target[j] if target[j] > _LEAST else 0.0
+                target[j] = target[j] if abs(target[j]) > _LEAST else 0.0
         going = next_line(low, high, at, -1)
 
 
@@ -121,15 +125,11 @@ def uniformise_in_window(stencil, q, n_outputs, weights, budget, low, high, at, 
                     accumulate(stencil.shape, weight, low, high, at, following, out[j * n_states : (j + 1) * n_states])
         if k == n_terms - 1:
             break
-        for a in range(n_axes):
-            down, up = 0, 0
-            for r in range(stencil.change.shape[0]):
-                down, up = min(down, stencil.change[r, a]), max(up, stencil.change[r, a])
-            low[a], high[a] = max(low[a] + down, 0), min(high[a] + up, stencil.shape[a])
+        widen(stencil, low, high)
         if k % 2 == 0:
-            fill(stencil, 1.0, 1.0 / q, True, low, high, at, current, following)
+            fill(stencil, 1.0, 1.0 / q, 0.0, True, low, high, at, current, following)
         else:
-            fill(stencil, 1.0, 1.0 / q, True, low, high, at, following, current)
+            fill(stencil, 1.0, 1.0 / q, 0.0, True, low, high, at, following, current)
         if k % _BETWEEN == _BETWEEN - 1:
             allowed = budget * (k + 1.0) / (n_terms * 2.0 * n_axes)
             for a in range(n_axes):
@@ -139,6 +139,84 @@ def uniformise_in_window(stencil, q, n_outputs, weights, budget, low, high, at, 
                     else:
                         trim(stencil.shape, a, side, allowed, low, high, at, dropped, current, following)
     return 0
+
+
+@bare
+def chebyshev_in_window(
+    stencil, q, n_outputs, weights, tails, enough, allowed, rounding, budget, low, high, at, dropped, cursor, previous, current, norms, out
+):
+    """Accumulate sum over k of weights[j K + k] T_k(P) p for J outputs into out (J N,), see `cme.kernels.chebyshev.chebyshev_series`.
+
+    `previous` holds p on entry, and `current` (N,) zeros; both are 0 outside the window, in which each term is computed: it grows with
+    each term, so that nothing is left out. What lies at the rim of p at first is, up to `budget`, see `uniformise_in_window`.
+    """
+    n_terms, n_axes, n_states = len(weights) // n_outputs, len(stencil.shape), len(current)
+    for a in range(n_axes):
+        for side in range(2):
+            trim(stencil.shape, a, side, budget / (2.0 * n_axes), low, high, at, dropped, previous, current)
+    norms[0] = absolute_sum(stencil.shape, low, high, at, previous)
+    for j in range(n_outputs):
+        accumulate(stencil.shape, weights[j * n_terms], low, high, at, previous, out[j * n_states : (j + 1) * n_states])
+    first, made = 0, 2.0 * rounding * tails[0] * norms[0]
+    for k in range(1, n_terms - 1):
+        while weights[first * n_terms + k] < 1e-45 and first < n_outputs - 1:
+            first += 1
+        widen(stencil, low, high)
+        factor, less = (1.0, 0.0) if k == 1 else (2.0, 1.0)
+        if k % 2 == 1:
+            fill(stencil, factor, factor / q, less, True, low, high, at, previous, current)
+            norms[k] = absolute_sum(stencil.shape, low, high, at, current)
+        else:
+            fill(stencil, factor, factor / q, less, True, low, high, at, current, previous)
+            norms[k] = absolute_sum(stencil.shape, low, high, at, previous)
+        for j in range(first, n_outputs):
+            target = out[j * n_states : (j + 1) * n_states]
+            if k % 2 == 1:
+                accumulate(stencil.shape, weights[j * n_terms + k], low, high, at, current, target)
+            else:
+                accumulate(stencil.shape, weights[j * n_terms + k], low, high, at, previous, target)
+        cursor[0] = k + 1
+        made += 2.0 * rounding * tails[k] * norms[k]
+        if not made <= allowed:
+            return 1
+        if tails[k] * (2.0 * norms[k] + norms[k - 1]) + tails[k + 1] * norms[k] <= enough:
+            return 0
+    return 1
+
+
+@inlined
+def widen(stencil, low, high):
+    """The window after one more jump."""
+    for a in range(len(low)):
+        down, up = 0, 0
+        for r in range(stencil.change.shape[0]):
+            down, up = min(down, stencil.change[r, a]), max(up, stencil.change[r, a])
+        low[a], high[a] = max(low[a] + down, 0), min(high[a] + up, stencil.shape[a])
+
+
+@inner
+def absolute_sum(shape, low, high, at, p):
+    """The 1-norm of p in the window."""
+    apart()
+    last, total = len(shape) - 1, 0.0
+    for a in range(len(shape)):
+        at[a] = low[a]
+    going = True
+    while going:
+        line = line_of(shape, at) * shape[last]
+        here = p[line + low[last] : line + high[last]]
+        first, second, third, fourth = 0.0, 0.0, 0.0, 0.0  # four sums at once need not wait for each other
+        whole = len(here) // 4 * 4
+        for j in range(0, whole, 4):
+            first += abs(here[j])
+            second += abs(here[j + 1])
+            third += abs(here[j + 2])
+            fourth += abs(here[j + 3])
+        for j in range(whole, len(here)):
+            first += abs(here[j])
+        total += (first + second) + (third + fourth)
+        going = next_line(low, high, at, -1)
+    return total
 
 
 @inner

@@ -172,7 +172,12 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
     values[:, 1:] *= 2
     norms, cursor, out = np.zeros(n_terms), np.zeros(2, dtype=np.int64), np.empty((len(z), len(p)))
     unavoidable = 4 * ROUNDING * z * float(p.sum())  # a shorter series does not help against as much round-off
-    if rows.matrix_free:
+    dropped = 0.0
+    if rows.box is not None and rows.matrix_free:
+        out[:] = 0.0
+        ends = tails[-1], 0.6 * tol, max(0.3 * tol, unavoidable[-1]), ROUNDING
+        dropped = rows.box.chebyshev(rows.q, p, values, ends, 0.1 * tol, (cursor, norms, out))
+    elif rows.matrix_free:
         _without_entries(rows, p, values, tails[-1], tol, norms, cursor, out)
     else:
         pointer, index, rate = rows.entries
@@ -181,7 +186,7 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
         chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
         out = rows.restored(out)
     last = int(cursor[0]) - 1
-    left_out = tails[:, last] * (2 * norms[last] + norms[last - 1]) + tails[:, last + 1] * norms[last]
+    left_out = tails[:, last] * (2 * norms[last] + norms[last - 1]) + tails[:, last + 1] * norms[last] + dropped
     rounding = ROUNDING * 2 * (tails[:, : last + 1] @ norms[: last + 1])
     certified = np.logical_and.accumulate(left_out + np.where(rounding <= unavoidable, 0.0, rounding) <= tol)
     if not certified[0]:

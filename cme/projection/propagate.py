@@ -32,7 +32,7 @@ METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov")
 FIRST_SERIES = 3e4  # q t in the first Chebyshev series: a longer one may be in vain
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
 EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is too rough for rational functions
-WINDOWED = 2000  # q t up to which a law in a box is followed by uniformisation in a window
+WINDOWED = 50  # q t up to which a law in a box is followed by uniformisation in a window
 MAX_JUMPS = 1e15
 SMALL, CHEAP = 4000, 1e-11  # up to so many states digits cost little: the integrator gets no more error than this
 
