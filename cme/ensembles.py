@@ -59,7 +59,7 @@ class Ensemble(_Result):
     variances : (T, S)
         With M - 1 in the denominator.
     covariances : (T, S, S) or None
-        None if they were not asked for.
+        None if they were not asked for, nor kept by default.
     observables : name -> (T,)
         Means of observables, and of what else has a value of its own.
     observable_variances : name -> (T,)
@@ -102,7 +102,7 @@ class Ensemble(_Result):
     def covariance(self) -> np.ndarray:
         """Covariance with M - 1 in the denominator, (T, S, S); nan for a single path."""
         if self.covariances is None:
-            raise ValueError("covariances were not kept; call ensemble(..., covariance=True)")
+            raise ValueError("covariances were not kept, as by default of more than 100 species; call ensemble(..., covariance=True)")
         return self.covariances
 
     def standard_error(self) -> np.ndarray:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import cme
 from cme.kernels import tally as kernels
 from cme.sampling import ensemble as module
+from cme.sampling.engine import engine_for
 from cme.sampling.engines import METHODS
 from cme.sampling.tally import LEAF, Chart, RealSums, Tally, WholeSums, pairs
 
@@ -334,6 +335,10 @@ def test_compare_gives_the_rows_of_the_paths():
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
+def chain_of(n):
+    return ";".join(f"X{i} -> X{i + 1} @ 1" for i in range(n - 1)) + "; X0 = 50"
+
+
 def refuse(error, match, text="0 -> X @ 1", times=(1.0,), **options):
     with pytest.raises(error, match=match):
         cme.ensemble(cme.parse(text), times, **{"n_paths": 40, "seed": 1, **options})
@@ -346,6 +351,15 @@ def test_refusals():
     refuse(ValueError, "n_paths must be at least 1, not 0", n_paths=0)
     refuse(ValueError, "threads must be at least 1", threads=0)
     refuse(MemoryError, "histograms and covariances for 2 threads take", bins=10**10, threads=2)
+    refuse(
+        MemoryError,
+        "histograms and covariances for 1 threads take",
+        chain_of(300),
+        range(10**5),
+        covariance=True,
+        histogram=False,
+        threads=1,
+    )
     refuse(cme.ModelError, "reaction 'drain' fires in state", "drain: X => 0 @ 1; X = 3", times=(50.0,))
     found = cme.ensemble(cme.parse("0 -> X @ 1; 0 -> Y @ 1"), 1.0, n_paths=1, seed=1, histogram=["Y"], covariance=False)
     assert np.isnan(found.variances).all()
@@ -353,7 +367,7 @@ def test_refusals():
         found.histogram("X", 0)
     with pytest.raises(KeyError, match="no species or observable 'Z'; there are X, Y"):
         found.histogram("Z", 0)
-    with pytest.raises(ValueError, match=r"covariances were not kept; call ensemble\(..., covariance=True\)"):
+    with pytest.raises(ValueError, match=r"covariances were not kept, .*; call ensemble\(..., covariance=True\)"):
         found.covariance()
     with pytest.raises(ValueError, match=r"no joint histogram of 'X' and 'Y' was kept; call ensemble\(..., joint="):
         found.joint("X", "Y", 0)
@@ -407,3 +421,50 @@ def test_memory_of_a_tally_does_not_depend_on_the_number_of_paths():
     for first in range(0, 1024 * LEAF, LEAF):
         nodes.add(first, np.ones((1, 1, LEAF)))
         assert len(nodes.nodes) <= 11
+
+
+# --------------------------------------------------------------------------------------------------------- many species
+
+
+def test_covariances_are_kept_by_default_up_to_a_hundred_species():
+    options = {"n_paths": 100, "seed": 3}
+    small, large = (cme.ensemble(cme.parse(chain_of(n)), [1.0, 2.0], **options) for n in (100, 101))
+    assert (small.info["options"]["covariance"], large.info["options"]["covariance"]) == (True, False)
+    np.testing.assert_allclose(small.covariance()[:, 3, 3], small.variances[:, 3])
+    with pytest.raises(ValueError, match=r"covariances were not kept, as by default of more than 100 species; call ensemble"):
+        large.covariance()
+    asked = cme.ensemble(cme.parse(chain_of(101)), [1.0, 2.0], covariance=True, **options)
+    np.testing.assert_array_equal(asked.variances, large.variances)
+    paths = cme.ssa(cme.parse(chain_of(101)), [1.0, 2.0], **options).counts[:, 1]
+    np.testing.assert_allclose(asked.covariance()[1], np.cov(paths.T), atol=1e-12)
+    assert cme.ensemble(cme.parse(chain_of(3)), [1.0], covariance=False, **options).info["options"]["covariance"] is False
+
+
+def test_what_is_taken_at_the_end_and_by_blocks_is_counted():
+    def size(n, covariance, n_paths=10_000):
+        engine = engine_for(cme.parse(chain_of(n)), TIMES, np.zeros(2, np.uint64), None, n_paths, "auto", None)
+        return module._Plan(engine, TIMES, covariance, False, (), 500).n_bytes(1, n_paths)
+
+    assert size(200, False) < 2.2 * size(100, False)
+    for n in (100, 400):
+        held = 8 * len(TIMES) * n**2  # the covariances, a sum of 16 bytes for each pair in two tallies, and their quotients
+        assert size(n, True) - size(n, False) > 2.5 * held
+
+
+@pytest.mark.parametrize(("bits", "n_paths"), [(10, 50), (10, 2**17), (30, 1000)])
+def test_moments_of_short_and_of_long_numbers_are_those_of_python(bits, n_paths):
+    rng = np.random.default_rng(bits)
+    values = rng.integers(-(2**bits), 2**bits, size=(2, 3, n_paths))
+    sums = WholeSums(2, 3, True)
+    sums.add(np.ascontiguousarray(values))
+    means, covariances = sums.moments(n_paths)
+    for k in range(2):
+        rows = values[k].tolist()
+        totals = [sum(row) for row in rows]
+        assert means[k].tolist() == [total / n_paths for total in totals]
+        exact = [
+            (n_paths * sum(a * b for a, b in zip(rows[i], rows[j], strict=True)) - totals[i] * totals[j]) / (n_paths * (n_paths - 1))
+            for i in range(3)
+            for j in range(i, 3)
+        ]
+        assert covariances[k].tolist() == exact

@@ -1,5 +1,6 @@
 """`ensemble`: very many exact random paths, of which only sums and histograms are kept."""
 
+import math
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Union
@@ -22,6 +23,7 @@ _MOST_PATHS = 128 * LEAF  # in a block
 _MOST_VALUES = 2**19  # in a block: 4 MB
 _LONG = 0.2  # seconds for a block, so that progress is seen
 _GROWTH = 8  # from one block to the next
+_MOST_SPECIES = 100  # whose covariances are kept by default
 
 
 def ensemble(
@@ -31,7 +33,7 @@ def ensemble(
     n_paths: int = 10_000,
     seed: Seed = None,
     initial=None,
-    covariance: bool = True,
+    covariance: bool | None = None,
     histogram: bool | Iterable[str] = True,
     joint: Iterable[tuple[str, str]] = (),
     bins: int = 500,
@@ -61,7 +63,8 @@ def ensemble(
     initial
         As in `ssa`.
     covariance
-        Keep the covariances of all pairs of species; otherwise variances only.
+        Keep the covariances of all pairs of species (True), or variances only (False). None keeps them up to 100 species: time and memory
+        then grow with the species and not with their pairs. ``info["options"]["covariance"]`` says which it was.
     histogram
         Keep histograms of all species and observables (True), of none (False), or of those named.
     joint
@@ -90,14 +93,14 @@ def ensemble(
     ValueError
         If a histogram of what the model does not have is asked for, or the states of a generator are positions.
     MemoryError
-        If the histograms do not fit this machine.
+        If histograms, covariances and blocks of paths do not fit this machine.
 
     Notes
     -----
     The result is the same to the last bit on any number of threads. Sums of counts and of their products are whole numbers of 128 bits, so
     that means and covariances are the numbers in float64 that are next to the exact ones. Observables, and all values of
     models with rules and events, are real numbers: their moments are merged in a fixed tree over the paths (relative error about 1e-15).
-    Each thread keeps 8 T K bytes for each histogram, 16 T S^2 / 2 for covariances, and up to 8 MB of paths.
+    Each thread keeps 8 T K bytes for each histogram, 8 T S^2 for covariances, and up to 8 MB of paths.
 
     References
     ----------
@@ -127,7 +130,7 @@ def ensemble(
         raise ValueError("the states of this generator are positions, and an ensemble counts; sample it with ssa")
     engine = engine_for(network, times, key, initial, n_paths, method, condition)
     plan = _Plan(engine, times, covariance, histogram, joint, bins)
-    check_memory(f"histograms and covariances for {threads} threads", (threads + 1) * plan.n_bytes)
+    check_memory(f"histograms and covariances for {threads} threads", plan.n_bytes(threads, n_paths))
     idle: list[tuple[Tally, int]] = []  # no more than there are threads; and how many paths their next block has
 
     def sample(first: int, last: int, cancel: np.ndarray, done: np.ndarray) -> None:
@@ -156,7 +159,7 @@ def ensemble(
     total, _ = idle.pop()
     for tally, _ in idle:
         total.merge(tally)
-    options = {"n_paths": n_paths, "initial": "the network's own" if initial is None else str(initial), "covariance": covariance}
+    options = {"n_paths": n_paths, "initial": "the network's own" if initial is None else str(initial), "covariance": plan.covariance}
     options |= {"histogram": sorted(plan.charts), "joint": sorted(plan.joints), "bins": bins, "method": method, "stop": stop}
     options["threads"] = threads
     name = network.name if isinstance(network, Network) else "generator"
@@ -167,10 +170,11 @@ def ensemble(
 class _Plan:
     """What is kept: which columns, in which table, and which pairs of them."""
 
-    def __init__(self, engine: Engine, times: np.ndarray, covariance: bool, histogram, joint, bins: int):
-        self.engine, self.times, self.covariance, self.bins = engine, times, bool(covariance), bins
+    def __init__(self, engine: Engine, times: np.ndarray, covariance: bool | None, histogram, joint, bins: int):
+        self.engine, self.times, self.bins = engine, times, bins
         self.shape = len(times), len(engine.columns)
         self.species = engine.columns[: engine.n_species]
+        self.covariance = len(self.species) <= _MOST_SPECIES if covariance is None else bool(covariance)
         self.others = tuple(engine.observe(np.zeros((0, *self.shape))))
         n = len(self.species)
         self.n_wholes, self.n_reals = (0, n + len(self.others)) if engine.real else (n, len(self.others))
@@ -182,8 +186,19 @@ class _Plan:
         self.joints = {(a, b): (self.place(a), self.place(b)) for a, b in joint}
         fit = _MOST_VALUES // max(self.shape[0] * (self.n_wholes + self.n_reals), 1)
         self.most_paths = max(min(_MOST_PATHS, fit // LEAF * LEAF), LEAF)
+
+    def n_bytes(self, threads: int, n_paths: int) -> int:
+        """What is taken at most: by the tally and the block of each thread, and at the end."""
+        n_times, columns = len(self.times), self.n_wholes + self.n_reals
         products = [len(pairs(size, mixed)[0]) for size, mixed in zip((self.n_wholes, self.n_reals), self.mixed, strict=True)]
-        self.n_bytes = 8 * len(times) * (bins * len(self.charts) + 8 * bins * len(self.joints) + 2 * sum(products))
+        charts = 8 * n_times * self.bins * (len(self.charts) + 8 * len(self.joints))
+        levels = math.ceil(math.log2(max(n_paths / LEAF, 1))) + 4  # of the tree of real numbers, and what is being merged
+        sums = 8 * n_times * (2 * (self.n_wholes + products[0]) + levels * (self.n_reals + products[1]))
+        block = 3 * 8 * n_times * min(self.most_paths, n_paths) * columns  # as it comes, in tables, and turned
+        end = 8 * n_times * (2 * sum(products) + columns) + 400 * products[0]  # the last are whole numbers of Python, at one time
+        if self.covariance:
+            end += 8 * n_times * (len(self.species) ** 2 + (columns**2 if self.engine.real else 0))
+        return threads * (charts + sums + block) + charts + sums + end
 
     @property
     def mixed(self) -> tuple[bool, bool]:
@@ -215,9 +230,10 @@ class _Plan:
         covariances = None
         if self.covariance:
             first, second = (tally.wholes, tally.reals)[table].pairs
-            full = np.empty((len(self.times), *[(self.n_wholes, self.n_reals)[table]] * 2))
-            full[:, first, second] = full[:, second, first] = moments[table][1]
-            covariances = full[:, :n, :n].copy()
+            covariances = np.empty((len(self.times), n, n))
+            kept = second < n  # and so is first
+            for at, found in zip(covariances, moments[table][1], strict=True):
+                at[first[kept], second[kept]] = at[second[kept], first[kept]] = found[kept]
         charts = {
             name: tuple(Histogram(bins, counts, unfit) for (bins,), counts, unfit in chart.finish())
             for name, (_, chart) in tally.charts.items()

@@ -110,12 +110,15 @@ class WholeSums:
         """Means (T, C), and covariances (T, P) with M - 1 in the denominator, each the float64 next to the exact number."""
         if n_paths * (self.bits + 1) ** 2 >= 2**127:
             raise ModelError(f"the squares of {n_paths} counts of up to {self.bits:.3g} do not fit 128 bits; take fewer paths")
-        sums, products = _whole(self.sums), _whole(self.products)
+        short = n_paths**2 * (self.bits + 1) ** 2 < 2**53  # then float64 holds all that is divided, and its quotient is the one next to it
+        means, covariance = np.empty(self.sums.shape[:2]), np.full(self.products.shape[:2], np.nan)
         first, second = self.pairs
-        spread = n_paths * products - sums[:, first] * sums[:, second]
-        with np.errstate(invalid="ignore"):
-            covariance = spread / (n_paths * (n_paths - 1)) if n_paths > 1 else np.full(spread.shape, np.nan)
-        return (sums / n_paths).astype(np.float64), covariance.astype(np.float64)
+        for k in range(len(means)):  # Python's integers take ten times the memory: those of one time at once
+            sums, products = (words[k, :, 1].astype(np.int64) if short else _whole(words[k]) for words in (self.sums, self.products))
+            means[k] = sums / n_paths
+            if n_paths > 1:
+                covariance[k] = (n_paths * products - sums[first] * sums[second]) / (n_paths * (n_paths - 1))
+        return means, covariance
 
 
 def _whole(words: np.ndarray) -> np.ndarray:
