@@ -20,6 +20,8 @@ NETWORKS = {
     "pairs": "0 -> A + B @ 2; A -> 0 @ 1; B -> A @ 3; A -> A + B @ 0.3",
     "sums": "0 => X @ 1 + 2*C + X/2; X -> 0 @ 1; C = 2",
 }
+SHELF = ["telegraph", "two_stage", "bursty_expression", "batch_immigration", "birth_death_immigration", "three_stage", "birth_death"]
+NOT = ["dimerisation", "schlogl", "sir", "single_enzyme", "autoregulated", "verhulst", "bursty_protein", "driven_transcription"]
 STATIONARY = ["monomolecular", "immigration in batches", "a gene", "two copies", "two stages", "sums"]
 
 
@@ -40,6 +42,23 @@ def test_agrees_with_projection_within_the_bounds(name, tol):
     assert np.all(law.error_bound <= tol)
     reached = {tuple(state) for state in found.states.tolist()}
     assert {tuple(state) for state in law.states.tolist()} <= reached
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_models_of_the_shelf_that_are_of_first_order(name):
+    network = cme.load(name)
+    last = network.species_names[-1]
+    law = cme.fsp(network, [1.0], tol=1e-7, keep=[last], method="generating_function")
+    found = cme.fsp(network, [1.0], tol=1e-7, keep=[last], method="projection")
+    size = max(law[last].shape[1], found[last].shape[1])
+    one, other = (np.pad(each[last][0], (0, size - each[last].shape[1])) for each in (law, found))
+    assert np.abs(one - other).sum() <= law.error_bound[0] + found.error_bound[0]
+
+
+@pytest.mark.parametrize("name", NOT)
+def test_models_of_the_shelf_that_are_not(name):
+    with pytest.raises(cme.ModelError, match=r"linear in the counts|single molecules|constant rates"):
+        first_order(cme.load(name))
 
 
 @pytest.mark.parametrize("name", STATIONARY)

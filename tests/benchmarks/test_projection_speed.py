@@ -23,11 +23,33 @@ def test_fsp(benchmark, name):
     if problem.long and not os.environ.get("CME_LONG_BENCHMARKS"):
         pytest.skip("takes minutes; set CME_LONG_BENCHMARKS=1")
     network, options = cme.parse(problem.text), {"tol": problem.tol, "max_states": 8_000_000, "progress": False}
+    options["method"] = "projection"
     rounds = 1 if problem.long else 3
     law = benchmark.pedantic(cme.fsp, (network, [problem.time]), options, rounds=rounds, warmup_rounds=rounds // 3)
     error = _true_error(problem, law.states, law.p[-1])
     _note(benchmark, problem, "cme", len(law.states), float(law.error_bound[-1]), error)
     assert error is None or error <= law.error_bound[-1] <= problem.tol
+
+
+@pytest.mark.parametrize("name", [each.name for each in projections.PROJECTIONS if each.truth is not None])
+def test_closed_form(benchmark, name):
+    """What `fsp` does of itself where it knows a closed form; the truth is worked out apart."""
+    problem = BY_NAME[name]
+    options = {"tol": problem.tol, "max_states": 8_000_000, "progress": False}
+    law = benchmark.pedantic(cme.fsp, (cme.parse(problem.text), [problem.time]), options, rounds=3, warmup_rounds=1)
+    assert "exact_by" in law.info
+    error = _true_error(problem, law.states, law.p[-1])
+    _note(benchmark, problem, "cme, closed form", len(law.states), float(law.error_bound[-1]), error)
+    assert error <= law.error_bound[-1] + 1e-12
+
+
+@pytest.mark.parametrize("name", ["telegraph, t=10", "telegraph, t=200"])
+def test_law_of_the_protein_alone(benchmark, name):
+    problem = BY_NAME[name]
+    options = {"tol": problem.tol, "keep": ["P"], "progress": False}
+    law = benchmark.pedantic(cme.fsp, (cme.parse(problem.text), [problem.time]), options, rounds=1)
+    assert law.info["method"] == "generating function"
+    _note(benchmark, problem, "cme, generating function of P", len(law.states), float(law.error_bound[-1]), None)
 
 
 @pytest.mark.parametrize(("name", "peer"), PAIRS)
