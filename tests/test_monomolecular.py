@@ -209,3 +209,25 @@ def test_refusals():
         cme.fsp(cme.parse("0 -> X @ 1e300"), [1.0], method="monomolecular")
     with pytest.raises(cme.ConvergenceError, match="molecules of a kind, which are too many"):
         cme.fsp(cme.parse("X -> 0 @ 1; X = 1e15"), [1.0], method="monomolecular")
+
+
+@pytest.mark.parametrize("keep", [["A"], ["B"], ["C"], ["C", "A"], ["A", "B", "D"], ["A", "B"]])
+def test_laws_of_some_species_need_only_their_axes(keep):
+    network = cme.parse("species A, B, C, D; A <-> B @ 1, 2; C -> 0 @ 1; 0 -> C @ 3; A = 8; B = 3; C = 4; D = 2")
+    whole = cme.fsp(network, [0.5, 2.0], tol=1e-9)
+    law = cme.fsp(network, [0.5, 2.0], tol=1e-9, keep=keep)
+    assert law.species == tuple(keep)
+    assert law.info["method"] == "monomolecular"
+    for name in keep:
+        size = max(law[name].shape[1], whole[name].shape[1])
+        one, other = (np.pad(each[name], ((0, 0), (0, size - each[name].shape[1]))) for each in (law, whole))
+        assert np.all(np.abs(one - other).sum(axis=1) <= law.error_bound + whole.error_bound)
+
+
+def test_one_of_many_species():
+    """Ten species, whose joint law has no box that fits; the means and the law of one."""
+    chain = "0 -> S0 @ 90; " + "; ".join(f"S{i} -> S{i + 1} @ {i + 1}" for i in range(9)) + "; S9 -> 0 @ 1; S0 = 300; S4 = 20"
+    law = cme.fsp(cme.parse(chain), [0.7], keep=["S9"])
+    assert law.mean()[0] == pytest.approx(cme.rate_equations(cme.parse(chain), [0.7])["S9"], rel=1e-5)
+    steady = cme.stationary(cme.parse(chain), keep=["S9"])
+    assert steady["S9"][0] == pytest.approx(poisson.pmf(np.arange(steady["S9"].shape[1]), 90), abs=1e-9)

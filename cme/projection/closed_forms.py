@@ -43,18 +43,17 @@ def transient_law(
         before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
         own = None if keep is None else [network.species_names.index(each) for each in keep]
         if name == "monomolecular":
-            laws = monomolecular(network, times, states, weights, tol, max_states, method == "auto")
+            laws = monomolecular(network, times, states, weights, tol, max_states, method == "auto", own)
         else:
             laws = generating_function(network, times, states, weights, tol, max_states, method == "auto", own)
         if laws is None:
             return None
-        joint = name == "monomolecular" or keep is None
-        species = network.species_names if joint else tuple(keep or ())
+        species = network.species_names if keep is None else tuple(keep)
         law = _distribution("fsp", network, species, times, laws, before, _options(tol, method, max_states, keep), name, started)
         if np.any(law.error_bound - before > tol):
             worst = float(law.error_bound.max())
             raise ConvergenceError(f"the closed form only comes within {worst:.1e} of the law, rounding included; loosen tol={tol:g}")
-        return law if keep is None or not joint else only(law, network, keep)
+        return law
 
     return _first(solve, TRANSIENT, method, network, initial)
 
@@ -66,15 +65,18 @@ def stationary_law(
 
     def solve(name: str) -> Distribution | None:
         options = _options(tol, method, max_states, keep)
+        own = None if keep is None else [network.species_names.index(each) for each in keep]
         if name == "generating_function":
             states, weights = starting_states(network, initial)
-            own = None if keep is None else [network.species_names.index(each) for each in keep]
             laws = generating_function(network, FOREVER, states, weights / weights.sum(), tol, max_states, method == "auto", own)
             if laws is None:
                 return None
             species = network.species_names if keep is None else tuple(keep)
             return _distribution("stationary", network, species, FOREVER, laws, 0.0, options, name, started)
-        answer = (product_form if name == "product_form" else one_step)(network, initial, tol, max_states)
+        if name == "product_form":
+            answer = product_form(network, initial, tol, max_states, own)
+        else:
+            answer = one_step(network, initial, tol, max_states)
         laws = Laws([Block(answer.states, answer.p)], np.array([answer.rounding]), answer.exact_by)
         law = _distribution("stationary", network, network.species_names, FOREVER, laws, 0.0, options, name, started)
         law = replace(law, lost=np.array([answer.lost]))

@@ -30,7 +30,14 @@ PATIENCE = 300.0  # products with a generator that projection is taken to need a
 
 
 def monomolecular(
-    network: Network, times: np.ndarray, states: np.ndarray, weights: np.ndarray, tol: float, max_states: int, auto: bool
+    network: Network,
+    times: np.ndarray,
+    states: np.ndarray,
+    weights: np.ndarray,
+    tol: float,
+    max_states: int,
+    auto: bool,
+    keep: list[int] | None = None,
 ) -> Laws | None:
     r"""Evaluate the law of a monomolecular network at times.
 
@@ -69,7 +76,7 @@ def monomolecular(
     flights = [chain.after(float(t)) for t in times]
     if auto and not _is_cheaper(channels, chain, flights, times, states):
         return None
-    groups = _Groups(channels)
+    groups = _Groups(channels, keep)
     laws = [mixture([groups.law(flight, state, tol, max_states) for state in states], weights) for flight in flights]
     molecules = weights @ states
     doubt = np.array([2 * float(molecules @ flight.doubt_of_p + flight.doubt_of_means) for flight in flights])
@@ -141,34 +148,36 @@ class _Molecule:
 class _Groups:
     """Species that turn into each other; different groups are independent. A group that keeps its total needs one count less."""
 
-    def __init__(self, channels: FirstOrder):
+    def __init__(self, channels: FirstOrder, keep: list[int] | None):
         label, keeps = closed_groups(channels)
         self._members = [np.flatnonzero(label == g) for g in range(len(keeps))]
-        self._keeps = keeps
         self._n_species = len(channels.names)
+        self._wanted = list(range(self._n_species)) if keep is None else keep
+        wanted = np.isin(np.arange(self._n_species), self._wanted)
+        self._keeps = [bool(kept and wanted[members].all()) for members, kept in zip(self._members, keeps, strict=True)]
+        self._axes = [members[:-1] if kept else members[wanted[members]] for members, kept in zip(self._members, self._keeps, strict=True)]
 
     def law(self, flight: Flight, start: np.ndarray, tol: float, max_states: int) -> Block:
-        """The law of all counts from one start."""
-        axes = [members[:-1] if keeps else members for members, keeps in zip(self._members, self._keeps, strict=True)]
-        n_axes = sum(map(len, axes))
+        """The law of the wanted counts from one start."""
+        axes, n_axes = self._axes, sum(map(len, self._axes))
         far = n_axes == 1 and len(start) <= 2 and start.sum() + flight.means.sum() < min(MOST_FAR, max_states) / 100
         few = self._n_states(start) <= FEW
         tail = 0.0 if few else FAR if far else 0.1 * tol / max(n_axes, 1)
         blocks = [self._group(flight, start, members, free, tail, max_states) for members, free in zip(self._members, axes, strict=True)]
         found, p = together(blocks, 0.0 if far or few else 0.4 * tol, max_states)
-        states = np.empty((len(p), self._n_species), dtype=np.int64)
+        states = np.zeros((len(p), self._n_species), dtype=np.int64)
         done = 0
         for members, free, keeps in zip(self._members, axes, self._keeps, strict=True):
             states[:, free] = found[:, done : done + len(free)]
             if keeps:
                 states[:, members[-1]] = start[members].sum() - found[:, done : done + len(free)].sum(axis=1)
             done += len(free)
-        return Block(states, p)
+        return Block(states[:, self._wanted], p)
 
     def _n_states(self, start: np.ndarray) -> float:
         """How many states all conserved totals leave."""
         sizes = [comb(int(start[members].sum()) + len(members) - 1, len(members) - 1) for members in self._members]
-        return float(prod(sizes)) if self._keeps.all() else inf
+        return float(prod(sizes)) if all(self._keeps) else inf
 
     def _group(self, flight: Flight, start, members: np.ndarray, free: np.ndarray, tail: float, max_states: int) -> Block:
         """The law of the counts of a group."""

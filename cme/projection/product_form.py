@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     exact_by: str
 
 
-def product_form(network: Network, initial, tol: float, max_states: int) -> Answer:
+def product_form(network: Network, initial, tol: float, max_states: int, keep: list[int] | None = None) -> Answer:
     r"""Evaluate the stationary law of a complex-balanced network.
 
     .. math:: \pi(x) = \frac1Z \prod_i \frac{c_i^{x_i}}{x_i!} \quad \text{on the class of } x
@@ -54,7 +54,7 @@ def product_form(network: Network, initial, tol: float, max_states: int) -> Answ
     if balance.deficiency:
         words += ", complexes balanced by these rate constants"
     if _everything_is_reached(balance.kinetics) and not np.any(np.ptp(start[:, ~live], axis=0)):
-        return _all_states(balance, start[0], tol, max_states)._replace(exact_by=words)
+        return _all_states(balance, start[0], tol, max_states, keep)._replace(exact_by=words)
     if len(start) > 1:
         raise ModelError(f"{network.name!r} starts from several states, which may lie in different classes")
     if set(np.flatnonzero(live).tolist()) <= bounded_species(network):
@@ -90,9 +90,10 @@ def _everything_is_reached(kinetics: Kinetics) -> bool:
     return False
 
 
-def _all_states(balance: ComplexBalance, start: np.ndarray, tol: float, max_states: int) -> Answer:
-    """Independent Poisson laws, on a box without its improbable states."""
+def _all_states(balance: ComplexBalance, start: np.ndarray, tol: float, max_states: int, keep: list[int] | None) -> Answer:
+    """Independent Poisson laws, on a box without its improbable states; counts that are not kept stay as they start."""
     live = np.flatnonzero(balance.kinetics.live)
+    live = live if keep is None else live[np.isin(live, keep)]
     means = np.exp(balance.log_amounts[live])
     far = len(live) == 1 and 80 * np.sqrt(means[0]) < min(MOST_FAR, max_states)  # one count has room for its tails
     columns = [poisson_column(float(mean), FAR if far else 0.1 * tol / len(live)) for mean in means]
