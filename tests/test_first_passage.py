@@ -289,6 +289,20 @@ def test_bounds_hold_on_a_set_that_is_too_small():
         assert found.probability_bounds() == (1, 1)
 
 
+def test_bounds_hold_late_on_sets_that_leak():
+    network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")  # empty after about 2e3, gone beyond 22 molecules after about 1e3
+    times = np.array([10.0, 1e3, 1e8, 1e12])
+    exact = cme.first_passage(network, "X == 0", times)
+    for most in (22, 30):
+        found = cme.first_passage(network, "X == 0", times, space=cme.StateSpace.reachable(network, bounds={"X": most}))
+        lower, upper = found.cdf_bounds()
+        assert np.all(lower <= exact.cdf_bounds()[1])
+        assert np.all(upper >= exact.cdf_bounds()[0])
+        assert "slowest mode" in found.info["in_time"]
+        assert found.cdf[-1, 0] == pytest.approx(found.probability[0], abs=1e-6)
+    assert exact.cdf[-1, 0] == pytest.approx(1, abs=1e-6)
+
+
 def test_bounds_of_the_mean_close_as_the_states_are_more():
     network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")
     exact, widths = down(lambda n: 10.0, float, 10, 400, 4), []

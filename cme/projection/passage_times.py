@@ -78,8 +78,8 @@ def _late(chain: Stopped, found: PassageTimes, law, early: np.ndarray, late: np.
     keep = slice(0, len(early))
     cdf = np.concatenate([found.cdf[keep], found.cdf[-1] + share * gone * into / total])
     density = np.concatenate([found.density[keep], share * kept * into])
-    # What leaves the closed set is not followed: at most as much as leaves the open one in the end.
-    escapes = min(chain.open.escaped, 1.0) * gone[:, 0]
-    lost = np.concatenate([found.lost[keep], found.lost[-1] + escapes])
-    error = np.concatenate([found.error[keep], np.full(len(late), found.error[-1] + 2 * off + MODE)])
+    # A path may differ from that of the set closed once it would have left; of the set open, what left is lost.
+    differs = 0.0 if chain.closed is chain.open else chain.open.escaped
+    lost = np.concatenate([found.lost[keep], found.lost[-1] + differs + share * gone[:, 0] * leaks / total])
+    error = np.concatenate([found.error[keep], np.full(len(late), found.error[-1] + 2 * off + MODE + differs)])
     return PassageTimes(cdf, density, lost, error, f"{found.method}, slowest mode")
