@@ -57,7 +57,7 @@ def test_peer(benchmark, name, peer):
     problem = BY_NAME[name]
     solve = {"expm_multiply": _expm_multiply, "BDF": _bdf, "SLEPc": _slepc}[peer]
     generator, start = _on_the_box(name)
-    p = benchmark.pedantic(solve, (generator.matrix, start, problem.time, problem.tol), rounds=1)
+    p = benchmark.pedantic(solve, (generator.sparse(), start, problem.time, problem.tol), rounds=1)
     law = _law(name)
     where = {tuple(state): value for state, value in zip(law.states.tolist(), law.p[-1].tolist(), strict=True)}
     ours = np.array([where.get(tuple(state), 0.0) for state in generator.states.tolist()])
@@ -88,8 +88,10 @@ def _law(name):
 def _on_the_box(name):
     problem = BY_NAME[name]
     network = cme.parse(problem.text)
-    generator = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds=problem.box, max_states=2_000_000))
-    return generator, np.eye(1, len(generator))[0]  # the first state is that where the network starts
+    space = cme.StateSpace.reachable(network, bounds=problem.box, max_states=2_000_000)
+    generator, start = cme.Generator.from_network(network, space), np.zeros(len(space))
+    start[space.index(np.array(network.initial.states))] = network.initial.probabilities
+    return generator, start
 
 
 # ------------------------------------------------------------------------------------------------------------- the others
