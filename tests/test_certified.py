@@ -10,7 +10,7 @@ from scipy.stats import poisson
 
 import cme
 from cme.infix import parse as formula
-from cme.projection import certificate, cycle, drift, lattice, polynomial
+from cme.projection import certificate, cycle, drift, lattice, polynomial, sweeps
 from cme.projection.closed_law import ClosedLaw
 from cme.ratelaw import evaluate
 
@@ -204,6 +204,54 @@ def test_cycles_by_elimination_and_by_LU_solve_the_same_equations(seed):
         assert np.all(upper >= times * (1 - 1e-12))
         assert np.all(lower <= chances * (1 + 1e-12))
         assert np.abs(each.z - z).sum() <= each.inaccuracy(upper) <= 1e-9 * z.sum()
+
+
+def box(shape, seed):
+    """A birth-death chain on a box with random rates, which fall towards the middle, and a leak at the far corner."""
+    rng = np.random.default_rng(seed)
+    states = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape), axis=-1)
+    row, col, rate = [], [], []
+    for s in range(len(shape)):
+        for jump in (1, -1):
+            to = states.copy()
+            to[:, s] += jump
+            inside = (to[:, s] >= 0) & (to[:, s] < shape[s])
+            row.append(np.ravel_multi_index(tuple(to[inside].T), shape))
+            col.append(np.flatnonzero(inside))
+            rate.append((shape[s] / 3 if jump > 0 else states[inside, s]) * rng.uniform(0.5, 1.5, size=inside.sum()))
+    row, col, rate = map(np.concatenate, (row, col, rate))
+    leak = np.where(states.sum(axis=1) >= sum(shape) - len(shape) - 1, 1.0, 0.0)
+    rates = sp.csc_array((rate, (row, col)), shape=(len(states), len(states)))
+    return sp.csc_array(rates - sp.diags_array(rates.sum(axis=0) + leak)), leak, states
+
+
+@pytest.mark.parametrize("shape", [(90, 80), (9, 8, 7, 9), (4, 5, 4, 5, 4, 4)])
+def test_sweeps_and_blocks_solve_the_same_equations_as_LU(shape):
+    matrix, leak, states = box(shape, 3)
+    direct = cycle.SparseCycle(matrix, int(np.ravel_multi_index(tuple(n // 3 for n in shape), shape)))
+    iterated = sweeps.IteratedCycle(matrix, states, direct.reference)
+    assert len(np.unique(sweeps.blocks(states, matrix))) < 3000
+    times, chances = direct.returns(3 * leak)
+    upper, lower = iterated.returns(3 * leak)
+    true = np.abs(iterated.z - direct.z).sum()
+    assert true <= iterated.inaccuracy(upper) + direct.inaccuracy(times)
+    assert iterated.inaccuracy(upper) <= 1e-6 * direct.z.sum()
+    assert np.all(upper >= times * (1 - 1e-9))
+    assert np.all(lower <= chances * (1 + 1e-9))
+    assert upper == pytest.approx(times, rel=0.2)
+    assert lower == pytest.approx(chances, abs=0.01)
+
+
+def test_many_species_are_solved_by_sweeps_and_certified():
+    """Three independent genes, each with the law of one alone."""
+    one = "0 => G{i} @ 2*(1 - G{i}); G{i} -> 0 @ 3; G{i} -> G{i} + M{i} @ 4; M{i} -> 0 @ 1"
+    network = cme.parse("; ".join(one.format(i=i) for i in range(3)))
+    law = cme.stationary(network, tol=2e-2)
+    assert law.info["method"] == "Gauss-Seidel sweeps and aggregation"
+    assert law.info["certificate"].startswith("certified")
+    truth = oracles.telegraph_stationary(40, 2, 3, 4)
+    for i in range(3):
+        assert error(law, f"M{i}", truth) <= law.error_bound[0] <= 2.1e-2
 
 
 @pytest.mark.parametrize("text", ["3*X*(X-1)/2 - X*Y/7 + 4", "X^2/(3 + X + X^2)", "5/(1 + Y^2.5)", "2 + X*Y/(1 + Y)", "X*(1 - Y/(2 + Y))"])

@@ -13,7 +13,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import poisson
 
 import cme
-from cme.projection import closed_law, levels
+from cme.projection import levels
+from cme.projection import stationary as adaptive
 from cme.projection.cycle import SparseCycle
 from cme.projection.null_vector import stationary_vector
 
@@ -99,7 +100,7 @@ def test_the_number_of_cycles_does_not_grow_with_the_states(monkeypatch):
 
 
 def test_stationary_solves_large_given_spaces_level_by_level(monkeypatch):
-    monkeypatch.setattr(closed_law, "AT_ONCE", 1000)
+    monkeypatch.setattr(adaptive, "AT_ONCE", 1000)
     network = cme.parse(TOGGLE)
     space = cme.StateSpace.reachable(network, bounds={"U": 149, "V": 149})
     law = cme.stationary(network, space=space)
@@ -112,7 +113,7 @@ def test_stationary_solves_large_given_spaces_level_by_level(monkeypatch):
     assert other.info["method"] == "sparse LU, one state deleted"
     assert np.abs(law["U"][0] - other["U"][0]).sum() < 1e-9
     generator = cme.Generator.from_network(network, space)
-    monkeypatch.setattr(closed_law, "AT_ONCE", 1000)
+    monkeypatch.setattr(adaptive, "SOONER", 1000)
     assert cme.stationary(generator).info["method"] == "aggregation on levels"
 
 

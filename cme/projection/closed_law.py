@@ -10,8 +10,11 @@ from cme.projection.closed_class import ClosedClass
 from cme.projection.cycle import WIDEST_BAND, BandedCycle, SparseCycle, banded
 from cme.projection.levels import METHOD, multilevel_law
 from cme.projection.null_vector import eliminated, likely_state, sparse_cycle, stationary_vector
+from cme.projection.sweeps import IteratedCycle
 
-AT_ONCE = 1_500_000  # states from which on the factors of a sparse matrix take too much memory
+WIDEST_CUT = 1000  # states of which factors would hold the links of all with all
+
+AnyCycle = BandedCycle | SparseCycle | IteratedCycle
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class ClosedLaw:
     inaccuracy: float
     dead_ends: np.ndarray
     inflow: np.ndarray
-    cycle: BandedCycle | SparseCycle | None
+    cycle: AnyCycle | None
     escaping: float
     lost: float = np.nan
     floor: np.ndarray | None = None
@@ -50,20 +53,26 @@ class ClosedLaw:
     expansions: int = 0
 
     @classmethod
-    def on(cls, generator: Generator, home: int | None = None, *, by_levels: bool = False) -> "ClosedLaw":
+    def on(cls, generator: Generator, home: int | None = None, guess: np.ndarray | None = None, *, at_once: float = np.inf) -> "ClosedLaw":
         """The law on a set that is closed by dropping the jumps that leave it or, for large sets, by leading them to one state.
 
-        `home` is the place of a state that is not improbable, if one is known. With `by_levels`, more than `AT_ONCE` states are solved
-        level by level: then nothing is known of the cycle.
+        `home` is the place of a state that is not improbable, and `guess` (N,) a law to start from, if they are known. More than
+        `at_once` states are solved level by level: then nothing is known of the cycle.
         """
         found = ClosedClass.of(generator)
         members = found.members
         outside = np.ones(len(generator), dtype=bool)
         outside[members] = False
         at = None if home is None or outside[home] else int(np.searchsorted(members, home))
-        if by_levels and len(members) > AT_ONCE:
+        cycle: AnyCycle | None
+        if len(members) > at_once:
             states = generator.states if len(members) == len(generator) else generator.states[members]
             (pi, inaccuracy), method, cycle = multilevel_law(found.matrix, states), METHOD, None
+        elif _is_wide(generator.states[members]):
+            known, at = None if guess is None else guess[members], likely_state(found.closed_matrix) if at is None else at
+            cycle = IteratedCycle(found.matrix, generator.states[members], at, known)
+            total = float(cycle.z.sum())
+            pi, method, inaccuracy = cycle.z / total, cycle.method, cycle.correction
         else:
             pi, method, inaccuracy, cycle = _solve(found, at)
         inflow = np.zeros(len(generator))
@@ -90,9 +99,13 @@ class ClosedLaw:
         assert self.cycle is not None
         return self.cycle.returns(np.zeros(len(self.pi)))
 
-    @property
+    @cached_property
     def longest(self) -> float:
         """The longest of the mean times."""
+        if self.cycle is None:
+            return 0.0
+        if isinstance(self.cycle, IteratedCycle):
+            return float(self.cycle.times(np.zeros(len(self.pi))).max())
         return float(self.returns[0].max())
 
     @property
@@ -106,7 +119,15 @@ class ClosedLaw:
         return self.pi * self.exit_rates * self.longest
 
 
-def _solve(found: ClosedClass, at: int | None) -> tuple[np.ndarray, str, float, BandedCycle | SparseCycle | None]:
+def _is_wide(states: np.ndarray) -> bool:
+    """Would factors hold too many numbers? The states are cut apart by those at one value of the count that is best for it."""
+    if not np.issubdtype(states.dtype, np.integer) or len(states) <= WIDEST_CUT:
+        return False
+    cuts = [np.bincount(column - column.min()).max() for column in states.T if np.ptp(column) < len(states)]
+    return bool(cuts and min(cuts) > WIDEST_CUT)
+
+
+def _solve(found: ClosedClass, at: int | None) -> tuple[np.ndarray, str, float, AnyCycle | None]:
     if len(found.members) == 1:
         return np.ones(1), "one state", 0.0, BandedCycle(found.matrix, found.leak, 0, np.zeros(1, dtype=np.int64), 0)
     leaky = bool(np.any(found.leak > 0))
@@ -117,7 +138,7 @@ def _solve(found: ClosedClass, at: int | None) -> tuple[np.ndarray, str, float, 
         sparse = sparse_cycle(found.matrix, likely_state(found.closed_matrix) if at is None else at)
         total = float(sparse.z.sum())
         return sparse.z / total, sparse.method, (float(np.abs(sparse.correction).sum()) + sparse.below) / total, sparse
-    cycle: BandedCycle | SparseCycle | None = None
+    cycle: AnyCycle | None = None
     if leaky:
         reference = int(np.argmax(pi))
         order, half = banded(found.matrix, reference)

@@ -39,6 +39,9 @@ class Cycle(Protocol):
         `outside` (N,) is the mean time spent outside per unit of time in a state: it counts as well.
         """
 
+    def times(self, outside: np.ndarray) -> np.ndarray:
+        """The first of these alone, where that is less work."""
+
     def inaccuracy(self, times: np.ndarray) -> float:
         """A bound of the 1-norm error of z, given the times of `returns`."""
 
@@ -128,6 +131,9 @@ class BandedCycle:
         times, chances = np.nan_to_num(times, nan=np.inf, posinf=np.inf), np.nan_to_num(chances)
         return times * (1 + self._relative), chances * (1 - self._relative)
 
+    def times(self, outside: np.ndarray) -> np.ndarray:
+        return self.returns(outside)[0]
+
     def inaccuracy(self, times: np.ndarray) -> float:
         return self._relative * float(self.z.sum())
 
@@ -173,6 +179,9 @@ class SparseCycle:
     def _adjoint(self, right: np.ndarray) -> np.ndarray:
         x = self._lu.solve(right, "T")
         return x + self._lu.solve(right - self._transposed @ x, "T")
+
+    def times(self, outside: np.ndarray) -> np.ndarray:
+        return self.returns(outside)[0]
 
     def inaccuracy(self, times: np.ndarray) -> float:
         x, flow = self.z[self._others], np.abs(self._block.diagonal())

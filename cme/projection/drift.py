@@ -17,6 +17,7 @@ from cme.states import StateSpace
 
 MOST_CORNERS = 128  # values of the bounded species together
 MOST_VERTICES = 64
+CHUNK = 200_000  # states at a time
 MOST_DIMENSIONS = 20  # of quadratic forms
 DEPTHS, EASY = (20.0, 10.0, 4.0, 1.0, 0.5), 400_000  # falls to prove, and so many states to look at that it takes no time
 LIFTS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)  # how far out, in largest counts of the set, a fall is looked for
@@ -56,6 +57,8 @@ class Drift:
 
     def mean_change(self, states: np.ndarray) -> np.ndarray:
         """The mean rate at which g changes, (N,)."""
+        if len(states) > CHUNK:
+            return np.concatenate([self.mean_change(chunk) for chunk in np.array_split(states, len(states) // CHUNK + 1)])
         total = np.zeros(len(states))
         here = self.value(states)
         propensities = self.compiled.propensities(states)
@@ -77,7 +80,7 @@ class Drift:
         inside = np.concatenate([np.zeros((0, len(home)), dtype=np.int64), *found])
         place = space.index(inside) if len(inside) else np.zeros(0, dtype=np.int64)
         outside = inside[~((place >= 0) & member[place])]
-        change = np.concatenate([self.mean_change(chunk) for chunk in np.array_split(outside, len(outside) // 200_000 + 1)])
+        change = self.mean_change(outside)
         change += 1e-9 * np.abs(change)
         slow = change > -self.fall
         slow[slow] = self._entered(outside[slow])
@@ -179,7 +182,7 @@ class _Frame:
                 for s in np.flatnonzero(law).tolist():
                     bounds[s] = min(bounds.get(s, 2**62), int(total) // int(law[s]))
         for s, top in enumerate(map(int, largest)):
-            if s not in bounds and top < MOST_CORNERS and _stops_at(compiled, s, top):
+            if s not in bounds and top < MOST_CORNERS and stops_at(compiled, s, top):
                 bounds[s] = top
         if np.prod([bound_ + 1.0 for bound_ in bounds.values()]) > 1e5:
             raise NoDriftError("the species that are bounded take too many values")
@@ -207,7 +210,7 @@ def _propensities(compiled: Compiled, free: list[int], corner: np.ndarray) -> li
     return [bound(formula, values, n) for formula in compiled.propensity_formulas]
 
 
-def _stops_at(compiled: Compiled, s: int, top: int) -> bool:
+def stops_at(compiled: Compiled, s: int, top: int) -> bool:
     """No reaction makes more of a species once there are so many, whatever the other counts are."""
     makes = compiled.network.stoichiometry[:, s]
     free = [i for i in range(len(compiled.network.species)) if i != s]

@@ -1,19 +1,23 @@
 """Where the law probably is: states around the point at which the rate equations come to rest, by the linear noise approximation."""
 
 import numpy as np
+from scipy.stats import nbinom, poisson
 
 from cme.compiled import Compiled
 from cme.errors import ModelError
 from cme.graphs import conservation_laws
 from cme.network import Network
+from cme.projection.drift import stops_at
 from cme.projection.lattice import TooManyPointsError, lattice_points
 from cme.states import StateSpace
 
-MOST_STATES = 400_000
+RIM_OF_MANY = 1e5  # the same where there are so many species that every state is at the rim
+MOST_OF_MANY = 0.7  # of the states that are allowed
+FEW = 4
 RIM = 1e4  # what flows out of a set weighs more than what lies outside, by the way back and the width of the rim
 
 
-def likely_states(network: Network, start: StateSpace, tol: float) -> tuple[StateSpace, int] | None:
+def likely_states(network: Network, start: StateSpace, tol: float, most_states: int) -> tuple[StateSpace, int] | None:
     """States in an ellipsoid that would hold all but `tol` of a Gaussian law, and the place of one in the middle; None if none is known.
 
     Not all of them need be reachable.
@@ -27,20 +31,53 @@ def likely_states(network: Network, start: StateSpace, tol: float) -> tuple[Stat
     if found is None:
         return None
     mean, covariance = found
+    key = start.key
+    spread = covariance[np.ix_(key, key)] + 0.25 * np.eye(len(key))
     distance = 2 * np.log(RIM / tol)
     half = np.sqrt(distance * np.diag(covariance)) + 1.0
     try:
         points = lattice_points(network, np.maximum(np.ceil(mean - half), 0), np.floor(mean + half), start.states[0])
+        away = points[:, key] - mean[key]
+        far = np.einsum("nk,nk->n", away @ np.linalg.inv(spread), away)
+        points, far = points[far <= distance], far[far <= distance]
     except TooManyPointsError:
-        return None
-    key = start.key
-    spread = covariance[np.ix_(key, key)] + 0.25 * np.eye(len(key))
-    away = points[:, key] - mean[key]
-    far = np.einsum("nk,nk->n", away @ np.linalg.inv(spread), away)
-    points, far = points[far <= distance], far[far <= distance]
-    if not 1 <= len(points) <= MOST_STATES:
+        if len(key) < len(mean):
+            return None
+        deepest = np.log(RIM_OF_MANY / tol)
+        while deepest > 1:
+            points, far = _product(start.compiled, start.states[0], mean, np.diag(covariance), deepest, MOST_OF_MANY * most_states)
+            if len(points):
+                break
+            deepest -= 1.0
+    if not 1 <= len(points) <= most_states:
         return None
     return StateSpace.holding(network, points), int(np.argmin(far))
+
+
+def _product(
+    compiled: Compiled, state: np.ndarray, mean: np.ndarray, variance: np.ndarray, deepest: float, most: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The states in which a product of laws has more than exp(-deepest) of its largest value, and how deep they are; none if too many.
+
+    Each count has a Poisson law, or a negative binomial one where its variance is larger. Species that stop at a few are free to be any.
+    """
+    points, depth = np.zeros((1, 0), dtype=np.int64), np.zeros(1)
+    for s, (m, v) in enumerate(zip(mean, variance, strict=True)):
+        top = next((top for top in range(max(int(state[s]), 1), FEW + 1) if stops_at(compiled, s, top)), None)
+        if top is not None:
+            cost = np.zeros(top + 1)
+        else:
+            n = np.arange(int(m + 60 * np.sqrt(max(m, v)) + 60))
+            log_law = nbinom.logpmf(n, m * m / (v - m), m / v) if v > 1.001 * m else poisson.logpmf(n, m)
+            cost = log_law.max() - log_law
+        values = np.flatnonzero(cost <= deepest)
+        kept = [np.flatnonzero(depth + cost[value] <= deepest) for value in values]
+        if sum(map(len, kept)) > most:
+            return np.zeros((0, len(mean)), dtype=np.int64), np.zeros(0)
+        points = np.concatenate([np.column_stack([points[k], np.full(len(k), value)]) for k, value in zip(kept, values, strict=True)])
+        depth = np.concatenate([depth[k] + cost[value] for k, value in zip(kept, values, strict=True)])
+    order = np.lexsort(points.T[::-1])
+    return points[order], depth[order]
 
 
 def _fixed_point(compiled: Compiled, state: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -9,6 +9,7 @@ from cme.errors import ConvergenceError
 from cme.kernels.gth import gth_banded
 from cme.projection.cycle import SparseCycle
 
+COMMON = 0.1  # a part of all states that leads to one is large
 WIDEST_BAND = 40  # up to this half-bandwidth, elimination without subtraction is as fast as sparse LU
 
 
@@ -86,8 +87,26 @@ def sparse_cycle(matrix: sp.csc_array, reference: int | None = None) -> SparseCy
 
 
 def likely_state(matrix: sp.csc_array) -> int:
-    """A state that is not improbable: where a uniform start is after a long random time, 1e6 of the fastest jumps."""
+    """A state that is not improbable.
+
+    Where most states lead if the most likely jump is always taken; where these ways end in many places, where a uniform start is after a
+    long random time, 1e6 of the fastest jumps.
+    """
+    n_states = matrix.shape[0]
+    links = matrix.tocoo()
+    off = (links.row != links.col) & (links.data > 0)
+    row, col, rate = links.row[off], links.col[off], links.data[off]
+    to = np.arange(n_states)
+    if len(col):
+        order = np.lexsort((rate, col))
+        last = np.flatnonzero(np.diff(col[order], append=n_states) > 0)
+        to[col[order[last]]] = row[order[last]]
+    for _ in range(n_states.bit_length() + 1):  # twice as many jumps each time
+        to = to[to]
+    often = np.bincount(to, minlength=n_states)
+    if often.max() > COMMON * n_states:
+        return int(np.argmax(often))
     gamma = 1e6 / float(-matrix.diagonal().min())
-    shifted = sp.csc_matrix(sp.eye_array(matrix.shape[0], format="csc") - gamma * matrix)
+    shifted = sp.csc_matrix(sp.eye_array(n_states, format="csc") - gamma * sp.csc_matrix(matrix))
     solve = splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
-    return int(np.argmax(solve(np.ones(matrix.shape[0]))))
+    return int(np.argmax(solve(np.ones(n_states))))

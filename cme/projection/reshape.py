@@ -4,13 +4,14 @@ import numpy as np
 
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.cycle import SparseCycle
+from cme.projection.sweeps import IteratedCycle
 from cme.states import StateSpace
 
 GROWTH = 1.4
 DROPPED = 0.02  # of the tolerance may be lost with states that are dropped before the set grows
 SPARED = 0.1  # of the tolerance may flow out of the set when it has grown
 DEPTHS = (2, 6, 14)  # how far behind the rim the fall of the law is measured, in jumps
-LONGEST_RAY = 400
+STRETCH = 0.4  # of the extent of the set, a ray is no longer
 
 
 def grow(space: StateSpace, law: ClosedLaw) -> StateSpace:
@@ -31,7 +32,7 @@ def reshape(space: StateSpace, law: ClosedLaw, tol: float) -> StateSpace:
 
     What may be dropped at the cost of a small part of `tol` is dropped.
     """
-    if not isinstance(law.cycle, SparseCycle) or space.compiled.network.varying:
+    if not isinstance(law.cycle, SparseCycle | IteratedCycle) or space.compiled.network.varying:
         return grow(space, law)
     added = _rays(space, law, tol)
     if not len(added):
@@ -85,7 +86,9 @@ def _lengths(space: StateSpace, whole: np.ndarray, start: np.ndarray, change: np
     with np.errstate(divide="ignore", invalid="ignore"):
         length = 2 * excess / (steep + np.sqrt(steep**2 + 2 * curvature * excess))
     length = np.where(np.isfinite(length) & (steep > 0), length, b)
-    return np.clip(np.ceil(length), 1, LONGEST_RAY).astype(np.int64)
+    moving = change != 0
+    extent = (np.ptp(space.states[:, moving], axis=0) / np.abs(change[moving])).min()
+    return np.clip(np.ceil(length), 1, max(STRETCH * extent, 2)).astype(np.int64)
 
 
 def _log_law(space: StateSpace, whole: np.ndarray, states: np.ndarray) -> np.ndarray:

@@ -25,6 +25,8 @@ from cme.results import Distribution
 from cme.states import StateSpace
 
 FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
+AT_ONCE = 1_500_000  # states from which on the factors of a sparse matrix take too much memory
+SOONER = 150_000  # and from which on they take longer, on a lattice
 MOST_ROUNDS = 4  # of adding states from which the drift does not lead back
 
 
@@ -98,8 +100,9 @@ def stationary(
     this: a further mode behind a barrier that the smaller set does not reach is not seen.
 
     For nearly one-dimensional sets the law is found by Grassmann-Taksar-Heyman elimination, and every probability is right in relative
-    terms, however small; otherwise by a sparse LU with one state taken out. Given states (a space or a generator) that are more than
-    1.5 million are solved level by level, in 400 bytes for each, without bounds.
+    terms, however small; otherwise by a sparse LU with one state taken out. Where factors would hold too many numbers, as in four
+    dimensions and more, sweeps and aggregation take its place. Given states (a space or a generator) that are more than 1.5 million, or
+    150 000 on the lattice of a generator, are solved level by level, in 400 bytes for each, without bounds.
 
     In closed form, `lost` is a bound: what lies outside the states that are given. `integration_error` is an estimate of round-off. Laws
     of one count come with their tails, down to 1e-280.
@@ -167,7 +170,7 @@ def stationary(
 def _fixed_set(network: Network, space: StateSpace) -> tuple[StateSpace, ClosedLaw]:
     """The law on given states; certified if the drift outside of them is known."""
     space = space.under(network)
-    law = ClosedLaw.on(Generator.from_network(network, space), by_levels=True)
+    law = ClosedLaw.on(Generator.from_network(network, space), at_once=AT_ONCE)
     if law.method == METHOD:
         why = f"{len(space)} states are solved level by level, which gives no bounds"
     elif np.any(law.leak > 0):
@@ -184,8 +187,8 @@ def _fixed_set(network: Network, space: StateSpace) -> tuple[StateSpace, ClosedL
 def _adapted_set(network: Network, initial, tol: float, max_states: int, bar) -> tuple[StateSpace, ClosedLaw]:
     """A set of states that grows and is pruned until what it misses is at most `tol`."""
     start = StateSpace.around(network, initial=initial, size=1)
-    guess = likely_states(network, start, tol)
-    if guess is not None and FIRST_SIZE < len(guess[0]) <= max_states:
+    guess = likely_states(network, start, tol, max_states)
+    if guess is not None and len(guess[0]) > FIRST_SIZE:
         found = _adapt(network, *guess, tol, max_states, bar, tentative=True)
         if found is not None:
             return found
@@ -203,7 +206,11 @@ def _adapt(
     before: tuple[StateSpace, ClosedLaw] | None = None
     while True:
         try:
-            law = replace(ClosedLaw.on(Generator.from_network(network, space), home), expansions=expansions)
+            guess = None
+            if before is not None:
+                guess, place = np.zeros(len(space)), space.index(before[0].states[before[1].members])
+                guess[place[place >= 0]] = before[1].pi[place >= 0]
+            law = replace(ClosedLaw.on(Generator.from_network(network, space), home, guess), expansions=expansions)
         except ModelError:
             if tentative:
                 return None
@@ -264,7 +271,8 @@ def _change(before: StateSpace, old: ClosedLaw, space: StateSpace, law: ClosedLa
 
 def _on_given_states(generator: Generator, started: float, tol: float) -> Distribution:
     """The stationary law of a jump process on the states of its generator."""
-    law = ClosedLaw.on(generator, by_levels=True)
+    lattice = np.issubdtype(generator.states.dtype, np.integer) and generator.states.shape[1] > 1
+    law = ClosedLaw.on(generator, at_once=SOONER if lattice else AT_ONCE)
     if law.inaccuracy > tol:
         raise ConvergenceError(f"the linear solver only comes within {law.inaccuracy:.1e} of a stationary law; loosen tol={tol:g}")
     unknown = np.nan if np.any(generator.leak > 0) else 0.0

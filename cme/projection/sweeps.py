@@ -1,0 +1,204 @@
+"""Cycles on large sets: Gauss-Seidel sweeps, and blocks of states between which the slow modes are solved exactly."""
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import splu
+
+from cme.errors import ConvergenceError
+from cme.kernels.sweeps import coarse_entries, gather_residual, pull, push, scatter
+from cme.projection.cycle import ROUNDING
+
+MOST_BLOCKS = 3000
+MOST_CYCLES = 300
+ENOUGH = 1e-11  # change of the law in a cycle, as a part of it
+REMEMBERED = 6
+REFRESHED = (2, 8)
+FIRST_SWEEPS = 12  # before the weights of states in their blocks are set
+
+
+class IteratedCycle:
+    """By sweeps and blocks: iterated until nothing moves; what is still missing is in the residual, and bounded by it."""
+
+    method = "Gauss-Seidel sweeps and aggregation"
+
+    def __init__(self, matrix: sp.csc_array, states: np.ndarray, reference: int, guess: np.ndarray | None = None):
+        self.reference = reference
+        self._columns = matrix.indptr, matrix.indices, matrix.data
+        self._exits = -matrix.diagonal()
+        self._exits[reference] = max(self._exits[reference], 1e-300)
+        self._terms = int(np.diff(matrix.indptr).max(initial=0)) + 3
+        column = slice(matrix.indptr[reference], matrix.indptr[reference + 1])
+        self._source = np.zeros(matrix.shape[0])
+        self._source[matrix.indices[column]] = matrix.data[column]
+        self._source[reference] = 0.0
+        into = matrix[[reference]].toarray().ravel()
+        into[reference] = 0.0
+        self._to = into
+        self._block = blocks(states, matrix)
+        self._chances: np.ndarray | None = None
+        self._times: np.ndarray | None = None
+        self._solve(guess)
+
+    @property
+    def _model(self) -> tuple:
+        return *self._columns, self._exits, self.reference
+
+    def _solve(self, guess: np.ndarray | None) -> None:
+        x = np.zeros(len(self._exits)) if guess is None else np.maximum(guess / guess[self.reference], 0.0)
+        x[self.reference] = 0.0
+        residual = self._source.copy()
+        scatter(*self._model, x, residual)
+        for i in range(FIRST_SWEEPS):
+            residual[self.reference] = 0.0
+            push(*self._model, i % 2, x, residual)
+        self._set_blocks(x)
+        mixed = Mixing()
+        for cycle in range(MOST_CYCLES):
+            old = x.copy()
+            self._correct(x, residual)
+            for backward in (0, 1):
+                residual[self.reference] = 0.0
+                push(*self._model, backward, x, residual)
+            moved = float(np.abs(x - old).sum() / np.abs(x).sum())
+            if moved <= ENOUGH:
+                break
+            if cycle in REFRESHED:
+                self._set_blocks(x)
+                mixed = Mixing()
+            else:
+                x = mixed.next(old, x)
+                residual[:] = self._source
+                scatter(*self._model, x, residual)
+        else:
+            raise ConvergenceError(f"{MOST_CYCLES} cycles of the iterative solver still move the law by {moved:.1e}; use method='lu'")
+        self.cycles = cycle + 1
+        self.below = -float(x[x < 0].sum())
+        x[x < 0] = 0.0
+        residual = self._source.copy()
+        scatter(*self._model, x, residual)
+        residual[self.reference] = 0.0
+        self._residual = residual
+        self.correction = 20 * moved
+        x[self.reference] = 1.0
+        self.z = x
+
+    def _set_blocks(self, x: np.ndarray) -> None:
+        """The coarse equations, with the states of each block weighed by x."""
+        block = self._block
+        n_blocks = int(block.max()) + 1
+        weight = np.maximum(x, 0.0)
+        total = np.bincount(block, weights=weight, minlength=n_blocks)
+        count = np.bincount(block, minlength=n_blocks)
+        self._weight = np.where(total[block] > 0, weight / np.maximum(total[block], 1e-300), 1.0 / count[block])
+        order = np.argsort(block, kind="stable")
+        start = np.concatenate([[0], np.cumsum(count)])
+        room = 64 * n_blocks + 4096
+        while True:
+            row, value = np.empty(room, dtype=np.int64), np.empty(room)
+            pointer, last = np.zeros(n_blocks + 1, dtype=np.int64), np.full(n_blocks, -1)
+            if coarse_entries(*self._model, block, order, start, self._weight, last, row, value, pointer) == 0:
+                break
+            room *= 2
+        entries = pointer[-1]
+        coarse = sp.csc_matrix((value[:entries], row[:entries], pointer), shape=(n_blocks, n_blocks))
+        alone = np.flatnonzero(coarse.diagonal() <= 0)  # a block of the reference state alone
+        if alone.size:
+            coarse = coarse + sp.csc_matrix((np.ones(len(alone)), (alone, alone)), shape=coarse.shape)
+        self._coarse = splu(coarse, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+    def _correct(self, x: np.ndarray, residual: np.ndarray) -> None:
+        residual[self.reference] = 0.0
+        step = self._coarse.solve(np.bincount(self._block, weights=residual, minlength=self._coarse.shape[0]))
+        step = self._weight * step[self._block]
+        step[self.reference] = 0.0
+        x += step
+        scatter(*self._model, step, residual)
+
+    def returns(self, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        upper = self.times(outside)
+        if self._chances is None:
+            self._chances, self._off = self._adjoint(self._to, np.ones(len(upper)), None, 1e-3 / float(upper.max()))
+        lower = self._chances - self._off * upper
+        lower[self.reference] = 1.0
+        return upper, lower
+
+    def times(self, outside: np.ndarray) -> np.ndarray:
+        """The first of these alone."""
+        spent = 1.0 + outside
+        self._times, defect = self._adjoint(spent, spent, self._times, 0.05)
+        upper = np.abs(self._times) / (1 - defect) if defect < 1 else np.full(len(spent), np.inf)
+        upper[self.reference] = 0.0
+        return upper
+
+    def _adjoint(self, right: np.ndarray, scale: np.ndarray, guess: np.ndarray | None, enough: float) -> tuple[np.ndarray, float]:
+        """The solution of the transposed equations, and a bound of the part of `scale` by which they fail."""
+        x = np.zeros(len(right)) if guess is None else guess.copy()
+        residual = np.empty(len(right))
+        rounding = self._terms * ROUNDING * 2
+        defect = np.inf
+        mixed = Mixing()
+        for _ in range(MOST_CYCLES):
+            gather_residual(*self._model, right, x, residual)
+            defect = float(np.max((np.abs(residual) + rounding * self._exits * np.abs(x)) / scale))
+            if defect <= enough:
+                break
+            old = x.copy()
+            coarse = np.bincount(self._block, weights=self._weight * residual, minlength=self._coarse.shape[0])
+            x += self._coarse.solve(coarse, "T")[self._block]
+            for backward in (0, 1):
+                pull(*self._model, backward, right, x)
+            x = mixed.next(old, x)
+        return x, defect
+
+    def inaccuracy(self, times: np.ndarray) -> float:
+        flow = self._terms * ROUNDING * (2 * self._exits * self.z + self._source)
+        flow[self.reference] = 0.0
+        return float((np.abs(self._residual) + flow) @ times) + self.below
+
+
+class Mixing:
+    """Anderson's acceleration of a linear iteration: the mix of the last steps that leaves least to do, as in GMRES."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[np.ndarray, np.ndarray]] = []  # differences of what came out, and of how far that was from what went in
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def next(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Where to go on, from what the last iteration made of `before`."""
+        moved = after - before
+        if self._last is not None:
+            self._steps = [*self._steps[1 - REMEMBERED :], (after - self._last[0], moved - self._last[1])]
+        self._last = after, moved
+        if not self._steps:
+            return after
+        product = np.array([[a @ b for _, b in self._steps] for _, a in self._steps])
+        product += 1e-14 * np.trace(product) * np.eye(len(product))
+        share = np.linalg.lstsq(product, np.array([a @ moved for _, a in self._steps]), rcond=None)[0]
+        out = after.copy()
+        for part, (step, _) in zip(share, self._steps, strict=True):
+            out -= part * step
+        return out
+
+
+def blocks(states: np.ndarray, matrix: sp.csc_array) -> np.ndarray:
+    """Blocks of states for the slow modes, (N,): boxes that are wide where jumps are fast."""
+    states = np.asarray(states)
+    low = states.min(axis=0)
+    links = matrix.tocoo()
+    some = slice(None, None, max(links.nnz // 2_000_000, 1))
+    row, col, rate = links.row[some], links.col[some], links.data[some]
+    weight = np.where(row != col, rate, 0.0)
+    speed = ((states[row] - states[col]) ** 2 * weight[:, None]).sum(axis=0) / max(len(np.unique(col)), 1)
+    width = np.ones(states.shape[1])
+    extent = states.max(axis=0) - low + 1.0
+    while True:
+        place = ((states - low) // width).astype(np.int64)
+        shape = place.max(axis=0) + 1
+        if np.prod(shape.astype(np.float64)) < 2**62:
+            _, block = np.unique(np.ravel_multi_index(tuple(place.T), tuple(shape)), return_inverse=True)
+            if block.max() < MOST_BLOCKS:
+                return block.astype(np.int64)
+        ahead = np.where(width < extent, speed / width**2, -1.0)
+        if ahead.max() < 0:
+            return np.zeros(len(states), dtype=np.int64)
+        width[int(np.argmax(ahead))] *= 2
