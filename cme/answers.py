@@ -48,16 +48,34 @@ def finish(
     written = _write(command, lambda: frame(found), draw, output)
     if as_json:
         rows = [row._asdict() for row in found.rows]
-        print_json({"command": command, "reference": found.reference, "results": found.results, "table": rows})
+        answer = {"command": command, "reference": found.reference, "results": found.results, "table": rows}
+        if getattr(result, "stopped", None) is not None:
+            answer["stopped"] = result.stopped.tolist()
+        print_json(answer)
     elif not quiet:
         from cme.report import show_comparison
 
         print(result)
         show_comparison(found.rows)
+        if getattr(result, "stopped", None) is not None:
+            print(_stopped(result))
         seeds = [f"{name} {record['seed']}" for name, record in found.results.items() if "seed" in record]
         if seeds:
             print(f"seeds: {', '.join(seeds)}")
     _name_files(written, quiet)
+
+
+def _stopped(result: Any) -> str:
+    """How many paths met the condition, and when."""
+    import numpy as np
+
+    condition = result.info["options"]["stop"]
+    if result.stopped.dtype.kind == "i":  # of an ensemble, by each time
+        by = ", ".join(f"{met} by t = {time:g}" for met, time in zip(result.stopped, result.times, strict=True))
+        return f"{condition!r} was met by {by} of {result.n_paths} paths"
+    met = result.stopped[np.isfinite(result.stopped)]
+    mean = f", on the mean of these at t = {met.mean():.6g}" if len(met) else ""
+    return f"{condition!r} was met by {len(met)} of {result.n_paths} paths{mean}"
 
 
 def finish_passage(result: "FirstPassage", draw: Callable[[], "Figure"], output: "Output | None", as_json: bool, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""The command ``cme``: models, info, check, convert, ssa, ensemble, fsp, stationary, first-passage, compare.
+"""The command ``cme``: models, info, check, convert, ssa, ensemble, tau-leap, fsp, stationary, first-passage, compare.
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 the command line is wrong, 130 interrupted. Files are written
 whole or not at all. Solvers, pandas and the rest are imported inside the commands, so that ``cme --help`` answers at once.
@@ -31,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_UsageError: Any = typer.BadParameter.__base__  # wherever this version of typer has it
 METHODS = ("ssa", "langevin", "fokker_planck", "lna", "rate_equations", "tau_leap")
 
 Model = Annotated[
@@ -41,8 +42,11 @@ Times = Annotated[
     str,
     typer.Option(help="Times in the model's unit: numbers and ranges start:stop:step (stop included), with commas, such as 0,1,5:20:5."),
 ]
-Seed = Annotated[int | None, typer.Option(help="Seed of the random paths; by default a fresh one, which is reported.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the random paths; by default a fresh one, which is reported.")]
 Paths = Annotated[int, typer.Option("--n-paths", min=1, help="Number of random paths.")]
+Method = Annotated[str, typer.Option(help="How paths are found: auto, direct, lanes, rejection or next_reaction.")]
+Stop = Annotated[str | None, typer.Option(metavar="CONDITION", help="End a path where this holds, such as 'X >= 100 and Y == 0'.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Number of threads; by default one for each processor.")]
 Tol = Annotated[float, typer.Option(help="Error allowed in the exact answer, in the 1-norm over all states.")]
 States = Annotated[int, typer.Option("--max-states", min=1, help="Give up when more states than this are needed.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the table as CSV and Parquet and a figure as PNG.")]
@@ -59,7 +63,15 @@ def main() -> None:
         print("error: standard output is closed", file=sys.stderr)
         raise SystemExit(1)
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # no command at all
+            error.show()
+        else:
+            print(f"error: {_one_line(error.format_message()).rstrip('.')}; see '{error.ctx.command_path} --help'", file=sys.stderr)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(130) from None
     except OSError as error:  # the help itself could not be printed
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -153,30 +165,61 @@ def convert(
 
 @app.command()
 def ssa(
-    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 1000, out: Out = None, json: Json = False,
-    quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 1000, method: Method = "auto", stop: Stop = None,
+    every_event: Annotated[bool, typer.Option("--every-event", help="Write every event of every path to the files of --out.")] = False,
+    threads: Threads = None, out: Out = None, json: Json = False, quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Simulate exact random paths (Gillespie)."""
-    with _errors(), open_output(out) as output:
-        import cme
+    with _errors():
+        if every_event and out is None:
+            _usage("--every-event writes the events to files; give --out")
+        with open_output(out) as output:
+            import cme
 
-        when, network = _times(times), _network(model, set_, initial)
-        result = cme.ssa(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
-        finish("ssa", result, {}, lambda _: result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
+            when, network = _times(times), _network(model, set_, initial)
+            options: dict[str, Any] = {
+                "n_paths": n_paths,
+                "seed": seed,
+                "method": method,
+                "stop": stop,
+                "every_event": every_event,
+                "threads": threads,
+            }
+            result = cme.ssa(network, when, progress=_progress(quiet), **options)
+            frame = result.events_frame if every_event else result.to_frame
+            finish("ssa", result, {}, lambda _: frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
 
 
 @app.command()
 def ensemble(
-    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 10_000, out: Out = None, json: Json = False,
-    quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 10_000, method: Method = "auto", stop: Stop = None,
+    threads: Threads = None, out: Out = None, json: Json = False, quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Simulate very many exact random paths, of which only means and histograms are kept."""
     with _errors(), open_output(out) as output:
         import cme
 
         when, network = _times(times), _network(model, set_, initial)
-        result = cme.ensemble(network, when, n_paths=n_paths, seed=seed, progress=_progress(quiet))
+        options: dict[str, Any] = {"n_paths": n_paths, "seed": seed, "method": method, "stop": stop, "threads": threads}
+        result = cme.ensemble(network, when, progress=_progress(quiet), **options)
         finish("ensemble", result, {}, lambda _: result.to_frame(), lambda: cme.plots.moments(result), output, json, quiet)
+
+
+@app.command("tau-leap")
+def tau_leap(
+    model: Model, times: Times = "1,2,5,10", seed: Seed = None, n_paths: Paths = 1000,
+    epsilon: Annotated[float, typer.Option(help="Error that is allowed in a leap, above 0 and up to 0.2.")] = 0.03,
+    method: Annotated[str, typer.Option(help="Which leaps are made: auto, explicit or implicit.")] = "auto",
+    threads: Threads = None, out: Out = None, json: Json = False, quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+) -> None:  # fmt: skip
+    """Simulate approximate random paths that leap over many reactions at once; what the leaps cost is in the errors of the table."""
+    with _errors(), open_output(out) as output:
+        import cme
+
+        when, network = _times(times), _network(model, set_, initial)
+        options: dict[str, Any] = {"n_paths": n_paths, "epsilon": epsilon, "seed": seed, "method": method, "threads": threads}
+        result = cme.tau_leap(network, when, progress=_progress(quiet), **options)
+        finish("tau_leap", result, {}, lambda _: result.to_frame().reset_index(), lambda: cme.plots.paths(result), output, json, quiet)
 
 
 @app.command()
@@ -291,8 +334,10 @@ def _times(text: str, infinity: bool = False) -> "np.ndarray":
                 times += numbers
                 continue
             start, stop, step = numbers
-            if not (step > 0 and stop >= start and (stop - start) / step < 1e6):
+            if not (step > 0 and stop >= start):
                 raise ValueError
+            if not (stop - start) / step < 1e6:
+                _usage(f"--times {text!r}: the range {item} has {(stop - start) / step:.3g} times; take a longer step, for 1e6 at most")
             times += [start + i * step for i in range(math.floor((stop - start) / step * (1 + 1e-12) + 1e-9) + 1)]
     except ValueError:
         _usage(f"--times {text!r} can't be read; write numbers and ranges start:stop:step, such as 0,1,5:20:5")
@@ -380,7 +425,7 @@ def _usage(text: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException | str) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.strerror}: {str(error.filename)!r}"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
