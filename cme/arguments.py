@@ -16,7 +16,12 @@ def check_times(times, *, infinity: bool = False) -> np.ndarray:
 
     With `infinity`, the single time inf (the stationary answer) is allowed as well.
     """
-    array = np.atleast_1d(np.array(times, dtype=np.float64))  # a copy: a result keeps its times whatever becomes of the argument
+    try:
+        array = np.atleast_1d(np.array(times, dtype=np.float64))  # a copy: a result keeps its times whatever becomes of the argument
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if times is None or array.size == 0:
+        raise ValueError(f"times must be a number or a one-dimensional array of numbers, not {_short(times)}")
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"times must be a number or a one-dimensional array of numbers, not shape {np.shape(times)}")
     if infinity and array.size == 1 and array[0] == np.inf:
@@ -31,7 +36,7 @@ def check_times(times, *, infinity: bool = False) -> np.ndarray:
 
 def check_count(name: str, value: int, least: int = 1) -> int:
     """A whole number that is at least `least`."""
-    if isinstance(value, bool) or int(value) != value:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer | float | np.floating) or value % 1 != 0:
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
@@ -40,16 +45,29 @@ def check_count(name: str, value: int, least: int = 1) -> int:
 
 def check_number(name: str, value: float) -> float:
     """A finite number."""
-    if np.ndim(value) != 0 or not np.isfinite(value):
+    if not _is_finite(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}")
     return float(value)
 
 
 def check_positive(name: str, value: float) -> float:
     """A finite number above zero."""
-    if callable(value) or not (np.isfinite(value) and value > 0):
+    if not (_is_finite(value) and value > 0):
         raise ValueError(f"{name} must be a finite number above 0, not {value!r}")
     return float(value)
+
+
+def _is_finite(value) -> bool:
+    """Is it a single number and finite?"""
+    try:
+        return np.ndim(value) == 0 and bool(np.isfinite(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:

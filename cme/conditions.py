@@ -30,9 +30,13 @@ def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_ti
 
     Raises
     ------
+    TypeError
+        If it is no text.
     ValueError
         If it can't be read, uses another name or the time, or is a number and no condition.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a condition such as 'X >= 100', not {text!r}")
     try:
         formula = parse(text)
     except (ModelError, TypeError, AttributeError) as error:

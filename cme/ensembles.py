@@ -145,7 +145,7 @@ class Ensemble(_Result):
 
         Exact where bins have width 1 (see `bin_width`); otherwise the middle of the bin that holds it. nan where values are not finite.
         """
-        if not 0 <= q <= 1:
+        if not (isinstance(q, int | float | np.number) and 0 <= q <= 1):
             raise ValueError(f"a quantile is asked for a fraction from 0 to 1, not {q!r}")
         if name is None:
             return np.stack([self.quantile(q, each) for each in self.species], axis=1) if self.species else np.empty(self.means.shape)

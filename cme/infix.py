@@ -18,14 +18,14 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)|(?P<op>\*\*|<=|>=|==|!=|&&|\|\||[-+*/%^()<>!,]))"
 )
 _BINARY = {
-    "||": (2, "or"), "&&": (2, "and"),  # of one level, from left to right, as in SBML Level 3
+    "||": (2, "or"), "&&": (2, "and"), "or": (2, "or"), "and": (2, "and"),  # of one level, from left to right, as in SBML Level 3
     "<": (3, "<"), "<=": (3, "<="), ">": (3, ">"), ">=": (3, ">="), "==": (3, "=="), "!=": (3, "!="),
     "+": (4, "+"), "-": (4, "-"), "*": (5, "*"), "/": (5, "/"), "%": (5, "rem"), "^": (7, "^"), "**": (7, "^"),
 }  # fmt: skip
 
 
 def parse(text: str, functions: Mapping[str, Callable[[list[Expr]], Expr]] | None = None) -> Expr:
-    """Parse a formula in SBML Level 3 infix.
+    """Parse a formula in SBML Level 3 infix. `and`, `or` and `not` may be written as words.
 
     Parameters
     ----------
@@ -89,10 +89,14 @@ class _Parser:
         self.nesting += 1
         if self.nesting > MAX_DEPTH:
             raise ModelError(f"the formula {shorten(self.text[:200])!r} is nested more than {MAX_DEPTH} levels deep")
-        left, chain, chained = self.operand(), list[Expr](), ""
+        left, chain, chained, worded = self.operand(), list[Expr](), "", False
         while (entry := _BINARY.get(self.tokens[self.next][1])) and entry[0] >= max(lowest, 1):
             level, op = entry
-            position = self.tokens[self.next][2]
+            kind, _, position = self.tokens[self.next]
+            if level == 2:
+                worded = worded or kind == "name"
+                if worded and chained in ("and", "or") and op != chained:  # in other languages 'and' binds tighter than 'or'
+                    raise self.error("'and' and 'or' need parentheses where they meet", position)
             self.next += 1
             right = self.expression(6 if op == "^" else level + 1)  # power associates to the right, and 2^-x is allowed
             if level == 3 and self.tokens[self.next][1] in ("<", "<=", ">", ">=", "==", "!="):
@@ -117,6 +121,8 @@ class _Parser:
                 self.next += 1
                 arguments = self.arguments(position)
                 return self.functions[token](arguments) if token in self.functions else call(token, arguments)
+            if token == "not" and self.tokens[self.next][0] in ("name", "number") and self.tokens[self.next][1] not in ("and", "or"):
+                return Apply("not", (self.expression(3),))  # as a word it stands before a whole comparison
             return Symbol(token)
         if token == "(":
             tree = self.expression(0)

@@ -78,6 +78,8 @@ def with_error(value: float, lo: float, hi: float, digits: int = 6) -> str:
     if math.isinf(value):
         return f"{value:.3g}"
     half = max(value - lo, hi - value)
+    if math.isnan(half):  # a single path has no error
+        return f"{value:.{digits}g}"
     if half <= max(1e-3 * abs(value), 1e-9):
         sure = math.floor(-math.log10(2 * half)) if half else 300
         return f"{value:#.{max(1, min(digits, sure + 1 + math.floor(math.log10(abs(value)))))}g}".rstrip(".") if value else "0"

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -181,9 +181,9 @@ class _Plan:
         table = int(engine.real)
         self.places: dict[str, Place] = {name: (table, s) for s, name in enumerate(self.species)}
         self.places |= {name: (1, i + table * n) for i, name in enumerate(self.others)}
-        wanted = tuple(self.places) if histogram is True else () if histogram is False else tuple(histogram)
+        wanted = tuple(self.places) if histogram is True else () if histogram is False else _names("histogram", histogram)
         self.charts = {name: self.place(name) for name in wanted}
-        self.joints = {(a, b): (self.place(a), self.place(b)) for a, b in joint}
+        self.joints = {(a, b): (self.place(a), self.place(b)) for a, b in _pairs(joint)}
         fit = _MOST_VALUES // max(self.shape[0] * (self.n_wholes + self.n_reals), 1)
         self.most_paths = max(min(_MOST_PATHS, fit // LEAF * LEAF), LEAF)
 
@@ -253,3 +253,18 @@ class _Plan:
             joints=joints,
             stopped=tally.stopped if stops else None,
         )
+
+
+def _names(option: str, value) -> tuple:
+    """Names in a list; a single text would be taken apart."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{option} must be a list of names such as ['X'], not {value!r}")
+    return tuple(value)
+
+
+def _pairs(joint) -> tuple:
+    pairs_of = _names("joint", joint)
+    for each in pairs_of:
+        if isinstance(each, str) or not isinstance(each, Sequence) or len(each) != 2:
+            raise TypeError(f"joint must be a list of pairs of names such as [('X', 'Y')], not {joint!r}")
+    return pairs_of
