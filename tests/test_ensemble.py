@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import cme
 from cme.kernels import tally as kernels
 from cme.sampling import ensemble as module
-from cme.sampling.engine import engine_for
-from cme.sampling.engines import METHODS
+from cme.sampling.methods import METHODS
+from cme.sampling.sampler import sampler_for
 from cme.sampling.tally import LEAF, Chart, RealSums, Tally, WholeSums, pairs
 
 TIMES = np.linspace(0, 4, 5)
@@ -442,7 +442,7 @@ def test_covariances_are_kept_by_default_up_to_a_hundred_species():
 
 def test_what_is_taken_at_the_end_and_by_blocks_is_counted():
     def size(n, covariance, n_paths=10_000):
-        engine = engine_for(cme.parse(chain_of(n)), TIMES, np.zeros(2, np.uint64), None, n_paths, "auto", None)
+        engine = sampler_for(cme.parse(chain_of(n)), TIMES, np.zeros(2, np.uint64), None, n_paths, "auto", None)
         return module._Plan(engine, TIMES, covariance, False, (), 500).n_bytes(1, n_paths)
 
     assert size(200, False) < 2.2 * size(100, False)

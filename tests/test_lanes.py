@@ -19,7 +19,7 @@ from cme.compiled import Compiled
 from cme.kernels import lanes
 from cme.kernels.record import Sink
 from cme.sampling.channels import prepare_lanes
-from cme.sampling.engines import ENGINES, make_job
+from cme.sampling.methods import ENGINES, make_job
 
 
 def both(network, times, n_paths=70, **options):

@@ -21,7 +21,7 @@ from cme.compiled import Compiled
 from cme.kernels import next_reaction
 from cme.kernels.record import Sink
 from cme.sampling.channels import prepare_dependents
-from cme.sampling.engines import make_job
+from cme.sampling.methods import make_job
 
 
 def run(text, **options):

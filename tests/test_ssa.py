@@ -24,7 +24,7 @@ from cme.compiled import Compiled
 from cme.kernels import direct
 from cme.kernels.record import Sink
 from cme.sampling.channels import prepare_dependents
-from cme.sampling.engines import make_job
+from cme.sampling.methods import make_job
 
 TIMES = [0.0, 0.3, 1.0, 2.5]
 

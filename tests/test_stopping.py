@@ -8,7 +8,7 @@ import verdict
 from scipy import stats
 
 import cme
-from cme.sampling.engines import METHODS
+from cme.sampling.methods import METHODS
 from cme.sampling.stopping import stop_condition
 
 BIRTH_DEATH = "0 -> X @ 10; X -> 0 @ 1; limit = 15; twice := 2*X"

@@ -11,7 +11,7 @@ from cme.abilities import require
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
 from cme.ensembles import Ensemble, Histogram, Joint
 from cme.network import Network
-from cme.sampling.engine import Engine, check_method, engine_for
+from cme.sampling.sampler import Sampler, check_method, sampler_for
 from cme.sampling.stopping import stop_condition
 from cme.sampling.tally import LEAF, Place, Tally, pairs
 from cme.threads import run_chunks
@@ -128,8 +128,8 @@ def ensemble(
     key, recorded_seed = check_seed(seed)
     if not isinstance(network, Network) and network.widths is not None:
         raise ValueError("the states of this generator are positions, and an ensemble counts; sample it with ssa")
-    engine = engine_for(network, times, key, initial, n_paths, method, condition)
-    plan = _Plan(engine, times, covariance, histogram, joint, bins)
+    sampler = sampler_for(network, times, key, initial, n_paths, method, condition)
+    plan = _Plan(sampler, times, covariance, histogram, joint, bins)
     check_memory(f"histograms and covariances for {threads} threads", plan.n_bytes(threads, n_paths))
     idle: list[tuple[Tally, int]] = []  # no more than there are threads; and how many paths their next block has
 
@@ -137,12 +137,12 @@ def ensemble(
         try:
             tally, size = idle.pop()
         except IndexError:  # more threads are at work than ever before
-            tally, size = plan.tally(), max(LEAF, min(engine.batch, plan.most_paths))
+            tally, size = plan.tally(), max(LEAF, min(sampler.batch, plan.most_paths))
         while first < last:
             began = time.perf_counter()
-            values = np.empty((min(size, last - first), *plan.shape), dtype=np.float64 if engine.real else np.int64)
+            values = np.empty((min(size, last - first), *plan.shape), dtype=np.float64 if sampler.real else np.int64)
             stopped = np.full(len(values), np.inf)
-            engine.run(first, values, stopped, cancel, done)
+            sampler.run(first, values, stopped, cancel, done)
             if cancel[0]:
                 return  # the block may be unfinished; nothing of it, or of this tally, will be used
             tally.add(first, *plan.columns(values))
@@ -155,7 +155,7 @@ def ensemble(
         idle.append((tally, size))
 
     grain = LEAF if plan.n_reals else 1
-    events = run_chunks(sample, n_paths, threads=threads, label="ensemble", show=progress, grain=grain, batch=engine.batch)
+    events = run_chunks(sample, n_paths, threads=threads, label="ensemble", show=progress, grain=grain, batch=sampler.batch)
     total, _ = idle.pop()
     for tally, _ in idle:
         total.merge(tally)
@@ -163,22 +163,22 @@ def ensemble(
     options |= {"histogram": sorted(plan.charts), "joint": sorted(plan.joints), "bins": bins, "method": method, "stop": stop}
     options["threads"] = threads
     name = network.name if isinstance(network, Network) else "generator"
-    info = record("ensemble", name, started, options, seed=recorded_seed, n_paths=n_paths, events=events, **engine.found)
+    info = record("ensemble", name, started, options, seed=recorded_seed, n_paths=n_paths, events=events, **sampler.found)
     return plan.finish(total, n_paths, info, stop is not None)
 
 
 class _Plan:
     """What is kept: which columns, in which table, and which pairs of them."""
 
-    def __init__(self, engine: Engine, times: np.ndarray, covariance: bool | None, histogram, joint, bins: int):
-        self.engine, self.times, self.bins = engine, times, bins
-        self.shape = len(times), len(engine.columns)
-        self.species = engine.columns[: engine.n_species]
+    def __init__(self, sampler: Sampler, times: np.ndarray, covariance: bool | None, histogram, joint, bins: int):
+        self.sampler, self.times, self.bins = sampler, times, bins
+        self.shape = len(times), len(sampler.columns)
+        self.species = sampler.columns[: sampler.n_species]
         self.covariance = len(self.species) <= _MOST_SPECIES if covariance is None else bool(covariance)
-        self.others = tuple(engine.observe(np.zeros((0, *self.shape))))
+        self.others = tuple(sampler.observe(np.zeros((0, *self.shape))))
         n = len(self.species)
-        self.n_wholes, self.n_reals = (0, n + len(self.others)) if engine.real else (n, len(self.others))
-        table = int(engine.real)
+        self.n_wholes, self.n_reals = (0, n + len(self.others)) if sampler.real else (n, len(self.others))
+        table = int(sampler.real)
         self.places: dict[str, Place] = {name: (table, s) for s, name in enumerate(self.species)}
         self.places |= {name: (1, i + table * n) for i, name in enumerate(self.others)}
         wanted = tuple(self.places) if histogram is True else () if histogram is False else _names("histogram", histogram)
@@ -202,7 +202,7 @@ class _Plan:
 
     @property
     def mixed(self) -> tuple[bool, bool]:
-        return self.covariance, self.covariance and self.engine.real
+        return self.covariance, self.covariance and self.sampler.real
 
     def place(self, name: str) -> Place:
         if name not in self.places:
@@ -214,16 +214,16 @@ class _Plan:
 
     def columns(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The whole and the real numbers of a block, (B, T, C) each."""
-        observed = self.engine.observe(values)
+        observed = self.sampler.observe(values)
         others = [np.broadcast_to(observed[name], values.shape[:2])[..., None] for name in self.others]
         species = values[..., : len(self.species)]
-        if not self.engine.real:
+        if not self.sampler.real:
             return species, np.concatenate(others, axis=2) if others else np.empty((*values.shape[:2], 0))
         return np.empty((*values.shape[:2], 0), dtype=np.int64), np.concatenate([species, *others], axis=2)
 
     def finish(self, tally: Tally, n_paths: int, info: dict, stops: bool) -> Ensemble:
         moments = tally.wholes.moments(n_paths), tally.reals.moments(n_paths)
-        table, n = int(self.engine.real), len(self.species)
+        table, n = int(self.sampler.real), len(self.species)
         variances = [
             found[1][:, first == second] for found, (first, second) in zip(moments, (tally.wholes.pairs, tally.reals.pairs), strict=True)
         ]

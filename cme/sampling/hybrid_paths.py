@@ -19,7 +19,7 @@ _STEPWISE = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "xor", "floor
 
 
 class HybridPaths:
-    """Runs paths of a network with rate rules, events, time or random draws; see `cme.sampling.engine.Engine`."""
+    """Runs paths of a network with rate rules, events, time or random draws; see `cme.sampling.sampler.Sampler`."""
 
     def __init__(self, network: Network, times: np.ndarray, key: np.ndarray, initial):
         network, self.starts, self.cumulative = _starts(network, initial)

@@ -11,8 +11,8 @@ from cme.arguments import Seed, check_count, check_memory, check_seed, check_thr
 from cme.compiled import Compiled
 from cme.network import Network
 from cme.results import Trajectories
-from cme.sampling.engine import check_method, engine_for
-from cme.sampling.engines import every_event_task, make_job
+from cme.sampling.methods import every_event_task, make_job
+from cme.sampling.sampler import check_method, sampler_for
 from cme.sampling.stopping import stop_condition
 from cme.threads import Task, run_chunks
 
@@ -148,28 +148,28 @@ def ssa(
         options = {"n_paths": n_paths, "method": method, "every_event": every_event, "stop": stop, "initial": start, "threads": threads}
         if every_event and not is_chain(network):
             raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
-    engine = engine_for(network, times, key, initial, 1 if every_event else n_paths, method, condition)
-    size = n_paths, len(times), len(engine.columns)
-    what = "species" if len(engine.columns) == engine.n_species else "species and variables"
+    sampler = sampler_for(network, times, key, initial, 1 if every_event else n_paths, method, condition)
+    size = n_paths, len(times), len(sampler.columns)
+    what = "species" if len(sampler.columns) == sampler.n_species else "species and variables"
     check_memory(f"{size[0]} paths x {size[1]} times x {size[2]} {what}", math.prod(size) * 8)
-    values = np.zeros(size, dtype=np.float64 if engine.real else np.int64)
+    values = np.zeros(size, dtype=np.float64 if sampler.real else np.int64)
     kept: list = [None] * n_paths
     stopped = np.full(n_paths, np.inf)
 
     def sample(first: int, last: int, cancel: np.ndarray, done: np.ndarray) -> None:
-        engine.run(first, values[first:last], stopped[first:last], cancel, done)
+        sampler.run(first, values[first:last], stopped[first:last], cancel, done)
 
     task: Task = sample
     if every_event and isinstance(network, Network):
-        task = every_event_task(make_job(Compiled(network), initial, times, key, condition), engine.found["method"], values, stopped, kept)
-    events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress, batch=engine.batch)
+        task = every_event_task(make_job(Compiled(network), initial, times, key, condition), sampler.found["method"], values, stopped, kept)
+    events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress, batch=sampler.batch)
     name = network.name if isinstance(network, Network) else "generator"
     return Trajectories(
         times=times,
-        species=engine.columns[: engine.n_species],
-        counts=values if len(engine.columns) == engine.n_species else np.ascontiguousarray(values[..., : engine.n_species]),
-        info=record("ssa", name, started, options, seed=recorded_seed, events=events, **engine.found),
-        observables=engine.observe(values),
+        species=sampler.columns[: sampler.n_species],
+        counts=values if len(sampler.columns) == sampler.n_species else np.ascontiguousarray(values[..., : sampler.n_species]),
+        info=record("ssa", name, started, options, seed=recorded_seed, events=events, **sampler.found),
+        observables=sampler.observe(values),
         events=tuple((when, which) for when, which, _ in kept) if every_event else None,
         event_counts=tuple(after for _, _, after in kept) if every_event else None,
         cells=None if isinstance(network, Network) else network.widths,

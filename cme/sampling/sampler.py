@@ -1,4 +1,4 @@
-"""`Engine`: what runs paths of a model, block by block, whatever is then done with them."""
+"""`Sampler`: what runs paths of a model, block by block, whatever is then done with them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
@@ -15,7 +15,7 @@ from cme.kernels.record import Sink
 from cme.network import Network
 from cme.ratelaw import Expr
 from cme.results import Distribution
-from cme.sampling.engines import ENGINES, METHODS, choose, make_job
+from cme.sampling.methods import ENGINES, METHODS, choose, make_job
 
 if TYPE_CHECKING:  # importing it takes longer than a small simulation
     from cme.generator import Generator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # importing it takes longer than a small simulation
 Run = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
 
-class Engine(NamedTuple):
+class Sampler(NamedTuple):
     """Runs any paths of a model. What it gives for path i is a function of (seed, i) alone."""
 
     columns: tuple[str, ...]  # C names: species, then what else the state holds
@@ -35,7 +35,7 @@ class Engine(NamedTuple):
     batch: int = 1  # so many paths should be run in one call where there are enough
 
 
-def engine_for(
+def sampler_for(
     model: Union[Network, "Generator"],
     times: np.ndarray,
     key: np.ndarray,
@@ -43,10 +43,10 @@ def engine_for(
     n_paths: int,
     method: str = "auto",
     stop: Expr | None = None,
-) -> Engine:
-    """The engine that the model needs; of those for constant rates, `method` is one (see `cme.sampling.engines`).
+) -> Sampler:
+    """The sampler that the model needs; of those for constant rates, `method` is one (see `cme.sampling.methods`).
 
-    `n_paths` is how many may run at once, which tells whether lanes are worth it. With a `stop` condition the engine writes the times at
+    `n_paths` is how many may run at once, which tells whether lanes are worth it. With a `stop` condition it writes the times at
     which paths met it into `stopped` (B,).
     """
     if not isinstance(model, Network):
@@ -60,17 +60,17 @@ def engine_for(
     def run(first: int, values: np.ndarray, _: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
         paths.run(first, values, cancel, done)
 
-    return Engine(paths.columns, len(model.species), True, run, paths.observe, paths.found)
+    return Sampler(paths.columns, len(model.species), True, run, paths.observe, paths.found)
 
 
 def check_method(model, method: str) -> None:
-    """The name of an engine, if the model leaves a choice."""
+    """The name of a method, if the model leaves a choice."""
     check_choice("method", method, METHODS)
     if method != "auto" and (not isinstance(model, Network) or not is_chain(model)):
         raise ValueError(f"method={method!r} is for networks with constant rates, and this model has an engine of its own; leave it out")
 
 
-def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, n_paths: int, method: str, stop: Expr | None) -> Engine:
+def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, n_paths: int, method: str, stop: Expr | None) -> Sampler:
     job = make_job(Compiled(network), initial, times, key, stop)
     chosen = choose(method, job, n_paths)
     sample = ENGINES[chosen](job)
@@ -82,10 +82,10 @@ def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, n_
         return {name: job.compiled.observable(name, values) for name in network.observables}
 
     found = {"method": chosen, "initial_lost": max(0.0, 1.0 - float(job.cumulative[-1]))}
-    return Engine(network.species_names, len(network.species), False, run, observe, found, 2 * WIDTH if chosen == "lanes" else 1)
+    return Sampler(network.species_names, len(network.species), False, run, observe, found, 2 * WIDTH if chosen == "lanes" else 1)
 
 
-def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray, initial) -> Engine:
+def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray, initial) -> Sampler:
     """Paths of a jump process on the states of its generator."""
     from cme.kernels import jumps
 
@@ -105,4 +105,4 @@ def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray,
         values[:] = generator.states[visited]
 
     real = not np.issubdtype(generator.states.dtype, np.integer)
-    return Engine(generator.names, len(generator.names), real, run, lambda _: {}, {"method": "direct"})
+    return Sampler(generator.names, len(generator.names), real, run, lambda _: {}, {"method": "direct"})

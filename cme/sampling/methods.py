@@ -1,4 +1,4 @@
-"""The exact engines behind `ssa`: which there are, what each takes, and which one `method="auto"` means."""
+"""The exact methods of `ssa`, an engine for each: which there are, what each takes, and which one `method="auto"` means."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,12 +153,7 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
         raise ValueError(f"method={method!r} does not list events; leave out every_event, or use 'direct', which gives the same numbers")
     kernel, prepare = KERNELS[method]
     lists = prepare(job.channels, job.starts.shape[1])
-    network = job.compiled.network
-    for r in network.varying:
-        raise ValueError(
-            f"every_event finds the counts from the reactions, and what reaction {network.reactions[r].name!r} changes is not the same "
-            "each time; sample it at more times instead"
-        )
+    network, n_species, none = job.compiled.network, job.starts.shape[1], (np.zeros(0), np.zeros(0, dtype=np.int64))
     rows, columns, amounts = network.sparse_stoichiometry
     import scipy.sparse as sp  # not above: a small simulation is done before it is imported
 
@@ -171,7 +166,7 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
             if cancel[0]:
                 return
             job.complain(kernel.begin_path(job.channels, lists, job.key, m, job.starts, job.cumulative, walker), walker)
-            origin = walker.x[: job.starts.shape[1]].copy()
+            origin = walker.x[:n_species].copy()
             when, which, status = np.zeros(256), np.zeros(256, dtype=np.int64), direct.FULL
             while status == direct.FULL:
                 when, which = np.resize(when, 2 * len(when)), np.resize(which, 2 * len(which))
@@ -181,8 +176,18 @@ def every_event_task(job: Job, method: str, values: np.ndarray, stopped: np.ndar
             n_events = int(walker.cursor[direct.EVENTS])
             done[1] += n_events
             when, which = when[:n_events].copy(), job.kept[which[:n_events]]
-            kept[m] = (when, which, origin + np.cumsum(changes[which].toarray(), axis=0))
+            after = sampled_again(m, when, cancel) if network.varying else origin + np.cumsum(changes[which].toarray(), axis=0)
+            kept[m] = (when, which, after)
         done[0] = stop - first
+
+    def sampled_again(m: int, when: np.ndarray, cancel: np.ndarray) -> np.ndarray:
+        """The counts after events that do not change the same number each time: path m is run once more, and sampled at them."""
+        counts = np.zeros((1, len(when), n_species), dtype=np.int64)
+        if len(when):
+            walker = _walker(kernel, job)
+            kernel.begin_path(job.channels, lists, job.key, m, job.starts, job.cumulative, walker)
+            kernel.run_path(job.channels, lists, when, walker, *none, cancel, np.zeros(2), Sink(counts, np.zeros(1)), 0)
+        return counts[0]
 
     return sample
 
