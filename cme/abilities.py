@@ -32,7 +32,7 @@ _RATES_IN_TIME = {Kind.TIME, Kind.CLOCK, Kind.TIMED_SWITCH}
 _CHAIN_IN_TIME = _RATES_IN_TIME | {Kind.TIMED_EVENT, Kind.TIMED_MAP}
 TAKES: dict[str, set[Kind]] = {
     "ssa": _CHAIN_IN_TIME | {Kind.RATE_RULE, Kind.EVENT, Kind.DRAW, Kind.VARYING},
-    "tau_leap": set(),
+    "tau_leap": {Kind.VARYING},
     "fsp": _CHAIN_IN_TIME | {Kind.VARYING},
     "stationary": {Kind.VARYING},
     "rate_equations": set(Kind) - {Kind.DRAW},

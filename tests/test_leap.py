@@ -124,6 +124,7 @@ def fingerprint():
     """Every bit of some runs, as text."""
     texts = [*(text for text, _, _ in TWINS.values()), DIMERS.format(n=3000), STIFF_DIMERS]
     texts += ["0 => U @ 5e4/(1 + (V/1e3)^2.5); 0 => V @ 1.6e4/(1 + U/1e3); U -> 0 @ 1; V -> 0 @ 1", "A + B -> C @ 0.01; A = 9; B = 500"]
+    texts += ["0 -> poisson(b) X @ 30; X -> 0 @ 1; binomial(X, 0.1) X => 0 @ 9; X = 6000; b = 200"]
     lines = []
     for text in texts:
         for method in ("auto", "implicit"):

@@ -283,7 +283,7 @@ def test_a_cell_that_divides():
     np.testing.assert_allclose(law.mean(), mean.mean(), atol=2e-3)
     verdict.mean_matches(paths["P"][:, 1], mean["P"][1])
     able = {name for name, obstacle in cme.check(network, max_states=1000).solvers.items() if not obstacle}
-    assert able == {"ssa", "fsp", "stationary", "rate_equations"}
+    assert able == {"tau_leap", "ssa", "fsp", "stationary", "rate_equations"}
 
 
 def test_catastrophe():
@@ -335,9 +335,9 @@ def test_sizes_that_move_are_left_to_ssa():
 # ----------------------------------------------------------------------------------------------------------- refusals
 
 
-@pytest.mark.parametrize("solver", [cme.lna, cme.langevin, cme.fokker_planck, cme.tau_leap])
+@pytest.mark.parametrize("solver", [cme.lna, cme.langevin, cme.fokker_planck])
 def test_other_solvers(solver):
-    what = r"can't take 'network': what reaction 'r1' changes 'P' by, geometric\(5\), is not the same each time; use ssa or fsp or"
+    what = r"can't take 'network': what reaction 'r1' changes 'P' by, geometric\(5\), is not the same each time; use ssa or tau_leap or"
     with pytest.raises(cme.ModelError, match=what):
         solver(cme.parse(BURSTS), [1.0])
 
@@ -372,10 +372,48 @@ def test_numbers_past_all_counts():
         cme.fsp(cme.parse("0 -> geometric(1e7) P @ 1"), [1.0])
 
 
+@pytest.mark.parametrize("text", [BURSTS, CELL, MOVE])
+def test_every_event_has_the_counts_after_each(text):
+    network, times = cme.parse(text), np.array([0.0, 1.0, 4.0])
+    plain, full = (cme.ssa(network, times, n_paths=20, seed=3, every_event=every) for every in (False, True))
+    assert np.array_equal(plain.counts, full.counts)
+    changes = np.zeros((len(network.reactions), len(network.species)))
+    rows, columns, amounts = network.sparse_stoichiometry
+    changes[rows, columns] = amounts
+    drawn = 0
+    for m in range(20):
+        (when, which), after = full.events[m], full.event_counts[m]
+        states = np.concatenate([plain.counts[m, :1], after])
+        assert np.array_equal(states[np.searchsorted(when, times, side="right")], plain.counts[m])
+        fixed = [k for k, r in enumerate(which) if r not in network.varying]
+        assert np.array_equal(np.diff(states, axis=0)[fixed], changes[which[fixed]])
+        drawn += len(which) - len(fixed)
+    assert drawn > 0
+
+
+def test_tau_leap_takes_bursts_one_by_one():
+    """Batches of Poisson size come at rate 3, molecules go at rate 1: what is left of the start, and a compound Poisson number."""
+    t, size = 2.0, 2000.0
+    paths = cme.tau_leap(cme.parse("0 -> poisson(b) X @ 3; X -> 0 @ 1; X = 6000; b = 2000"), [t], n_paths=1500, seed=2)
+    assert paths.info["leaps"] > 10 * 1500
+    verdict.mean_matches(paths["X"][:, 0], 6000.0)
+    stay = math.exp(-t)
+    variance = 6000 * stay * (1 - stay) + 3 * (size * (1 - stay) + size**2 * (1 - stay**2) / 2)
+    assert paths["X"][:, 0].var(ddof=1) == pytest.approx(variance, rel=0.2)  # five standard errors
+    fewer = cme.tau_leap(cme.parse("0 -> poisson(b) X @ 3; X -> 0 @ 1; X = 6000; b = 2000"), [t], n_paths=40, seed=2, threads=1)
+    assert np.array_equal(fewer.counts, paths.counts[:40])
+
+
+def test_tau_leap_without_leaps_follows_fsp():
+    network = cme.parse(MOVE)
+    paths = cme.tau_leap(network, [0.7], n_paths=4000, seed=1)
+    assert paths.info["leaps"] == 0
+    exact = cme.fsp(network, [0.7], tol=1e-9)
+    verdict.samples_match_pmf(paths["B"][:, 0], exact["B"][0], exact.lost[0])
+
+
 def test_options_that_need_more():
     network = cme.parse(BURSTS)
-    with pytest.raises(ValueError, match="what reaction 'r1' changes is not the same each time; sample it at more times instead"):
-        cme.ssa(network, [1.0], every_event=True)
     stopped = cme.ssa(network, [10.0], n_paths=200, seed=1, stop="P >= 20")
     reached = np.isfinite(stopped.stopped)
     assert reached.sum() > 0

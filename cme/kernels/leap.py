@@ -11,6 +11,7 @@ from cme.kernels.leap_length import choose, differentiate, evaluate, survey
 from cme.kernels.poisson import poisson
 from cme.kernels.propensity import propensity
 from cme.kernels.random import LEAPS, exponential, open_stream, uniform
+from cme.kernels.stoichiometry import fire_at_random, varies
 
 LARGEST_COUNT = 2.0**52
 _EXACT_STEPS = 100  # exact steps before leaps are considered again
@@ -106,10 +107,9 @@ def run_path(model, plan, times, leaper, cancel, done, tally, counts):
                             chosen -= 1
                         break
         status = leap(model, plan, leaper, tau, implicit, chosen)
-        if status > 0:
-            leaper.cursor[CULPRIT] = status - 1
-            return OVERFLOW
-        if status < 0:
+        if status > OK:
+            return status
+        if status < OK:
             tally[N_REJECTED] += 1
             longest = 0.5 * tau
             continue
@@ -123,7 +123,7 @@ def run_path(model, plan, times, leaper, cancel, done, tally, counts):
 
 @inlined
 def leap(model, plan, leaper, tau, implicit, chosen):
-    """Try a leap into leaper.y. Returns 0; -1 if a count would be negative; r + 1 if reaction r leads past the largest count."""
+    """Try a leap into leaper.y. Returns a status, or -1 if a count would be negative."""
     x, y, a, fired = leaper.x, leaper.y, leaper.a, leaper.fired
     for s in range(len(x)):
         y[s] = x[s]
@@ -131,11 +131,13 @@ def leap(model, plan, leaper, tau, implicit, chosen):
         fired[r] = 0.0
         if a[r] > 0.0 and leaper.critical[r] == 0.0:
             if not a[r] * tau <= LARGEST_PROPENSITY:
-                return r + 1
+                leaper.cursor[CULPRIT] = r
+                return OVERFLOW
             fired[r] = poisson(leaper.random, a[r] * tau)
     if implicit != 0 and not correct(model, plan, leaper, tau):
         return -1
-    if chosen < len(a):
+    drawn = chosen < len(a) and varies(model.varying, chosen)
+    if chosen < len(a) and not drawn:
         fired[chosen] = 1.0
     top = 0.0
     for r in range(len(a)):
@@ -149,8 +151,26 @@ def leap(model, plan, leaper, tau, implicit, chosen):
     if not top <= LARGEST_COUNT:
         for s in range(len(y)):
             if not y[s] <= LARGEST_COUNT:
-                return 1 + largest(fired)
-    return 0
+                leaper.cursor[CULPRIT] = largest(fired)
+                return OVERFLOW
+    status = fire_drawn(model, leaper, chosen, y) if drawn else OK
+    return -1 if status == NEGATIVE_COUNT else status
+
+
+@inner
+def fire_drawn(model, leaper, r, x):
+    """Change the counts x by a reaction whose numbers of molecules are drawn, in this state, or say why not."""
+    apart()
+    for s in range(len(x)):
+        leaper.whole[s] = np.int64(x[s])
+    leaper.cursor[CULPRIT] = r
+    status = fire_at_random(model, model.varying, r, leaper.whole, x, leaper.stack, leaper.random)
+    if status != OK:
+        return status
+    for s in range(len(x)):
+        if x[s] > LARGEST_COUNT:
+            return OVERFLOW
+    return OK
 
 
 @inner
@@ -249,25 +269,37 @@ def exact_steps(model, plan, leaper, times, t, k, total, tally, counts):
             return STALLED, t, k
         t = following
         r, _rest = pick(a, 0, len(a), uniform(leaper.random) * total)
-        leaper.cursor[CULPRIT] = r
-        for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
-            count = x[model.change_species[i]] + model.change_amount[i]
-            if count < 0.0:
-                return NEGATIVE_COUNT, t, k
-            if count > LARGEST_COUNT:
-                return OVERFLOW, t, k
-        for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
-            x[model.change_species[i]] += model.change_amount[i]
+        status = fire_drawn(model, leaper, r, x) if varies(model.varying, r) else fire_fixed(model, leaper, r)
+        if status != OK:
+            return status, t, k
         tally[N_EXACT] += 1
+        if varies(model.varying, r):
+            evaluate(model, x, leaper.stack, a)
         for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
             s = model.change_species[i]
             for n in range(plan.reader_pointer[s], plan.reader_pointer[s + 1]):
                 j = np.int64(plan.reader[n])
                 a[j] = propensity(model, j, x, leaper.stack)
-                if not 0.0 <= a[j] <= LARGEST_PROPENSITY:
-                    leaper.cursor[CULPRIT] = j
-                    return fault(a[j]), t, k
         total = 0.0
         for r in range(len(a)):
+            if not 0.0 <= a[r] <= LARGEST_PROPENSITY:
+                leaper.cursor[CULPRIT] = r
+                return fault(a[r]), t, k
             total += a[r]
     return OK, t, k
+
+
+@inlined
+def fire_fixed(model, leaper, r):
+    """Change the counts by a reaction that changes the same numbers each time, or leave them as they are and say why not."""
+    x = leaper.x
+    leaper.cursor[CULPRIT] = r
+    for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
+        count = x[model.change_species[i]] + model.change_amount[i]
+        if count < 0.0:
+            return NEGATIVE_COUNT
+        if count > LARGEST_COUNT:
+            return OVERFLOW
+    for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
+        x[model.change_species[i]] += model.change_amount[i]
+    return OK

@@ -8,6 +8,7 @@ import numpy as np
 from cme.kernels.direct import LARGEST_PROPENSITY
 from cme.kernels.jit import apart, inlined, inner
 from cme.kernels.propensity import propensity
+from cme.kernels.stoichiometry import varies
 
 EXPLICIT, IMPLICIT, AUTO = 0, 1, 2
 _CRITICAL = 10.0  # a reaction that can fire less often than this before a species is used up is never leapt over
@@ -42,10 +43,11 @@ class Leaper(NamedTuple):
     """The memory of one path."""
 
     x: np.ndarray  # (S,) counts
+    whole: np.ndarray  # (S,) int64, where numbers of molecules are drawn
     y: np.ndarray  # (S,) counts after the leap that is tried
     a: np.ndarray  # (R,) propensities
     slope: np.ndarray  # (D,) their derivatives
-    critical: np.ndarray  # (R,) 1 for a reaction that fires at most once in a leap
+    critical: np.ndarray  # (R,) 1 for a reaction that fires at most once in a leap, as every one does whose numbers are drawn
     balanced: np.ndarray  # (R,) 1 for a reaction that relaxes within an implicit leap
     fired: np.ndarray  # (R,) how often each fires in the leap
     ahead: np.ndarray  # (R,) propensities at the end of an implicit leap
@@ -68,6 +70,7 @@ def new_leaper(n_species, n_reactions, plan, stack_size):
     side = n_species if may_be_implicit else 0
     return Leaper(
         x=per_species[0],
+        whole=np.zeros(n_species, np.int64),
         y=per_species[1],
         a=per_reaction[0],
         slope=np.zeros(len(plan.read)),
@@ -131,7 +134,7 @@ def survey(model, plan, leaper):
     order[:] = 1.0
     total, smooth = 0.0, True
     for r in range(len(a)):
-        leaper.critical[r] = 0.0
+        leaper.critical[r] = 1.0 if varies(model.varying, r) else 0.0
         for i in range(model.change_pointer[r], model.change_pointer[r + 1]):
             if x[model.change_species[i]] + _CRITICAL * model.change_amount[i] < 0.0:
                 leaper.critical[r] = 1.0

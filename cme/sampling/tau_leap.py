@@ -42,7 +42,7 @@ def tau_leap(
     Parameters
     ----------
     network
-        S species, R reactions, with constant rates.
+        S species, R reactions, with constant rates. Reactions whose numbers of molecules are drawn are never leapt over.
     times : (T,)
         When the paths are sampled, in the model's time unit; they start at time 0. No leap goes past one of them.
     n_paths
@@ -88,8 +88,8 @@ def tau_leap(
       1 / (1 - gamma tau / 2), so that this rule holds it within 1 + epsilon or so. lambda is the largest row sum of abs(J) with each
       species in units of its count, over the species that depend on each other in both directions (other entries do not move the spectrum).
 
-    A reaction that could fire fewer than ten times before a species is used up is critical: at most one of all these fires in a leap, and
-    ends it. A leap to a negative count is rejected and tried again at half the length, so that no count is ever negative. Where a leap
+    A reaction that could fire fewer than ten times before a species is used up is critical, and so is one whose numbers of molecules are
+    drawn: at most one of all these fires in a leap, and ends it. A leap to a negative count is rejected and tried again at half the length, so that no count is ever negative. Where a leap
     would hold fewer than ten reactions (50 R / (R + 25) if that is more: so many cost as much), a hundred exact steps (direct method) are
     made instead.
 
@@ -228,6 +228,8 @@ def _partners(compiled: Compiled) -> np.ndarray:
     found = np.full(len(network.reactions), len(network.reactions), dtype=np.uint32)
     waiting: dict[tuple, int] = {}
     for r, reaction in enumerate(network.reactions):
+        if r in network.varying:
+            continue
         sides: tuple[Counter[str], Counter[str]] = Counter(), Counter()
         for side, molecules in zip(sides, (reaction.reactants, reaction.products), strict=True):
             for name, n in molecules:
