@@ -89,9 +89,9 @@ def tau_leap(
       species in units of its count, over the species that depend on each other in both directions (other entries do not move the spectrum).
 
     A reaction that could fire fewer than ten times before a species is used up is critical, and so is one whose numbers of molecules are
-    drawn: at most one of all these fires in a leap, and ends it. A leap to a negative count is rejected and tried again at half the length, so that no count is ever negative. Where a leap
-    would hold fewer than ten reactions (50 R / (R + 25) if that is more: so many cost as much), a hundred exact steps (direct method) are
-    made instead.
+    drawn: at most one of all these fires in a leap, and ends it. A leap to a negative count is rejected and tried again at half the length,
+    so that no count is ever negative. Where a leap would hold fewer than ten reactions (50 R / (R + 25) if that is more: so many cost as
+    much), a hundred exact steps (direct method) are made instead.
 
     Implicit leaps, K_r = Poisson(a_r(x) tau) + (a_r(x') - a_r(x)) tau with x' the state after the leap (Newton's method), stay stable
     where fast reactions have come to a balance. Pairs of mass-action reactions that undo each other do not limit them where the two
