@@ -442,8 +442,8 @@ def test_covariances_are_kept_by_default_up_to_a_hundred_species():
 
 def test_what_is_taken_at_the_end_and_by_blocks_is_counted():
     def size(n, covariance, n_paths=10_000):
-        engine = sampler_for(cme.parse(chain_of(n)), TIMES, np.zeros(2, np.uint64), None, n_paths, "auto", None)
-        return module._Plan(engine, TIMES, covariance, False, (), 500).n_bytes(1, n_paths)
+        sampler = sampler_for(cme.parse(chain_of(n)), TIMES, np.zeros(2, np.uint64), None, n_paths, "auto", None)
+        return module._Plan(sampler, TIMES, covariance, False, (), 500).n_bytes(1, n_paths)
 
     assert size(200, False) < 2.2 * size(100, False)
     for n in (100, 400):

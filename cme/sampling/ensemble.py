@@ -197,7 +197,7 @@ class _Plan:
         block = 3 * 8 * n_times * min(self.most_paths, n_paths) * columns  # as it comes, in tables, and turned
         end = 8 * n_times * (2 * sum(products) + columns) + 400 * products[0]  # the last are whole numbers of Python, at one time
         if self.covariance:
-            end += 8 * n_times * (len(self.species) ** 2 + (columns**2 if self.engine.real else 0))
+            end += 8 * n_times * (len(self.species) ** 2 + (columns**2 if self.sampler.real else 0))
         return threads * (charts + sums + block) + charts + sums + end
 
     @property
