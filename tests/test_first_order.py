@@ -210,6 +210,12 @@ def test_extinction_and_single_counts():
     assert law["A"][0] == pytest.approx([0.5, 0.5])
 
 
+def test_nothing_moves():
+    law = cme.fsp(cme.parse("species A, B; A <-> B @ 0, 0; A = 2; B = 3"), [1.0], method="generating_function")
+    assert law.states.tolist() == [[2, 3]]
+    assert law.p[0] == pytest.approx([1.0])
+
+
 def test_refusals():
     network = cme.parse(NETWORKS["two stages"])
     with pytest.raises(ValueError, match="keep names 'Q', which is no species; there are M, P"):

@@ -205,6 +205,10 @@ def test_refusals():
         cme.fsp(network, [1.0], method="monomolecular", space=space)
     with pytest.raises(cme.ConvergenceError, match=r"the closed form needs .* states; raise max_states \(now 50\)"):
         cme.fsp(cme.parse("0 -> X @ 90; 0 -> Y @ 90"), [1.0], method="monomolecular", max_states=50)
+    first = cme.fsp(network, [1.0], space=cme.StateSpace.reachable(network, bounds={"X": 6}))
+    for method in ("auto", "monomolecular"):
+        with pytest.raises(cme.ConvergenceError, match=r"the initial distribution has already lost .* give it with a smaller tol"):
+            cme.fsp(network, [1.0], tol=first.error_bound[0], initial=first, method=method)
     with pytest.raises(cme.ConvergenceError, match=r"a count near 1e.300 has too many likely values"):
         cme.fsp(cme.parse("0 -> X @ 1e300"), [1.0], method="monomolecular")
     with pytest.raises(cme.ConvergenceError, match="molecules of a kind, which are too many"):

@@ -41,6 +41,10 @@ def transient_law(
     def solve(name: str) -> Distribution | None:
         states, weights = starting_states(network, initial)
         before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
+        if before > 0.5 * tol:
+            raise ConvergenceError(
+                f"the initial distribution has already lost {before:.1e}; give it with a smaller tol, or raise tol={tol:g}"
+            )
         own = None if keep is None else [network.species_names.index(each) for each in keep]
         if name == "monomolecular":
             laws = monomolecular(network, times, states, weights, tol, max_states, method == "auto", own)

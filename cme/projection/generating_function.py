@@ -144,7 +144,7 @@ class GeneratingFunction:
 
     def start(self) -> np.ndarray:
         """All unknowns at time 0, flat."""
-        parts = []
+        parts = [np.zeros(0, dtype=self._dtype)]
         for piece, shape in zip(self.pieces, self._shapes, strict=True):
             y = np.zeros(shape, dtype=self._dtype)
             if piece.linear:
