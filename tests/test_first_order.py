@@ -211,9 +211,12 @@ def test_extinction_and_single_counts():
 
 
 def test_nothing_moves():
-    law = cme.fsp(cme.parse("species A, B; A <-> B @ 0, 0; A = 2; B = 3"), [1.0], method="generating_function")
-    assert law.states.tolist() == [[2, 3]]
-    assert law.p[0] == pytest.approx([1.0])
+    for reaction in ("A <-> B @ 0, 0", "A -> A @ 1"):
+        network = cme.parse(f"species A, B; {reaction}; A = 2; B = 3")
+        for method in ("generating_function", "monomolecular"):
+            law = cme.fsp(network, [1.0], method=method)
+            assert law.states.tolist() == [[2, 3]]
+            assert law.p[0] == pytest.approx([1.0])
 
 
 def test_refusals():

@@ -89,8 +89,9 @@ def generating_function(
         g, other = (_mixed(function, y, states, weights) for y in (fine, coarse))
         size = float(np.abs(function.log_value(fine, states[0])).max(initial=0.0, where=np.abs(g) > 0))
         off = np.abs(g - other) + np.finfo(np.float64).eps * (8 + 2 * size) * np.abs(g)
-        p = irfftn(g, shape) if shape else g.real
-        p = np.roll(p, [-low for low, _ in windows], axis=tuple(range(len(shape))))
+        p = g.real
+        if shape:
+            p = np.roll(irfftn(g, shape), [-low for low, _ in windows], axis=tuple(range(len(shape))))
         kept = most_probable(np.where(p > float(off.mean()), p, 0.0).ravel(), 0.4 * tol)
         check_states(len(kept), max_states)
         counts = [place + low for place, (low, _) in zip(np.unravel_index(kept, p.shape), windows, strict=True)] if shape else []
