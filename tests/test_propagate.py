@@ -86,3 +86,40 @@ def test_the_method_of_fsp():
         cme.fsp(cme.Generator.from_rates(lambda t: [[0, 1], [1 + t, 0]]), [1.0], initial=0, method="krylov")
     with pytest.raises(ValueError, match="method"):
         cme.fsp(BIRTH_DEATH, [1.0], method="lanczos")
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-8])
+@pytest.mark.parametrize("k", [300, 20_000])
+def test_A1_the_bound_of_fsp_is_within_100_of_the_error(k, tol):
+    law = cme.fsp(cme.parse(f"0 -> X @ {k}; X -> 0 @ 1; X = {k // 2}"), [0.7], tol=tol, method="projection")
+    truth = oracles.immigration_death(2 * k + 1000, k, 1, k // 2, 0.7)
+    known = np.zeros(2 * k + 1000)
+    known[law.states[:, 0]] = law.p[0]
+    error = np.abs(known - truth).sum()
+    assert error <= law.error_bound[0] + 1e-13
+    assert law.error_bound[0] <= 100 * error + 1e-11
+    assert law.error_bound[0] <= tol
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-8])
+def test_A16_the_bound_of_fsp_is_within_100_of_the_error(tol):
+    law = cme.fsp(cme.parse("X -> 2 X @ 2; X -> 0 @ 1; X = 30"), [2.0], tol=tol, method="projection")
+    truth = oracles.linear_birth_death(2000, 2, 1, 30, 2.0)
+    known = np.zeros(2000)
+    known[law.states[:, 0]] = law.p[0]
+    error = np.abs(known - truth).sum()
+    assert error <= law.error_bound[0] <= min(100 * error + 1e-11, tol)
+
+
+def test_a_large_set_that_travels_is_tight():
+    """Two independent processes (A.1): growth, dropping, states in another order than found, many times."""
+    times, tol = [0.02, 0.3, 1.0], 1e-5
+    text = "0 -> X @ 500; X -> 0 @ 1; 0 -> Y @ 500; Y -> 0 @ 1; X = 400; Y = 400"
+    law = cme.fsp(cme.parse(text), times, tol=tol, method="projection")
+    assert law.info["states_in_use"] > 20_000
+    for i, t in enumerate(times):
+        one = oracles.immigration_death(1500, 500, 1, 400, t)
+        truth = one[law.states[:, 0]] * one[law.states[:, 1]]
+        error = np.abs(law.p[i] - truth).sum() + 1 - truth.sum()
+        assert error <= law.error_bound[i] + 1e-13
+        assert law.error_bound[i] <= min(100 * error + 1e-11, tol)

@@ -36,40 +36,38 @@ def chebyshev_series(pointer, index, rate, weights, tails, enough, allowed, roun
 
     The matrix comes by rows (CSR); `rate` is A/q. `previous` holds p on entry, `current` is workspace, `norms` (K,) gets the 1-norms of
     the terms. The residual of the series that ends with term k is c_k T_{k+1} - c_{k+1} T_k times q/2, and exp(tA) is a contraction in the
-    1-norm: with tails[k] = integral from 0 to z of exp(-x) I_k(x) dx the error is at most tails[k] |T_{k+1}| + tails[k+1] |T_k|, and
-    |T_{k+1}| <= 2 |T_k| + |T_{k-1}|. The series ends when that is below `enough`; SHORT: it never was; LARGE: round-off (a part
-    `rounding` of each term, twice tails[k] times) is above `allowed`. cursor = [terms taken, first output that still gets some].
+    1-norm: with tails[k] = integral from 0 to z of exp(-x) I_k(x) dx the error is at most tails[k] |T_{k+1}| + tails[k+1] |T_k|. The series
+    ends when that is below `enough`; SHORT: it never was; LARGE: round-off (a part `rounding` of each term, twice tails[k] times) is above
+    `allowed`. cursor = [terms whose norms are known, the last of which is not in the series; first output that still gets some].
     """
-    n_states, n_terms = previous.shape[0], weights.shape[1]
-    total = 0.0
-    for n in range(n_states):
-        total += abs(previous[n])
-    norms[0] = total
+    n_terms = weights.shape[1]
+    norms[0] = 0.0
+    for n in range(previous.shape[0]):
+        norms[0] += abs(previous[n])
     for j in range(out.shape[0]):
-        w = weights[j, 0]
-        for n in range(n_states):
-            out[j, n] = w * previous[n]
+        for n in range(previous.shape[0]):
+            out[j, n] = 0.0
     cursor[1], made = 0, 2.0 * rounding * tails[0] * norms[0]
-    for k in range(1, n_terms - 1):
-        while weights[cursor[1], k] < 1e-45 and cursor[1] < out.shape[0] - 1:
+    for k in range(1, n_terms):
+        while weights[cursor[1], k - 1] < 1e-45 and cursor[1] < out.shape[0] - 1:
             cursor[1] += 1
         factor = 1.0 if k == 1 else 2.0
         if k % 2 == 1:
-            norms[k] = next_term(pointer, index, rate, factor, previous, current, weights, k, cursor[1], out)
+            norms[k] = next_term(pointer, index, rate, factor, previous, current, weights, k - 1, cursor[1], out)
         else:
-            norms[k] = next_term(pointer, index, rate, factor, current, previous, weights, k, cursor[1], out)
+            norms[k] = next_term(pointer, index, rate, factor, current, previous, weights, k - 1, cursor[1], out)
         cursor[0] = k + 1
         made += 2.0 * rounding * tails[k] * norms[k]
         if not made <= allowed:
             return LARGE
-        if tails[k] * (2.0 * norms[k] + norms[k - 1]) + tails[k + 1] * norms[k] <= enough:
+        if tails[k - 1] * norms[k] + tails[k] * norms[k - 1] <= enough:
             return OK
     return SHORT
 
 
 @inner
 def next_term(pointer, index, rate, factor, x, y, weights, k, first, out):
-    """Write into y: factor P x - (factor - 1) y, and add it to the outputs; returns its 1-norm."""
+    """Add x, term k, to the outputs, and put factor P x - (factor - 1) y in the place of y; returns its 1-norm."""
     n_outputs, back, norm = out.shape[0], factor - 1.0, 0.0
     w = weights[first, k]
     for n in range(x.shape[0]):
@@ -82,7 +80,7 @@ def next_term(pointer, index, rate, factor, x, y, weights, k, first, out):
             total = 0.0
         y[n] = total
         norm += size
-        out[first, n] += w * total
+        out[first, n] += w * x[n]
         for j in range(first + 1, n_outputs):
-            out[j, n] += weights[j, k] * total
+            out[j, n] += weights[j, k] * x[n]
     return norm

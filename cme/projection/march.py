@@ -115,7 +115,7 @@ class March:
 
     def run(self, p: np.ndarray, times: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
-        total, now, stride, failures = float(p.sum()), 0.0, float(times[-1]), 0
+        total, now, stride, failures, grown = float(p.sum()), 0.0, float(times[-1]), 0, False
         if times[0] == 0:
             self.outputs[0.0] = Output(self.space.states, p.copy(), 0.0)
         while now < times[-1]:
@@ -132,10 +132,11 @@ class March:
             if not self.fixed and now < times[-1]:
                 failures = 0 if n_good else failures + 1
                 whole = n_good == len(step.times)
-                stride = (4 if whole else 2) * length if n_good else length / failures
+                stride = (4 if whole and not grown else 2) * length if n_good else length / failures
                 stride = max(min(stride, 2 * (step.end - step.start)), self.stepper.least_stride(now))
                 stride = min(stride, float(times[-1]) - now)
-                if n_good < len(step.times):
+                grown = not whole
+                if grown:
                     self.stepper.note_travel(now + 0.25 * (step.end - step.start))
                     seen = np.max([before, *step.laws[: n_good + 1]], axis=0)
                     gone = float(before.sum() - step.laws[n_good].sum())

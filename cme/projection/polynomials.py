@@ -186,7 +186,7 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
         chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
         out = rows.restored(out)
     last = int(cursor[0]) - 1
-    left_out = tails[:, last] * (2 * norms[last] + norms[last - 1]) + tails[:, last + 1] * norms[last] + dropped
+    left_out = tails[:, last - 1] * norms[last] + tails[:, last] * norms[last - 1] + dropped
     rounding = ROUNDING * 2 * (tails[:, : last + 1] @ norms[: last + 1])
     certified = np.logical_and.accumulate(left_out + np.where(rounding <= unavoidable, 0.0, rounding) <= tol)
     if not certified[0]:
@@ -199,13 +199,12 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
 
 def _without_entries(rows: Rows, p, weights, tails, tol, norms, cursor, out) -> None:
     """The kernel's twin for a generator that can only be applied."""
-    previous, current = p, rows.jump(p)
-    norms[:2] = np.abs(previous).sum(), np.abs(current).sum()
-    out[:] = np.outer(weights[:, 0], previous) + np.outer(weights[:, 1], current)
-    for k in range(2, weights.shape[1] - 1):
-        previous, current = current, 2 * rows.jump(current) - previous
+    previous, current = np.zeros_like(p), p
+    norms[0], out[:] = np.abs(p).sum(), 0.0
+    for k in range(1, weights.shape[1]):
+        out += np.outer(weights[:, k - 1], current)
+        previous, current = current, rows.jump(current) if k == 1 else 2 * rows.jump(current) - previous
         norms[k] = np.abs(current).sum()
-        out += np.outer(weights[:, k], current)
         cursor[0] = k + 1
-        if tails[k] * (2 * norms[k] + norms[k - 1]) + tails[k + 1] * norms[k] <= 0.7 * tol or not norms[k] < 1e14 * norms[0]:
+        if tails[k - 1] * norms[k] + tails[k] * norms[k - 1] <= 0.7 * tol or not norms[k] < 1e14 * norms[0]:
             return

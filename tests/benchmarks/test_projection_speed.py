@@ -1,7 +1,8 @@
 """`fsp` on published problems, everything included, beside other integrators on the same generator. CPU time: ``make bench``.
 
 A fixed box is given to the others (scipy's `expm_multiply` and BDF, and SLEPc's Krylov exponential where slepc4py imports); `fsp` finds
-its own states. Each speed stands beside the bound on its error, and the true error where there is a closed form.
+its own states, and takes no closed form; its integrators are timed one by one on the box too. Each speed stands beside the bound on its
+error, and the true error where there is a closed form.
 """
 
 import functools
@@ -22,8 +23,7 @@ def test_fsp(benchmark, name):
     problem = BY_NAME[name]
     if problem.long and not os.environ.get("CME_LONG_BENCHMARKS"):
         pytest.skip("takes minutes; set CME_LONG_BENCHMARKS=1")
-    network, options = cme.parse(problem.text), {"tol": problem.tol, "max_states": 8_000_000, "progress": False}
-    options["method"] = "projection"
+    network, options = cme.parse(problem.text), {"tol": problem.tol, "method": "projection", "max_states": 8_000_000, "progress": False}
     rounds = 1 if problem.long else 3
     law = benchmark.pedantic(cme.fsp, (network, [problem.time]), options, rounds=rounds, warmup_rounds=rounds // 3)
     error = _true_error(problem, law.states, law.p[-1])
@@ -50,6 +50,17 @@ def test_law_of_the_protein_alone(benchmark, name):
     law = benchmark.pedantic(cme.fsp, (cme.parse(problem.text), [problem.time]), options, rounds=1)
     assert law.info["method"] == "generating function"
     _note(benchmark, problem, "cme, generating function of P", len(law.states), float(law.error_bound[-1]), None)
+
+
+@pytest.mark.parametrize("method", ["uniformisation", "chebyshev", "krylov", "rational_krylov"])
+@pytest.mark.parametrize("name", ["toggle, t=10", "birth-death 300"])
+def test_integrators_on_the_box(benchmark, name, method):
+    problem = BY_NAME[name]
+    generator, start = _on_the_box(name)
+    generator = cme.Generator(generator.sparse(), generator.leak, generator.states, generator.names)
+    options = {"tol": problem.tol, "method": method, "initial": start, "progress": False}
+    law = benchmark.pedantic(cme.fsp, (generator, [problem.time]), options, rounds=1, warmup_rounds=1)
+    _note(benchmark, problem, method, len(generator), float(law.error_bound[-1]), _true_error(problem, law.states, law.p[-1]))
 
 
 @pytest.mark.parametrize(("name", "peer"), PAIRS)
@@ -81,7 +92,7 @@ def _true_error(problem, states, p):
 @functools.cache
 def _law(name):
     problem = BY_NAME[name]
-    return cme.fsp(cme.parse(problem.text), [problem.time], tol=problem.tol, progress=False)
+    return cme.fsp(cme.parse(problem.text), [problem.time], tol=problem.tol, method="projection", progress=False)
 
 
 @functools.cache
