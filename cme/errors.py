@@ -71,6 +71,7 @@ STALLED = 7
 UNSETTLED = 8
 CROWDED, BAD_DELAY, BAD_DRAW, UNDEFINED_VALUE, BAD_COUNT = 9, 10, 11, 12, 13  # these, and 8 once more, from cme.kernels.events
 BAD_NUMBER = 19  # from cme.kernels.stoichiometry
+UNRESOLVED = 21  # from cme.kernels.next_reaction
 
 
 def describe_state(species, state):
@@ -83,7 +84,7 @@ def describe_state(species, state):
 
 
 def propensity_error(status, reaction, formula, species, state):
-    """The `ModelError` for a reaction that misbehaves in a state (statuses 1, 2, 3, 6, 7 and 19)."""
+    """The `ModelError` for a reaction that misbehaves in a state (statuses 1, 2, 3, 6, 7, 19 and 21)."""
     where = f"in state {describe_state(species, state)}"
     if status == NEGATIVE_COUNT:
         return ModelError(
@@ -111,6 +112,11 @@ def propensity_error(status, reaction, formula, species, state):
         return ModelError(
             f"reaction {reaction!r} with propensity {formula} fires so often {where} that time stands still; "
             "the network explodes in finite time: stop earlier or bound its growth"
+        )
+    if status == UNRESOLVED:
+        return ModelError(
+            f"reaction {reaction!r} with propensity {formula} is so fast {where} that its due times can't be told apart by then; "
+            "use method='direct' or 'rejection', which add up waiting times"
         )
     raise AssertionError(f"kernel status {status} has no sentence")
 

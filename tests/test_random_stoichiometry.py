@@ -286,6 +286,13 @@ def test_a_cell_that_divides():
     assert able == {"tau_leap", "ssa", "fsp", "stationary", "rate_equations"}
 
 
+def test_laws_follow_what_a_draw_changes():
+    network = cme.parse("0 -> geometric(5) X @ 2; X -> 0 @ 1; 0 => Y @ X/(1 + Y); Y -> 0 @ 1; X = 0")
+    exact = cme.fsp(network, [4.0], tol=1e-6, space=cme.StateSpace.reachable(network, bounds={"X": 120, "Y": 25}))
+    paths = cme.ssa(network, [4.0], n_paths=20_000, seed=3)
+    verdict.samples_match_pmf(paths["Y"][:, 0], exact.marginal("Y", 0).p, lost=exact.error_bound[0])
+
+
 def test_catastrophe():
     """(P) P => 0 takes all: P(n) solves a chain with resets, whose mean relaxes at the rate of the resets."""
     network = cme.parse("(P) P => 0 @ 0.2; 0 -> P @ 5")

@@ -62,6 +62,8 @@ def test_survival_in_an_ensemble_is_that_of_the_paths():
     law = stats.binom.cdf(2, 6, np.exp(-times))  # two or fewer of six are left
     for stopped, p in zip(found.stopped, law, strict=True):
         verdict.probability_matches(np.arange(4000) < stopped, p)
+    at_once = cme.ensemble(network, times, n_paths=10, seed=4, stop="X >= 6")  # met at time zero, by which it counts
+    assert at_once.stopped.tolist() == [10] * 7
 
 
 @pytest.mark.parametrize("method", ["direct", "rejection", "next_reaction"])
