@@ -70,7 +70,9 @@ class IteratedCycle:
                 residual[:] = self._source
                 scatter(*self._model, x, residual)
         else:
-            raise ConvergenceError(f"{MOST_CYCLES} cycles of the iterative solver still move the law by {moved:.1e}; use method='lu'")
+            raise ConvergenceError(
+                f"{MOST_CYCLES} cycles of the iterative solver still move the law by {moved:.1e}; loosen tol or give a space="
+            )
         self.cycles = cycle + 1
         self.below = -float(x[x < 0].sum())
         x[x < 0] = 0.0
