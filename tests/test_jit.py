@@ -214,7 +214,7 @@ RUN = """
 import sys
 import numpy as np, cme
 for law in {functions!r}:
-    paths = cme.ssa(cme.parse({laws!r}.format(law)), np.linspace(0, 3, 4), n_paths=20, seed=3)
+    paths = cme.ssa(cme.parse({laws!r}.format(law)), np.linspace(0, 3, 4), n_paths=5, seed=3)
     print(int(paths.counts.sum()), paths.counts[:, -1, 0].tolist())
 print(*sorted({{"numba", "scipy", "pandas", "matplotlib", "networkx"}} & set(sys.modules)))
 """
