@@ -70,8 +70,7 @@ def _box(side: int) -> cme.Generator:
     network = cme.parse(TOGGLE.format(s=side / 200))
     space = cme.StateSpace.reachable(network, bounds={"U": side - 1, "V": side - 1})
     generator = cme.Generator.from_network(network, space)
-    rates = sp.csc_array(generator.matrix - sp.diags_array(generator.matrix.diagonal()))
-    return cme.Generator.from_rates(rates, generator.states, names=generator.names)
+    return cme.Generator.from_rates(generator.rates, generator.states, names=generator.names)
 
 
 def _splu(matrix: sp.csc_array) -> np.ndarray:
