@@ -13,7 +13,6 @@ from cme.compiled import starting_states
 from cme.errors import ConvergenceError, ModelError
 from cme.network import Network
 from cme.projection.columns import Block, Laws, places_in
-from cme.projection.first_order_law import generating_function
 from cme.projection.monomolecular import monomolecular
 from cme.projection.one_step import one_step
 from cme.projection.product_form import product_form
@@ -49,6 +48,8 @@ def transient_law(
         if name == "monomolecular":
             laws = monomolecular(network, times, states, weights, tol, max_states, method == "auto", own)
         else:
+            from cme.projection.first_order_law import generating_function  # slow to import
+
             laws = generating_function(network, times, states, weights, tol, max_states, method == "auto", own)
         if laws is None:
             return None
@@ -71,6 +72,8 @@ def stationary_law(
         options = _options(tol, method, max_states, keep)
         own = None if keep is None else [network.species_names.index(each) for each in keep]
         if name == "generating_function":
+            from cme.projection.first_order_law import generating_function
+
             states, weights = starting_states(network, initial)
             laws = generating_function(network, FOREVER, states, weights / weights.sum(), tol, max_states, method == "auto", own)
             if laws is None:

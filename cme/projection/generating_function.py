@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import DOP853
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -224,6 +223,8 @@ class GeneratingFunction:
         """The unknowns at a later time."""
         if end <= start or not y.size:
             return y
+        from scipy.integrate import DOP853  # slow to import, and fsp seldom comes here
+
         solver = DOP853(self.derivative, start, y, end, rtol=RTOL * loose, atol=ATOL * loose)
         for _ in range(MOST_STEPS):
             message = solver.step()

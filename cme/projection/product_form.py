@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammainc, gammaln
 
 from cme.complex_balance import ComplexBalance, Kinetics, complex_balance
 from cme.errors import ConvergenceError, ModelError
@@ -111,6 +110,8 @@ def _log_weights(balance: ComplexBalance, amounts: np.ndarray, states: np.ndarra
         low, high = int(states[:, s].min()), int(states[:, s].max())
         centre = int(np.clip(np.exp(min(amounts[s], 60.0)), low, high))
         if high - low > 10_000_000:
+            from scipy.special import gammaln
+
             n = states[:, s]
             total += n * amounts[s] - gammaln(n + 1.0)
             continue
@@ -170,6 +171,8 @@ def _with_totals_of(state: np.ndarray, network: Network, balance: ComplexBalance
 
 def _part_of_class(network: Network, start: np.ndarray, balance: ComplexBalance, tol: float, max_states: int) -> Answer:
     """The part of an infinite class that lies in a box, and a bound on the rest."""
+    from scipy.special import gammainc  # not at the top: it is slow to import
+
     live = np.flatnonzero(balance.kinetics.live)
     amounts = _with_totals_of(start, network, balance)
     means, most = np.exp(amounts[live]), _largest_counts(network, start)[live]
@@ -199,6 +202,8 @@ def _part_of_class(network: Network, start: np.ndarray, balance: ComplexBalance,
 
 def _log_weight_at_centre(log_means: np.ndarray, states: np.ndarray) -> float:
     """What makes `_log_weights` the logarithm of a product of Poisson probabilities; its rounding cancels but in what is missing."""
+    from scipy.special import gammaln
+
     low, high = states.min(axis=0), states.max(axis=0)
     centre = np.clip(np.exp(np.minimum(log_means, 60.0)).astype(np.int64), low, high)
     return float(np.sum(centre * log_means - np.exp(log_means) - gammaln(centre + 1.0)))
