@@ -15,6 +15,7 @@ from cme.hybrid import Hybrid
 from cme.network import Network
 from cme.pieces import ORDERS, Instant, Piece, jumps
 from cme.ratelaw import ZERO, Apply, Expr
+from cme.resolved_times import legs, resolve
 
 COURSE_TOL = 1e-11  # relative, of the course of clock variables under rate rules
 MAX_PIECES = 100_000
@@ -144,8 +145,8 @@ class Clockwork:
         flowing = tuple(name for name, _ in self._hybrid.flow_formulas if name in values)
         still = Piece(start, limit, limit, values, flowing, _nowhere, Instant(start, y, ()))
         if flowing:
-            flows = [still.freeze(formula) for name, formula in self._hybrid.flow_formulas if name in values]
-            end, course = self._flow(still, flows, limit)
+            still = replace(still, flows={name: still.freeze(formula) for name, formula in self._hybrid.flow_formulas if name in values})
+            end, course = self._flow(still, limit)
         else:
             end, course = self._first_switch(still, start, limit), _nowhere
         before = y.copy()
@@ -167,34 +168,36 @@ class Clockwork:
         strict = [(op in ("<", ">")) == bool(now) for op, now in switched if op in ORDERS]
         return bool(strict) and all(strict) and all(op in ORDERS or op == "!=" for op, _ in switched)
 
-    def _flow(self, still: Piece, flows: list[Expr], limit: float) -> tuple[float, Callable[[np.ndarray], np.ndarray]]:
+    def _flow(self, still: Piece, limit: float) -> tuple[float, Callable[[np.ndarray], np.ndarray]]:
         """Integrate the clock variables until something switches; the end, and the course."""
         from scipy.integrate import LSODA, OdeSolution
 
         def derivative(t: float, v: np.ndarray) -> np.ndarray:
             known = dict(still.values) | dict(zip(still.flowing, v, strict=True)) | {ratelaw.TIME: t}
-            return np.array([float(ratelaw.evaluate(flow, known)) for flow in flows])
+            return np.array([float(ratelaw.evaluate(flow, known)) for flow in still.flows.values()])
 
         v = np.array([still.values[name] for name in still.flowing])
         tolerances = {"rtol": COURSE_TOL, "atol": 1e-3 * COURSE_TOL * max(1.0, float(np.abs(v).max()))}
-        solver = LSODA(derivative, still.start, v, limit, max_step=self.horizon / 64, **tolerances)  # no pulse falls between the steps
-        knots, parts = [still.start], []
-        while solver.status == "running":
-            message = solver.step()
-            if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
-                raise ConvergenceError(
-                    f"the rate rule of {still.flowing[0]!r} can't be integrated beyond t={solver.t:g} ({message or 'no finite value'}); "
-                    "stop earlier, or guard the rule"
-                )
-            part = solver.dense_output()
-            knots.append(solver.t)
-            parts.append(part)
-            piece = replace(still, course=_course(part))
-            end = self._first_switch(piece, knots[-2], knots[-1])
-            if end < knots[-1] or self._has_switched(piece, end):
-                break
-        solution = OdeSolution(np.array(knots), parts)
-        return end, _course(solution)
+        standing = {name: value for name, value in still.values.items() if name not in still.flowing}
+        times = resolve(still.flows.values(), replace(still, values=standing, flowing=()))  # no pulse falls between the steps
+        knots, parts, end = [still.start], [], still.start
+        for leg in legs(times, still.start, limit, self.horizon / 64):
+            solver = LSODA(derivative, knots[-1], v, leg.end, max_step=leg.longest, **tolerances)
+            while solver.status == "running":
+                message = solver.step()
+                if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
+                    raise ConvergenceError(
+                        f"the rate rule of {still.flowing[0]!r} can't be integrated beyond t={solver.t:g} "
+                        f"({message or 'no finite value'}); stop earlier, or guard the rule"
+                    )
+                part, v = solver.dense_output(), solver.y
+                knots.append(solver.t)
+                parts.append(part)
+                piece = replace(still, course=_course(part))
+                end = self._first_switch(piece, knots[-2], knots[-1])
+                if end < knots[-1] or self._has_switched(piece, end):
+                    return end, _course(OdeSolution(np.array(knots), parts))
+        return end, _course(OdeSolution(np.array(knots), parts))
 
     # ---------------------------------------------------------------------------------------------------- switching
 

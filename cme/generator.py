@@ -25,6 +25,7 @@ from cme.network import Network
 from cme.pieces import Piece
 from cme.spectrum import DENSE, slowest
 from cme.states import StateSpace
+from cme.times_ahead import times_in_piece
 
 if TYPE_CHECKING:
     from cme.lumping import Lumping
@@ -341,10 +342,13 @@ class TimeDependentGenerator:
         The `Generator` at a time; its states are the same at all times.
     breaks
         Times at which rates jump, or a short pulse begins or ends, see `with_breaks`.
+    ends
+        Times at which a step must end, so that no pulse falls into one; those of a network are found on its formulas.
     """
 
     at: Callable[[float], Generator]
     breaks: tuple[float, ...] = ()
+    ends: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, build: Callable[[float], Generator]) -> "TimeDependentGenerator":
@@ -402,13 +406,14 @@ class TimeDependentGenerator:
                 raise ValueError(f"the rates are known from time 0 to {until:g}, not at {time:g}")
             return parts[np.searchsorted(starts, time, side="right") - 1].at(time)
 
-        return cls(_remember(at))
+        ends = [times_in_piece(network, piece) for piece in pieces]
+        return cls(_remember(at), tuple(starts[1:].tolist()), tuple(np.concatenate(ends).tolist()))
 
     @classmethod
-    def in_piece(cls, network: Network, piece: Piece, space: StateSpace) -> "TimeDependentGenerator":
+    def in_piece(cls, network: Network, piece: Piece, space: StateSpace, ends: tuple[float, ...] = ()) -> "TimeDependentGenerator":
         """The generator in one piece of time, between events and switches of the rates."""
         rates = MovingRates(network, piece, space)
-        return cls(_remember(lambda time: Generator(*rates.at(time), space.states, network.species_names)))
+        return cls(_remember(lambda time: Generator(*rates.at(time), space.states, network.species_names)), ends=ends)
 
     def with_breaks(self, *breaks: float) -> "TimeDependentGenerator":
         """The same, with times at which rates jump, or a short pulse begins or ends, so that no solver steps over them.

@@ -12,6 +12,7 @@ from cme.elements import Reaction, Values
 from cme.network import Network
 from cme.pieces import Piece
 from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, Symbol
+from cme.resolved_times import peaks
 from cme.states import StateSpace
 
 SAMPLES = np.linspace(0.02, 0.98, 17)  # where in a piece of time a propensity is looked at to see which states it leads to
@@ -87,7 +88,7 @@ def _envelope(law: Expr, piece: Piece, change: dict[str, int]) -> Expr:
 
     What is wrong with a law is found where it is used, and told in its own words.
     """
-    times = piece.start + SAMPLES * (piece.end - piece.start)
+    times = np.concatenate([piece.start + SAMPLES * (piece.end - piece.start), peaks(law, piece)])
     known = piece.at(times)
     factor, rest = _split(law, piece)
     if rest is not None:

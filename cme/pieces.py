@@ -1,7 +1,7 @@
 """`Piece`: a piece of time in which all that is known in advance moves smoothly, and `Instant`: what may happen at its end."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class Piece:
         The clock variables at the start, after all events, and the time, by name.
     flowing
         The clock variables that move inside the piece, in the order of `course`, which gives them at times (K,) as (K, C).
+    flows
+        Their rates, by name, as they are in this piece.
     """
 
     start: float
@@ -44,6 +46,7 @@ class Piece:
     flowing: tuple[str, ...]
     course: Callable[[np.ndarray], np.ndarray]
     instant: Instant
+    flows: Mapping[str, Expr] = field(default_factory=dict)
 
     def at(self, times) -> dict[str, np.ndarray]:
         """The time and all clock variables at times (...) in the piece, by name."""

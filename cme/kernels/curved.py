@@ -1,9 +1,9 @@
 """Flow along curves: Dormand and Prince's method of orders 5 and 4, with the hazard integrated along and turns found on its polynomial.
 
 Each step keeps the error of every variable below 1e-9 of its size, and that of the integrated hazard below 1e-9. No step is longer than a
-32nd of the run, so that a pulse of the rates is not passed over between two steps. A step ends where a watch jumps, so that the right-hand
-side is smooth on it. Watches are seen at eight points of a step and where their measures have extrema between these; a step is halved
-until its measures are smooth there.
+32nd of the run, and none passes a time of `cme.resolved_times`, between which there is no pulse of the rates in time. A step ends where a
+watch jumps, so that the right-hand side is smooth on it. Watches are seen at eight points of a step and where their measures have extrema
+between these; a step is halved until its measures are smooth there.
 
 References: Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19, doi:10.1016/0771-050X(80)90013-3; Hairer, Norsett and Wanner,
 Solving Ordinary Differential Equations I (1993), doi:10.1007/978-3-540-78862-1, section II.6 (the polynomial of order 4).
@@ -22,6 +22,7 @@ from cme.kernels.straight import (
     LEFT,
     MOVES,
     NEXT_PLANNED,
+    PASSED,
     REACTION,
     SAMPLES,
     STEP,
@@ -75,7 +76,10 @@ def glide_curved(field, times, walker, samples):
         t = y[field.clock]
         if not t < limit:  # only the last sample, or all of them at 0
             return finish(walker, samples)
-        end = min(t + walker.real[STEP], limit)
+        while field.ends[cursor[PASSED]] <= t:
+            cursor[PASSED] += 1
+            cursor[STEPS] = 0
+        end = min(t + walker.real[STEP], limit, field.ends[cursor[PASSED]])
         hazard = walker.curve[STAGE, walker.curve.shape[1] - 1]
         if hazard > 0.0:
             end = min(end, t + 2.0 * walker.real[LEFT] / hazard + 1e-12 * walker.real[HORIZON])

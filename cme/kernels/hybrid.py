@@ -66,6 +66,7 @@ class Motion(NamedTuple):
     reactions: np.ndarray  # (R, 3): does the propensity move; does the reaction turn a line or a watch; may it stir a trigger?
     dependent_pointer: np.ndarray  # (R + 1,) propensities that it changes
     dependent: np.ndarray
+    ends: np.ndarray  # (K + 1,) times at which a step along curves must end, and inf
 
 
 class Field(NamedTuple):
@@ -78,6 +79,7 @@ class Field(NamedTuple):
     clock: int
     rounding: np.ndarray
     reactions: np.ndarray
+    ends: np.ndarray
     stack: np.ndarray
 
 
@@ -87,7 +89,7 @@ class Walker(NamedTuple):
     y: np.ndarray  # the state
     a: np.ndarray  # (R,) propensities
     real: np.ndarray  # (5,) hazard to go until the next reaction, the last time, next step, times of next turn and next execution
-    cursor: np.ndarray  # (6,) samples, reactions so far, the culprit, what stopped the flow, steps since then, the last reaction
+    cursor: np.ndarray  # (7,) samples, reactions so far, culprit, what stopped the flow, steps since, last reaction, ends passed
     lines: np.ndarray | None  # (3, C) straight lines of what flows; None if there are curves
     curve: np.ndarray | None  # (15, C + 1) curves of what flows and of the integrated hazard; None if all lines are straight
     seen: np.ndarray  # (W,) watches at the start of a step
@@ -99,7 +101,7 @@ def new_walker(machine, motion):
     n_flows = len(machine.changing[1])
     sizes = {"y": machine.size, "a": machine.n_reactions, "real": 5, "seen": len(motion.rounding), "measured": 9}
     lines, curve = (np.zeros((3, n_flows)), None) if motion.straight else (None, np.zeros((ROWS, n_flows + 1)))
-    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, lines=lines, curve=curve, cursor=np.zeros(6, np.int64))
+    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, lines=lines, curve=curve, cursor=np.zeros(7, np.int64))
 
 
 @bare
@@ -110,7 +112,7 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
     """
     first_flow = machine.list_pointer[machine.n_reactions + len(machine.events)]
     field = Field(machine.laws, machine.lists, first_flow, motion.first_watch, machine.clock, motion.rounding, motion.reactions,
-                  agenda.stack)  # fmt: skip
+                  motion.ends, agenda.stack)  # fmt: skip
     y, cursor, real = walker.y, walker.cursor, walker.real
     stops, mark, in_a_row, stirred, looked = 0, 0.0, 0, True, False
     done[1] = 0.0

@@ -9,7 +9,7 @@ from cme.kernels.events import COORDINATE, OK, PROGRAM
 from cme.kernels.jit import apart, inlined, inner
 from cme.kernels.propensity import run_program
 
-SAMPLES, EVENTS, CULPRIT, STOP, STEPS, FIRED = range(6)  # places in Walker.cursor
+SAMPLES, EVENTS, CULPRIT, STOP, STEPS, FIRED, PASSED = range(7)  # places in Walker.cursor
 REACTION, TURN, END = 1, 2, 3  # what stops a flow
 UNDEFINED_FLOW = 15
 FLOOR, CEILING = 1, 2  # kinds of rounding

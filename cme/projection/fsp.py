@@ -23,6 +23,7 @@ from cme.projection.propagate import METHODS, Integrator, Reach
 from cme.projection.propagator import Magnus, evolve
 from cme.results import Distribution
 from cme.states import StateSpace
+from cme.times_ahead import times_in_piece
 
 BOUND, ESTIMATE = "a bound", "an estimate"  # what `info` says of the integration error
 EVENT_DROP = 0.05  # of the tolerance of the time before an event, what may be dropped at it; see `march` for the rest
@@ -253,13 +254,14 @@ class _Run:
         tol = self.tol * (0.1 / len(self.clockwork.pieces) + 0.9 * duration / self.horizon)
 
         reach = Reach()
+        ends = tuple(times_in_piece(self.network, piece).tolist()) if moving else ()
 
         def certified(space: StateSpace) -> Stepper:
             digits = None if self.given is None else FIXED
             return Integrator(Generator.from_network(standing, space), duration, INTEGRATION * tol / 2, self.method, digits, reach)
 
         def estimated(space: StateSpace) -> Stepper:
-            generator = TimeDependentGenerator.in_piece(self.network, piece, space)
+            generator = TimeDependentGenerator.in_piece(self.network, piece, space, ends)
             return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2)
 
         return March(space, estimated if moving else certified, tol, duration, self.max_states, self.given is not None)

@@ -55,7 +55,8 @@ class MovingStepper:
     method, many_times = Magnus.method, False
 
     def __init__(self, generator: TimeDependentGenerator, start: float, end: float, span: float, tol: float):
-        self._generator = TimeDependentGenerator(lambda time: generator.at(min(start + time, end)))
+        ends = tuple(time - start for time in generator.ends)
+        self._generator = TimeDependentGenerator(lambda time: generator.at(min(start + time, end)), ends=ends)
         self._magnus = Magnus(self._generator, 0.0, end - start, tol, on_a_law(tol), span)
         self._note(generator.at(start))
 

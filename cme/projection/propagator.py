@@ -166,13 +166,14 @@ def _march(
 def _between(generator: TimeDependentGenerator, first: float, last: float) -> TimeDependentGenerator:
     """The generator between two breaks, whose ends look inward."""
     edge = 4 * np.spacing(max(abs(first), abs(last)))
-    return TimeDependentGenerator(lambda time: generator.at(min(max(time, first + edge), last - edge)))
+    return TimeDependentGenerator(lambda time: generator.at(min(max(time, first + edge), last - edge)), ends=generator.ends)
 
 
 class Magnus:
     """Steps in time whose errors, estimated by step doubling, add up to at most `tol` from `start` to `end`.
 
-    No step is longer than a 32nd of that, or of `span`, so that no pulse of the rates falls between the points looked at.
+    No step is longer than a 32nd of that, or of `span`, or passes one of the generator's `ends`, so that no pulse of the rates falls
+    between the points looked at.
     """
 
     method = "commutator-free Magnus, order 4"
@@ -191,6 +192,8 @@ class Magnus:
         self.longest = max(self.duration if span is None else span, 1e-300) / 32
         self._blink = 64 * float(np.spacing(abs(end)))  # times closer than this are the same
         self._h, self._n_steps = self.longest, 0
+        inside = [time for time in generator.ends if start < time < end]
+        self._ends = np.array([start, *inside, end, np.inf])  # of cells, each of which gets its share of half the tolerance
 
     def same(self, now: float, time: float) -> bool:
         """Is there nothing to do between two times?"""
@@ -199,9 +202,11 @@ class Magnus:
     def advance(self, x: np.ndarray, now: float, time: float) -> tuple[np.ndarray, float, float]:
         """One accepted step from `now`, not beyond `time`: where it leads, the time then, and its error."""
         generator, wanted = self.generator, self._h
+        cell = int(np.searchsorted(self._ends, now + self._blink, side="right"))
+        room, width = float(self._ends[cell]) - now, float(self._ends[cell] - self._ends[cell - 1])
         while True:
-            h = min(wanted, self.longest, time - now)
-            if self._n_steps >= MAX_STEPS or h < min(1e-13 * self.duration, 0.5 * (time - now)):
+            h = min(wanted, self.longest, time - now, room)
+            if self._n_steps >= MAX_STEPS or h < min(1e-13 * self.duration, 0.5 * min(time - now, room)):
                 raise ConvergenceError(
                     f"the time-dependent rates need steps of {h:.1e} at t={now:.6g}; loosen tol={self.tol:g} or smooth the rates"
                 )
@@ -212,7 +217,7 @@ class Magnus:
             order = min(order, order_1, order_2)
             found = _column_norm(whole - twice) / (2.0**order - 1)
             found = max(found, h * _column_norm(_quadrature_gap(generator, now, h, x)))
-            allowed = max(self.tol * h / self.duration, ROUND_OFF)
+            allowed = max(self.tol * h * 0.5 * (1 / self.duration + 1 / (width * (len(self._ends) - 2))), ROUND_OFF)
             # Round-off does not fall with h: what is found there says nothing against a longer step, as after a kink of the rates.
             least = 2.0 if found <= ROUND_OFF else 0.2
             was_cut, wanted = h < wanted, h * min(4.0, max(least, 0.9 * (allowed / max(found, 1e-300)) ** (1 / (order + 1))))

@@ -14,6 +14,7 @@ from cme.network import Network
 from cme.programs import csr, to_program
 from cme.ratelaw import Apply, Expr
 from cme.results import Distribution
+from cme.times_ahead import times_ahead
 
 _STEPWISE = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "xor", "floor", "ceil"}
 
@@ -25,9 +26,15 @@ class HybridPaths:
         network, self.starts, self.cumulative = _starts(network, initial)
         self.model, self.times, self.key = Hybrid(network), times, key
         self.machine, self.motion = machine_of(self.model), motion_of(self.model)
+        ends = np.empty(0)
+        if not self.motion.straight:  # straight lines have closed forms
+            ends = _ends_of_steps(self.model, self.starts, self.cumulative, float(times[-1]))
+        self.motion = self.motion._replace(ends=np.append(ends, np.inf))
         self.columns = self.model.coordinates
         method = "direct, in straight lines between jumps" if self.motion.straight else "direct, with the hazard integrated between jumps"
         self.found = {"method": method, "initial_lost": max(0.0, 1.0 - float(self.cumulative[-1]))}
+        if not self.motion.straight:
+            self.found["resolved_times"] = len(ends)
 
     def run(self, first: int, states: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
         """Write paths first, first + 1, ... into states (B, T, S + V)."""
@@ -132,7 +139,16 @@ def motion_of(model: Hybrid) -> hybrid.Motion:
         reactions=np.array(rows, dtype=np.int64).reshape(-1, 3),
         dependent_pointer=dependent_pointer,
         dependent=dependent[:, 0].astype(np.int64),
+        ends=np.array([np.inf]),
     )
+
+
+def _ends_of_steps(model: Hybrid, starts: np.ndarray, cumulative: np.ndarray, horizon: float) -> np.ndarray:
+    """Times at which a step must end, so that no pulse in time of a propensity or of a rate rule falls into one."""
+    n_species = len(model.network.species)
+    first = Initial(tuple(map(tuple, starts[:, :n_species].tolist())), tuple(np.diff(cumulative, prepend=0.0).tolist()))
+    network = replace(model.network, initial=replace(first, draws=model.network.initial.draws))
+    return times_ahead(network, (*model.propensity_formulas, *(formula for _, formula in model.flow_formulas)), horizon)
 
 
 def _watches(switches: Iterable[Expr], moving: set[str]) -> Iterable[Apply]:
