@@ -30,6 +30,7 @@ OPEN = 2.0**-12  # of the piece: where no bounds are known at all, like those of
 LARGEST_SLOPE = 20_000  # terms of a derivative
 LOOKS = 5  # at what flows, in a cell
 ALIKE = 8.0  # cells whose widths differ by less share the longest step
+POINT = 1e-10  # of the time: a cell that is shorter holds a jump or a kink, which integrators find by themselves
 LOOSE = 32  # cells where time and counts are mixed in a way that can't be told apart
 _SIDE_BY_SIDE = {"+", "*", "neg", "min", "max", "piecewise", "<", "<=", ">", ">=", "==", "!=", "and", "or", "xor", "not", "floor", "ceil"}
 
@@ -115,10 +116,11 @@ def legs(times: np.ndarray, start: float, end: float, longest: float) -> Iterato
     edges = np.concatenate([[start], inside, [end]])
     least = most = 0.0
     for before, after, width in zip(edges[:-1].tolist(), edges[1:].tolist(), np.diff(edges).tolist(), strict=True):
-        if least and max(most, width) > ALIKE * min(least, width):
-            yield Leg(before, min(longest, least))
-            least = most = 0.0
-        least, most = min(least or width, width), max(most, width)
+        if width > POINT * (end - start):
+            if least and max(most, width) > ALIKE * min(least, width):
+                yield Leg(before, min(longest, least))
+                least = most = 0.0
+            least, most = min(least or width, width), max(most, width)
         if after == end:
             yield Leg(end, min(longest, least) if len(inside) else longest)
 

@@ -38,6 +38,7 @@ class DiffusionFlow:
     positions = True
     graded = False
     breaks = ()
+    ends = ()
     rough_at_walls = False
 
     @property

@@ -232,7 +232,8 @@ class Grid:
 
     def changing_generator(self, fitted: bool, steepest: float = np.inf) -> TimeDependentGenerator:
         """The same for drift and noise that depend on time."""
-        return TimeDependentGenerator(lru_cache(maxsize=16)(lambda t: self.generator(fitted, steepest, t)), self.flow.breaks)
+        at = lru_cache(maxsize=16)(lambda t: self.generator(fitted, steepest, t))
+        return TimeDependentGenerator(at, self.flow.breaks, self.flow.ends)
 
     @cached_property
     def _pattern(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -53,6 +53,10 @@ class Flow(Protocol):
         """Times at which drift or noise may jump."""
 
     @property
+    def ends(self) -> tuple[float, ...]:
+        """Times between which neither has a pulse."""
+
+    @property
     def positions(self) -> bool:
         """Are the coordinates positions on a line rather than amounts?"""
 

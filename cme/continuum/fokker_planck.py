@@ -287,7 +287,7 @@ class _Problem:
 
 def _by_midpoints(generator: TimeDependentGenerator, p: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Masses (T, N) with the rates of the middle of each of some steps: enough to see where the density goes."""
-    breaks = [time for time in generator.breaks if time < times[-1]]
+    breaks = [time for time in (*generator.breaks, *generator.ends) if time < times[-1]]
     ticks = np.unique(np.concatenate([[0.0], times, np.linspace(0.0, times[-1], LOOKING_STEPS + 1), breaks]))
     reached = {0.0: p}
     for before, after in pairwise(ticks.tolist()):

@@ -14,6 +14,8 @@ from cme.kernels.flow import velocity
 from cme.kernels.random import JUMPS, open_stream
 from cme.network import Network
 from cme.ratelaw import TIME, Apply, Expr, Number, names
+from cme.resolved_times import legs
+from cme.times_ahead import times_ahead
 
 INTEGRATORS: dict[str, Any] = {"LSODA": LSODA, "BDF": BDF, "Radau": Radau}
 KEY = np.zeros(2, dtype=np.uint64)  # of the stream that decides between executions of equal priority: always the same
@@ -21,7 +23,7 @@ NEAR = 1e-11  # times that differ by less, relatively, are the same: sums of tim
 CROWD = 200  # so many jumps within a
 MOMENT = 1e-9  # of the time asked for are too many
 RETRIES = 30  # with a tenth of the step, after a derivative that was no number
-LOOKS = 32  # where rates move with time, no step is longer than such a part of it, so that no pulse falls between two steps
+LOOKS = 32  # where rates move with time, no step is longer than such a part of it
 STILL = 100  # steps that do not get on
 _WHEN_EQUAL = {"<": 0.0, "<=": 1.0, ">": 0.0, ">=": 1.0, "==": 1.0, "!=": 0.0}  # comparisons of equal sides
 
@@ -90,6 +92,9 @@ class _Run:
         bending = jumps_in(formulas)
         in_time = bool(model.flow_formulas) or any(TIME in names(formula) for formula in formulas)  # a rate rule may be a clock
         self.longest = float(self.times[-1]) / LOOKS if in_time else np.inf
+        ends = times_ahead(model.network, formulas, float(self.times[-1]))  # no pulse falls between two steps
+        self.legs = list(legs(ends, 0.0, float(self.times[-1]), self.longest))
+        self.leg_ends = np.array([leg.end for leg in self.legs[:-1]])
         self.bends = np.array([formula in bending for formula in self.watched.formulas], dtype=bool)
 
     # ------------------------------------------------------------------------------------------------ from jump to jump
@@ -166,10 +171,13 @@ class _Run:
         active = self.moving[np.isfinite(self.y[self.moving])]  # what has no value has none until an event sets it
         tries, longest = 0, self.longest
         while self.now < until:
+            leg = int(np.searchsorted(self.leg_ends, self.now * (1 + 1e-14), side="right"))
+            end = min([until, *self.leg_ends[leg : leg + 1].tolist()])
             try:
                 if not len(active) or until - self.now <= 1e-14 * until:  # nothing moves, or less than an integrator can do
                     return self._accept(self._straight_on(active), until, stop, limit)
-                return self._steps(active, until, stop, limit, longest)
+                if self._steps(active, end, stop, limit, min(longest, self.legs[leg].longest)):
+                    return True
             except _Undefined as problem:  # perhaps a trial that went too far
                 tries, longest = tries + 1, min(longest, until - self.now) / 10
                 if tries > RETRIES or self.now == problem.time:

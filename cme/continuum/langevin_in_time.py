@@ -18,6 +18,7 @@ from cme.pieces import Instant, Piece
 from cme.ratelaw import Apply, Expr, Symbol
 
 MESH = np.unique(np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 20), np.linspace(0.05, 1.0, 20)]))  # where a run is looked at
+PAIRS = 8  # of steps for each cell, see `cme.resolved_times`
 SAMPLES = 257  # points of a piece of time at which rates are looked at, to see how fast they move
 
 
@@ -89,8 +90,10 @@ class PathsInTime:
     def _marks(self) -> list[Mark]:
         first = self._event(self.moving.clockwork.first)
         marks, n = [Mark(0.0, 0, -1, first)] if first >= 0 else [], 0
-        for i, (piece, _, wanted) in enumerate(self.moving.stretches()):
-            marks += [Mark(time, i, n + k, -1) for k, time in enumerate(wanted.tolist())]
+        for i, (piece, _, wanted, ends) in enumerate(self.moving.stretches()):
+            inside = [Mark(time, i, n + k, -1) for k, time in enumerate(wanted.tolist())]
+            inside += [Mark(time, i, -1, -1) for time in ends.tolist()]
+            marks += sorted(inside, key=lambda mark: mark.time)
             marks.append(Mark(piece.end, i, -1, self._event(piece.instant)))
             n += len(wanted)
         last = len(self.moving.clockwork.pieces) - 1
@@ -102,6 +105,7 @@ class PathsInTime:
         # Times may be put into their piece, and thus fall behind the mark before by rounding.
         times = np.maximum.accumulate([min(mark.time, float(self.moving.times[-1])) for mark in self.marks])
         pairs, pieces = pairs_of_steps(times, dt, dt_from, max_steps), self.moving.clockwork.pieces
+        pairs = np.maximum(pairs, self._pairs_in_cells(times))
         tables = [np.zeros((0, len(self.parts)))]
         for mark, begin, end, count in zip(self.marks, np.append(0.0, times[:-1]), times, pairs, strict=True):
             if count:
@@ -111,6 +115,17 @@ class PathsInTime:
         sample, event = (np.array(each, dtype=np.int64) for each in zip(*((m.sample, m.event) for m in self.marks), strict=True))
         maps = np.array(self._maps) if self._maps else np.zeros((0, n, n + 1))
         return Schedule(times, pairs, sample, event, maps, np.ascontiguousarray(np.concatenate(tables)))
+
+    def _pairs_in_cells(self, times: np.ndarray) -> np.ndarray:
+        """Pairs of steps up to each of the marks, so that `PAIRS` of them go to each cell in which rates have no pulse."""
+        found = [self.moving.ends(piece) for piece in self.moving.clockwork.pieces]
+        if not sum(map(len, found)):
+            return np.zeros(len(times), dtype=np.int64)
+        starts = [piece.start for piece in self.moving.clockwork.pieces]
+        edges = np.unique(np.concatenate([starts, *found, [self.moving.times[-1]]]))
+        begins = np.append(0.0, times[:-1])
+        cell = np.clip(np.searchsorted(edges, begins, side="right"), 1, len(edges) - 1)
+        return np.ceil(PAIRS * (times - begins) / (edges[cell] - edges[cell - 1])).astype(np.int64)
 
     def _table(self, piece: Piece, times: np.ndarray) -> np.ndarray:
         """The known parts at times (K,) in a piece, (K, C)."""
@@ -130,7 +145,7 @@ class PathsInTime:
             field, points = MovingField(self.network, piece), piece.start + MESH * (piece.end - piece.start)
             states = integrate(
                 "the pilot run", field.velocity, field.jacobian, state, points, field.names,
-                method="LSODA", rtol=1e-6, atol=1e-6, since=piece.start, max_step=self.moving.longest,
+                method="LSODA", rtol=1e-6, atol=1e-6, since=piece.start, ends=self.moving.ends(piece), max_step=self.moving.longest,
             )  # fmt: skip
             states = np.maximum(states, 0.0)
             both = list(zip(points.tolist(), states, strict=True))

@@ -63,7 +63,8 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     volumes at fixed times and around one stable state: it knows nothing of other wells, of the correction of the mean by the noise, of
     skewness or of the boundary at zero. A variance that the integrator leaves below zero, by less than its tolerance, is zero.
     Conserved totals keep the covariance that they have at the start (zero for a sharp start).
-    Rates are integrated piece by piece, from one switch of a condition on the time to the next, in steps of at most a 32nd of the time.
+    Rates are integrated piece by piece, from one switch of a condition on the time to the next, in steps of at most a 32nd of the
+    time, none of which passes over a pulse of the rates, however short (see `cme.resolved_times`).
     Cost: S (S + 3) / 2 coupled equations; the stationary law O(S^3).
 
     References
@@ -116,13 +117,13 @@ def _in_time(network: Network, times: np.ndarray, initial, rtol: float, atol: fl
     covariance = ((moving.states - mean).T * moving.p) @ (moving.states - mean)
     mean, covariance = _mapped(moving.maps(moving.clockwork.first), mean, covariance)
     means, covariances = list[np.ndarray](), list[np.ndarray]()
-    for piece, field, wanted in moving.stretches():
+    for piece, field, wanted, ends in moving.stretches():
         if is_blink(piece):
             means, covariances = means + [mean] * len(wanted), covariances + [covariance] * len(wanted)
             mean, covariance = _mapped(moving.maps(piece.instant), mean, covariance)
             continue
         ticks = np.unique(np.append(wanted, piece.end))
-        m, c = _transient(field, mean, covariance, ticks, rtol, atol, piece.start, moving.longest)
+        m, c = _transient(field, mean, covariance, ticks, rtol, atol, piece.start, ends, moving.longest)
         field.check_bounds("lna", ticks, m, atol)
         places = np.searchsorted(ticks, wanted)
         means, covariances = [*means, *m[places]], [*covariances, *c[places]]
@@ -150,7 +151,15 @@ def _mapped(maps: list[tuple[float, LinearMap]], mean: np.ndarray, covariance: n
 
 
 def _transient(
-    field: VectorField, mean, covariance, times, rtol: float, atol: float, since: float = 0.0, longest: float = np.inf
+    field: VectorField,
+    mean,
+    covariance,
+    times,
+    rtol: float,
+    atol: float,
+    since: float = 0.0,
+    ends: np.ndarray | None = None,
+    longest: float = np.inf,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integrate the mean and the upper triangle of the covariance together."""
     n = len(mean)
@@ -174,7 +183,10 @@ def _transient(
 
     start = np.concatenate([mean, covariance[upper]])
     method = "LSODA" if len(start) <= DENSE else "BDF"  # BDF takes the sparse Jacobian
-    y = integrate("lna", velocity, jacobian, start, times, field.names, method=method, rtol=rtol, atol=atol, since=since, max_step=longest)
+    y = integrate(
+        "lna", velocity, jacobian, start, times, field.names,
+        method=method, rtol=rtol, atol=atol, since=since, ends=ends, max_step=longest,
+    )  # fmt: skip
     return y[:, :n], (y[:, n:] @ spread.T).reshape(len(times), n, n)
 
 

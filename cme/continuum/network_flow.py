@@ -65,6 +65,10 @@ class NetworkFlow:
         return () if isinstance(self.model, Compiled) else self.model.breaks
 
     @property
+    def ends(self) -> tuple[float, ...]:
+        return () if isinstance(self.model, Compiled) else self.model.ends
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.species[s] for s in self.columns)
 
@@ -202,7 +206,7 @@ class NetworkFlow:
 
     def _more_looks(self, end: float) -> np.ndarray:
         """Times between which rates do not move much."""
-        return np.empty(0) if self.static else np.linspace(0.0, end, LOOKS + 1)
+        return np.empty(0) if self.static else np.concatenate([np.linspace(0.0, end, LOOKS + 1), self.ends])
 
 
 def reduce_network(network: Network, states: np.ndarray, *, natural: bool, in_time: RatesInTime | None = None) -> NetworkFlow:

@@ -20,6 +20,7 @@ from cme.elements import Side
 from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.hybrid import Hybrid
 from cme.network import Network
+from cme.resolved_times import legs
 from cme.results import Distribution, Moments
 
 METHODS = ("LSODA", "BDF", "Radau")
@@ -89,8 +90,9 @@ def rate_equations(
     of equal priority at one time, a fixed stream of random numbers takes one: the same in each run. A parameter that an event sets to what
     is no number stays so until another event sets it; a rate that reads it is refused.
 
-    Where rates depend on time, or there are rate rules, no step is longer than a 32nd of the run. A smooth pulse of the rates much
-    narrower than that may fall between two steps: put it under a condition on the time, or make the run shorter.
+    Where rates depend on time, or there are rate rules, no step is longer than a 32nd of the run, and none passes over a pulse of what is
+    known in advance, however short: interval arithmetic finds them all, see `cme.resolved_times`. Of a pulse that depends on amounts, or
+    of variables that do, nothing is known in advance.
 
     The steady state is found by integrating until Newton's method, confined to the amounts with the same conserved totals, finds a root
     next to the solution and stays there; ``info["stable"]`` says if its linearisation is stable.
@@ -181,11 +183,25 @@ def integrate(
     rtol: float,
     atol: float,
     since: float = 0.0,
+    ends: np.ndarray | None = None,
     max_step: float = np.inf,
 ) -> np.ndarray:
-    """The solution of dy/dt = velocity from time `since` at the times asked for, (T, len(start))."""
+    """The solution of dy/dt = velocity from time `since` at the times asked for, (T, len(start)).
+
+    `ends` are times between which the velocity has no pulse: no step leads over two of them.
+    """
     if times[-1] == since:
         return start[None, :].copy()
+    if ends is not None:
+        found = [np.repeat(start[None, :], np.searchsorted(times, since, side="right"), axis=0)]
+        options = {"method": method, "rtol": rtol, "atol": atol}
+        for end, longest in legs(ends, since, float(times[-1]), max_step):
+            inside = times[(times > since) & (times < end)]
+            wanted = np.append(inside, end)
+            leg = integrate(solver, velocity, jacobian, start, wanted, names, **options, since=since, max_step=longest)
+            found.append(leg if end in times else leg[:-1])
+            since, start = end, leg[-1]
+        return np.concatenate(found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # LSODA warns of a failure that is raised below with its cause
         with np.errstate(over="ignore", invalid="ignore"):

@@ -16,8 +16,9 @@ from cme.network import Network
 from cme.pieces import Instant, Piece
 from cme.rates_in_piece import RatesInPiece
 from cme.results import Distribution
+from cme.times_ahead import times_in_piece
 
-LOOKS = 32  # no step of an integrator is longer than such a part of the time, so that no pulse of the rates falls between two looks
+LOOKS = 32  # no step of an integrator is longer than such a part of the time
 BLINK = 1e-14  # a piece of time that is shorter, relatively, is the rounding of two times, and less than an integrator can do
 NEGATIVE = 1e-9  # a rate may be below zero by this part of the largest, by rounding
 
@@ -28,6 +29,7 @@ class Stretch(NamedTuple):
     piece: Piece
     field: "MovingField"
     times: np.ndarray
+    ends: np.ndarray  # between which no rate has a pulse
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class RatesInTime:
         self.network, self.times = with_amounts_apart(network), times
         self.states, self.p = starting_states(self.network, initial, whole=False)
         self.clockwork = Clockwork(self.network, float(times[-1]))
+        self._ends: dict[Piece, np.ndarray] = {}
 
     @property
     def longest(self) -> float:
@@ -66,8 +69,14 @@ class RatesInTime:
         done = 0
         for piece in self.clockwork.pieces:
             stop = int(np.searchsorted(self.times, piece.limit))
-            yield Stretch(piece, MovingField(self.network, piece), np.clip(self.times[done:stop], piece.start, piece.end))
+            yield Stretch(piece, MovingField(self.network, piece), np.clip(self.times[done:stop], piece.start, piece.end), self.ends(piece))
             done = stop
+
+    def ends(self, piece: Piece) -> np.ndarray:
+        """Times in a piece between which no rate has a pulse."""
+        if piece not in self._ends:
+            self._ends[piece] = np.empty(0) if is_blink(piece) else times_in_piece(self.network, piece)
+        return self._ends[piece]
 
     def maps(self, instant: Instant) -> list[tuple[float, LinearMap]]:
         """What events do at an instant, for each order that chance may choose, with its probability; nothing if they change no count."""
@@ -137,6 +146,11 @@ class PropensitiesInTime:
     def breaks(self) -> tuple[float, ...]:
         """Times at which rates may jump."""
         return tuple(self._starts[1:].tolist())
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Times between which no rate has a pulse."""
+        return tuple(time for piece in self.moving.clockwork.pieces for time in self.moving.ends(piece).tolist())
 
     def propensities(self, states: np.ndarray, time: float) -> np.ndarray:
         """Propensities (..., R) in states (..., S), as the formulas give them, unchecked."""

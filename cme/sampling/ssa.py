@@ -99,8 +99,10 @@ def ssa(
     time at which its trigger turns true, to the last bit; a sample at that time sees what is after it. A reaction comes when the
     integrated propensities reach an exponential number. Where everything moves in straight lines between jumps (clocks, timed events)
     that has a closed form. Elsewhere the variables and the hazard are integrated together (Dormand and Prince, orders 5 and 4) with an
-    error below 1e-9 in each step, and conditions are watched at eight points of a step and at extrema: a pulse of a smooth formula much
-    narrower than a step can be missed, a condition on time can't. A propensity that moves may fall below zero by 1e-9, and is then zero.
+    error below 1e-9 in each step, and conditions are watched at eight points of a step and at extrema. No pulse in time falls into a
+    step, however short: interval arithmetic finds them in all that depends on the time and on what is known in advance
+    (``info["resolved_times"]`` times at which a step must end). Of a pulse that depends on counts, or on variables that do, nothing is
+    known in advance: one much narrower than a step can be missed. A propensity that moves may fall below zero by 1e-9, and is then zero.
 
     Numbers of molecules that a reaction draws (bursts, partition at division) are drawn in the state before it; the direct method does so.
 
