@@ -18,7 +18,7 @@ from cme.pieces import Instant, Piece
 from cme.ratelaw import Apply, Expr, Symbol
 
 MESH = np.unique(np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 20), np.linspace(0.05, 1.0, 20)]))  # where a run is looked at
-PAIRS = 8  # of steps for each cell, see `cme.resolved_times`
+PAIRS = 4  # of steps for each cell, see `cme.resolved_times`
 SAMPLES = 257  # points of a piece of time at which rates are looked at, to see how fast they move
 
 
@@ -90,10 +90,8 @@ class PathsInTime:
     def _marks(self) -> list[Mark]:
         first = self._event(self.moving.clockwork.first)
         marks, n = [Mark(0.0, 0, -1, first)] if first >= 0 else [], 0
-        for i, (piece, _, wanted, ends) in enumerate(self.moving.stretches()):
-            inside = [Mark(time, i, n + k, -1) for k, time in enumerate(wanted.tolist())]
-            inside += [Mark(time, i, -1, -1) for time in ends.tolist()]
-            marks += sorted(inside, key=lambda mark: mark.time)
+        for i, (piece, _, wanted, _) in enumerate(self.moving.stretches()):
+            marks += [Mark(time, i, n + k, -1) for k, time in enumerate(wanted.tolist())]
             marks.append(Mark(piece.end, i, -1, self._event(piece.instant)))
             n += len(wanted)
         last = len(self.moving.clockwork.pieces) - 1
@@ -103,29 +101,42 @@ class PathsInTime:
         """All that is known in advance, with steps of at most dt, none of which leads over a mark."""
         n = len(self.network.species)
         # Times may be put into their piece, and thus fall behind the mark before by rounding.
-        times = np.maximum.accumulate([min(mark.time, float(self.moving.times[-1])) for mark in self.marks])
+        marks = sorted((*self.marks, *self._ends_of_cells(dt)), key=lambda mark: (mark.piece, mark.time))
+        times = np.maximum.accumulate([min(mark.time, float(self.moving.times[-1])) for mark in marks])
         pairs, pieces = pairs_of_steps(times, dt, dt_from, max_steps), self.moving.clockwork.pieces
-        pairs = np.maximum(pairs, self._pairs_in_cells(times))
+        pairs = np.maximum(pairs, self._pairs_in_cells(times, dt))
         tables = [np.zeros((0, len(self.parts)))]
-        for mark, begin, end, count in zip(self.marks, np.append(0.0, times[:-1]), times, pairs, strict=True):
+        for mark, begin, end, count in zip(marks, np.append(0.0, times[:-1]), times, pairs, strict=True):
             if count:
                 h = (end - begin) / (2 * count)
                 middles = begin + h * (2 * np.arange(count)[:, None] + np.array([0.5, 1.5, 1.0]))
                 tables.append(self._table(pieces[mark.piece], middles.ravel()))
-        sample, event = (np.array(each, dtype=np.int64) for each in zip(*((m.sample, m.event) for m in self.marks), strict=True))
+        sample, event = (np.array(each, dtype=np.int64) for each in zip(*((m.sample, m.event) for m in marks), strict=True))
         maps = np.array(self._maps) if self._maps else np.zeros((0, n, n + 1))
         return Schedule(times, pairs, sample, event, maps, np.ascontiguousarray(np.concatenate(tables)))
 
-    def _pairs_in_cells(self, times: np.ndarray) -> np.ndarray:
-        """Pairs of steps up to each of the marks, so that `PAIRS` of them go to each cell in which rates have no pulse."""
-        found = [self.moving.ends(piece) for piece in self.moving.clockwork.pieces]
-        if not sum(map(len, found)):
+    def _edges_of_cells(self) -> list[np.ndarray]:
+        """The edges of the cells in which rates have no pulse, in each piece."""
+        return [np.concatenate([[piece.start], self.moving.ends(piece), [piece.end]]) for piece in self.moving.clockwork.pieces]
+
+    def _ends_of_cells(self, dt: float) -> list[Mark]:
+        """Marks at the ends of the cells that are too short for steps of dt."""
+        marks = []
+        for i, edges in enumerate(self._edges_of_cells()):
+            short = np.diff(edges) < 2 * PAIRS * dt
+            marks += [Mark(time, i, -1, -1) for time in edges[1:-1][short[:-1] | short[1:]].tolist()]
+        return marks
+
+    def _pairs_in_cells(self, times: np.ndarray, dt: float) -> np.ndarray:
+        """Pairs of steps up to each of the times, so that a cell gets `PAIRS` of them where steps of dt would be too long."""
+        if not any(len(self.moving.ends(piece)) for piece in self.moving.clockwork.pieces):
             return np.zeros(len(times), dtype=np.int64)
-        starts = [piece.start for piece in self.moving.clockwork.pieces]
-        edges = np.unique(np.concatenate([starts, *found, [self.moving.times[-1]]]))
+        edges = np.unique(np.concatenate(self._edges_of_cells()))
         begins = np.append(0.0, times[:-1])
         cell = np.clip(np.searchsorted(edges, begins, side="right"), 1, len(edges) - 1)
-        return np.ceil(PAIRS * (times - begins) / (edges[cell] - edges[cell - 1])).astype(np.int64)
+        widths = edges[cell] - edges[cell - 1]
+        wanted = np.where(widths < 2 * PAIRS * dt, PAIRS * (times - begins) / widths, 0.0)
+        return np.ceil(wanted).astype(np.int64)
 
     def _table(self, piece: Piece, times: np.ndarray) -> np.ndarray:
         """The known parts at times (K,) in a piece, (K, C)."""

@@ -194,11 +194,13 @@ def integrate(
         return start[None, :].copy()
     if ends is not None:
         found = [np.repeat(start[None, :], np.searchsorted(times, since, side="right"), axis=0)]
-        options = {"method": method, "rtol": rtol, "atol": atol}
         for end, longest in legs(ends, since, float(times[-1]), max_step):
             inside = times[(times > since) & (times < end)]
             wanted = np.append(inside, end)
-            leg = integrate(solver, velocity, jacobian, start, wanted, names, **options, since=since, max_step=longest)
+            leg = integrate(
+                solver, velocity, jacobian, start, wanted, names,
+                method=method, rtol=rtol, atol=atol, since=since, max_step=longest,
+            )  # fmt: skip
             found.append(leg if end in times else leg[:-1])
             since, start = end, leg[-1]
         return np.concatenate(found)

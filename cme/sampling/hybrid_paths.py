@@ -220,4 +220,5 @@ def _complain(model: Hybrid, status: int, walker: hybrid.Walker, agenda: events.
     reaction = network.reactions[culprit].name
     if status == errors.OVERFLOW:
         raise ModelError(f"reaction {reaction!r} drives a count past 2^53 {where}; the network grows without bound: stop earlier")
-    raise errors.propensity_error(status, reaction, network.formula(culprit), model.coordinates, walker.y[: model.clock])
+    names = model.coordinates if ratelaw.TIME in model.coordinates else (*model.coordinates, ratelaw.TIME)
+    raise errors.propensity_error(status, reaction, network.formula(culprit), names, walker.y[: len(names)])
