@@ -25,6 +25,7 @@ MOST_CELLS = 1_000_000
 FLAT = 1e-3  # what moves by less than this part of its value is flat
 STEADY = 16.0  # the factor by which a slope may move
 NOTHING = 1e-12  # of the largest value: a pulse that stays below is none
+UNDERFLOW = 1e-250  # less than this is none either: what an exponential leaves far from a pulse
 NARROWEST = 2.0**-40  # of the piece: where a formula jumps or is singular, nothing shorter is looked at
 OPEN = 2.0**-12  # of the piece: where no bounds are known at all, like those of a factorial below 0.46
 LARGEST_SLOPE = 20_000  # terms of a derivative
@@ -254,7 +255,7 @@ def _is_simple(curve: _Curve, piece: Piece, low: np.ndarray, high: np.ndarray, l
         most = np.maximum(np.abs(lower), np.abs(upper))
         flat = FLAT if curve.slope is not None else 100 * FLAT
         unknown = ~np.isfinite(most)
-        simple = ~unknown & ((upper - lower <= flat * most) | (most <= NOTHING * largest))
+        simple = ~unknown & ((upper - lower <= flat * most) | (most <= max(NOTHING * largest, UNDERFLOW)))
     if unknown.any():
         simple |= unknown & (high - low <= OPEN * (piece.end - piece.start))
         ends = ratelaw.evaluate(curve.value, piece.at(np.stack([low, low + 0.5 * (high - low), high])))
