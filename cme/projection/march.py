@@ -42,8 +42,8 @@ class Stepper(Protocol):
     def least_stride(self, now: float) -> float:
         """The length of a step that is worth its price."""
 
-    def note_travel(self, time: float) -> None:
-        """Until this time long steps are not worth while, since the set of states will change."""
+    def note_travel(self, now: float, time: float) -> None:
+        """Until about this time long steps are not worth while, since the set of states will change."""
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step from `now` to the last of `times`, or as far as is possible at once, with the law at the times on the way."""
@@ -64,7 +64,7 @@ class MovingStepper:
         """See `Stepper`."""
         return 0.0
 
-    def note_travel(self, time: float) -> None:
+    def note_travel(self, now: float, time: float) -> None:
         """See `Stepper`."""
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
@@ -138,7 +138,7 @@ class March:
                 stride = min(stride, float(times[-1]) - now)
                 grown = not whole
                 if grown:
-                    self.stepper.note_travel(now + 0.25 * (step.end - step.start))
+                    self.stepper.note_travel(now, now + 0.25 * (step.end - step.start))
                     seen = np.max([before, *step.laws[: n_good + 1]], axis=0)
                     gone = float(before.sum() - step.laws[n_good].sum())
                     p = self._follow(p, seen, now, float(step.times[n_good]) - step.start, stride, gone)

@@ -33,6 +33,7 @@ FIRST_SERIES = 3e4  # q t in the first Chebyshev series: a longer one may be in 
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
 EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is too rough for rational functions
 WINDOWED = 50  # q t up to which a law in a box is followed by uniformisation in a window
+PATIENCE = 10  # series after which a window of rational Krylov is tried again where one was in vain
 MAX_JUMPS = 1e15
 SMALL, CHEAP = 4000, 1e-11  # up to so many states digits cost little: the integrator gets no more error than this
 
@@ -181,9 +182,9 @@ class Integrator:
         smooth = self.method == "rational_krylov" and now >= max(0.99 * EARLY / self.q, self.reach.smooth)
         return 0.5 * now if smooth else 0.0
 
-    def note_travel(self, time: float) -> None:
-        """Until this time no window of rational Krylov is worth while, since the set of states will change."""
-        self.reach.smooth = max(self.reach.smooth, time)
+    def note_travel(self, now: float, time: float) -> None:
+        """Until about this time no window of rational Krylov is worth while, since the set of states will change."""
+        self.reach.smooth = max(self.reach.smooth, min(time, now + PATIENCE * self.reach.jumps / max(self.q, 1e-300)))
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step, to the last of `times` or as far as one series, basis or factorisation reaches; the law at the times on the way."""
@@ -229,7 +230,7 @@ class Integrator:
         marks = times if times[-1] <= end else np.append(times[times < end], end)
         step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
         if step is None:
-            self.reach.smooth = now + 2 * (end - now)
+            self.reach.smooth = now + min(2 * (end - now), PATIENCE * self.reach.jumps / self.q)
         return step
 
     def _share(self, now: float, end: float) -> float:
