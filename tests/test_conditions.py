@@ -89,3 +89,47 @@ def test_words_end_paths_and_name_targets(network):
 def test_arguments_of_the_wrong_kind(network, error, match, call):
     with pytest.raises(error, match=match):
         call(network)
+
+
+# ------------------------------------------------------------------------------------------- what is compared is a number
+
+
+@pytest.mark.parametrize("method", ["direct", "lanes", "rejection", "next_reaction"])
+@pytest.mark.parametrize("solver", [cme.ssa, cme.ensemble])
+def test_a_condition_on_what_is_no_number_is_an_error(network, method, solver):
+    options = {"n_paths": 40, "seed": 1, "method": method}
+    with pytest.raises(cme.ModelError, match=r"stop='log\(X-100\) > 0' compares log10\(X - 100\), which is nan at \{X: 0, Y: 1\}"):
+        solver(network, 5.0, stop="log(X-100) > 0", **options)
+    with pytest.raises(cme.ModelError, match=r"stop='X/\(X-2\) > 1' compares X/\(X - 2\), which is inf at \{X: 2, Y: [01]\}; let"):
+        solver(network, 5.0, stop="X/(X-2) > 1", **options)
+
+
+def test_every_event_of_a_path_with_an_undefined_end_is_refused(network):
+    with pytest.raises(cme.ModelError, match=r"stop='!\(1/\(X-3\) < 5\)' compares 1/\(X - 3\), which is inf"):
+        cme.ssa(network, 5.0, n_paths=3, seed=1, stop="!(1/(X-3) < 5)", every_event=True)
+
+
+@pytest.mark.parametrize(
+    ("guarded", "plain"),
+    [
+        ("X > 3 && 10/X < 2", "X > 5"),
+        ("(X <= 3 and Y > 5) or (X > 3 and 10/X < 2)", "X > 5"),
+        ("!(X == 0 || 10/X >= 2)", "X > 5"),
+        ("X == 8 || (X > 0 && sqrt(X) >= 3)", "X == 8 || X >= 9"),
+    ],
+)
+def test_what_stands_after_a_part_that_decides_is_not_looked_at(network, guarded, plain):
+    options = {"n_paths": 60, "seed": 2}
+    found = [cme.ssa(network, 5.0, stop=stop, **options) for stop in (guarded, plain)]
+    np.testing.assert_array_equal(found[0].stopped, found[1].stopped)
+    np.testing.assert_array_equal(found[0].counts, found[1].counts)
+
+
+def test_a_target_of_what_is_no_number_is_an_error():
+    chain = cme.parse("0 -> X @ 1; X -> 0 @ 1; X = 2")
+    with pytest.raises(cme.ModelError, match=r"the condition '5/X < 1' compares 5/X, which is inf at \{X: 0\}; let it be a number there"):
+        cme.first_passage(chain, "5/X < 1")
+    with pytest.raises(cme.ModelError, match=r"the condition 'far' compares 5/X, which is inf at \{X: 0\}"):
+        cme.first_passage(chain, {"far": "5/X < 1", "none": "X == 9"})
+    found = cme.first_passage(chain, "X > 0 && 5/X < 1")
+    assert found.mean() == pytest.approx(cme.first_passage(chain, "X > 5").mean())

@@ -71,7 +71,8 @@ def first_passage(
     ValueError
         If a target is no condition, or two hold together; the message names the state.
     ModelError
-        If a propensity is negative or undefined, or the network is more than a Markov chain with constant rates.
+        If a propensity is negative or undefined, a target compares what is no finite number in a state, or the network is
+        more than a Markov chain with constant rates.
     ConvergenceError
         If `tol` can't be reached with `max_states`, or a mean is beyond 1e290.
 

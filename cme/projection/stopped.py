@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from cme import ratelaw
 from cme.compiled import Compiled
-from cme.conditions import network_condition, read_condition
+from cme.conditions import check_defined, network_condition, read_condition
 from cme.errors import ConvergenceError, describe_state
 from cme.generator import Generator
 from cme.network import Network
@@ -238,6 +238,7 @@ def label_states(conditions: Mapping[str, Expr], names: tuple[str, ...], states:
     values = {name: states[:, s].astype(np.float64) for s, name in enumerate(names)}
     label, texts = np.full(len(states), -1), list(conditions)
     for k, formula in enumerate(conditions.values()):
+        check_defined(formula, f"the condition {texts[k]!r}", names, states)
         holds = np.broadcast_to(ratelaw.evaluate(formula, values), (len(states),)) != 0
         both = np.flatnonzero(holds & (label >= 0))
         if both.size:

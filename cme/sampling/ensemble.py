@@ -12,7 +12,7 @@ from cme.arguments import Seed, check_count, check_memory, check_seed, check_thr
 from cme.ensembles import Ensemble, Histogram, Joint
 from cme.network import Network
 from cme.sampling.sampler import Sampler, check_method, sampler_for
-from cme.sampling.stopping import stop_condition
+from cme.sampling.stopping import check_ends, stop_condition, watched
 from cme.sampling.tally import LEAF, Place, Tally, pairs
 from cme.threads import run_chunks
 
@@ -73,7 +73,7 @@ def ensemble(
         K, the number of bins. Bins are as narrow a power of two as lets all values at that time fit, at least 1 for whole numbers:
         histograms are exact where counts range over less than K. A joint histogram has sqrt(8 K) bins a side.
     method
-        As in `ssa`.
+        As in `ssa`; a network in which a reaction draws numbers of molecules takes the direct method alone.
     stop
         As in `ssa`: a condition that ends a path. ``result.stopped`` (T,) is the number of paths that have met it by each time.
     threads
@@ -128,7 +128,7 @@ def ensemble(
     key, recorded_seed = check_seed(seed)
     if not isinstance(network, Network) and network.widths is not None:
         raise ValueError("the states of this generator are positions, and an ensemble counts; sample it with ssa")
-    sampler = sampler_for(network, times, key, initial, n_paths, method, condition)
+    sampler = sampler_for(network, times, key, initial, n_paths, method, None if condition is None else watched(condition))
     plan = _Plan(sampler, times, covariance, histogram, joint, bins)
     check_memory(f"histograms and covariances for {threads} threads", plan.n_bytes(threads, n_paths))
     idle: list[tuple[Tally, int]] = []  # no more than there are threads; and how many paths their next block has
@@ -145,6 +145,8 @@ def ensemble(
             sampler.run(first, values, stopped, cancel, done)
             if cancel[0]:
                 return  # the block may be unfinished; nothing of it, or of this tally, will be used
+            if condition is not None and stop is not None:
+                check_ends(condition, stop, plan.species, values[:, -1], stopped)
             tally.add(first, *plan.columns(values))
             tally.stopped += np.searchsorted(np.sort(stopped), times, side="right")
             first += len(values)

@@ -13,7 +13,7 @@ from cme.network import Network
 from cme.results import Trajectories
 from cme.sampling.methods import every_event_task, make_job
 from cme.sampling.sampler import check_method, sampler_for
-from cme.sampling.stopping import stop_condition
+from cme.sampling.stopping import check_ends, stop_condition, watched
 from cme.threads import Task, run_chunks
 
 if TYPE_CHECKING:  # importing it takes longer than a small simulation
@@ -66,7 +66,8 @@ def ssa(
         those of the run without.
     stop
         A condition on species, parameters and rules, such as ``"X >= 100 || Y == 0"``. A path ends when it turns true: its counts stay
-        as they are then, and the time is in `stopped`, (M,). For first-passage times alone give a single, late time.
+        as they are then, and the time is in `stopped`, (M,). For first-passage times alone give a single, late time. What it compares
+        must be a number in every state in which it is looked at; ``X > 0 && 1/X < 2`` looks no further where X is 0.
     threads
         None means one for each processor.
     progress
@@ -84,7 +85,7 @@ def ssa(
         If the network has what ssa can't take (see `cme.abilities`), a reaction would drive a count below zero, a propensity is negative
         or no finite number, a count passes 2^62, or the network explodes in finite time. If events set each other off without end, a
         delay is negative, a random number can't be drawn, a species is set to no number or a count to a fraction, or a rate
-        rule is stiff. The message names the element, and the state or the time.
+        rule is stiff; or if `stop` compares what is no finite number. The message names the element, and the state or the time.
     MemoryError
         If the counts do not fit this machine.
 
@@ -104,7 +105,8 @@ def ssa(
     (``info["resolved_times"]`` times at which a step must end). Of a pulse that depends on counts, or on variables that do, nothing is
     known in advance: one much narrower than a step can be missed. A propensity that moves may fall below zero by 1e-9, and is then zero.
 
-    Numbers of molecules that a reaction draws (bursts, partition at division) are drawn in the state before it; the direct method does so.
+    Numbers of molecules that a reaction draws (bursts, partition at division) are drawn in the state before it. A network in which a
+    reaction draws takes the direct method alone: another `method` is an error.
 
     What an event or a random start sets a species to that reactions change is a count: it becomes the whole number that it is within a
     relative 1e-9 (at most 0.1), since a concentration in a volume that moves is rounded; else it is refused. A species that no reaction
@@ -132,6 +134,7 @@ def ssa(
     n_paths = check_count("n_paths", n_paths)
     check_method(network, method)
     condition = None if stop is None else stop_condition(network, stop)
+    ends = None if condition is None else watched(condition)
     if every_event and not isinstance(network, Network):
         raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
     if not isinstance(network, Network):
@@ -150,7 +153,7 @@ def ssa(
         options = {"n_paths": n_paths, "method": method, "every_event": every_event, "stop": stop, "initial": start, "threads": threads}
         if every_event and not is_chain(network):
             raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
-    sampler = sampler_for(network, times, key, initial, 1 if every_event else n_paths, method, condition)
+    sampler = sampler_for(network, times, key, initial, 1 if every_event else n_paths, method, ends)
     size = n_paths, len(times), len(sampler.columns)
     what = "species" if len(sampler.columns) == sampler.n_species else "species and variables"
     check_memory(f"{size[0]} paths x {size[1]} times x {size[2]} {what}", math.prod(size) * 8)
@@ -163,8 +166,10 @@ def ssa(
 
     task: Task = sample
     if every_event and isinstance(network, Network):
-        task = every_event_task(make_job(Compiled(network), initial, times, key, condition), sampler.found["method"], values, stopped, kept)
+        task = every_event_task(make_job(Compiled(network), initial, times, key, ends), sampler.found["method"], values, stopped, kept)
     events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress, batch=sampler.batch)
+    if condition is not None and stop is not None:
+        check_ends(condition, stop, sampler.columns[: sampler.n_species], values[:, -1], stopped)
     name = network.name if isinstance(network, Network) else "generator"
     return Trajectories(
         times=times,
