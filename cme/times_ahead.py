@@ -11,7 +11,7 @@ from cme.clockwork import Clockwork, with_amounts_apart
 from cme.errors import ModelError
 from cme.network import Network
 from cme.pieces import Piece
-from cme.ratelaw import Expr
+from cme.ratelaw import ZERO, Apply, Expr
 from cme.resolved_times import resolve, whole
 
 
@@ -25,7 +25,7 @@ def times_ahead(network: Network, formulas: Iterable[Expr], horizon: float) -> n
     declared = {*network.species_names, *network.variables}
     if horizon <= 0 or used.isdisjoint({ratelaw.TIME} - declared | clocks(network)):
         return np.empty(0)
-    if not used.isdisjoint(clocks(network)):
+    if any(_bends(formula, clocks(network)) for formula in formulas) and all(event.delay == ZERO for event in network.events):
         alone = _clocks_alone(network)
         try:
             pieces = Clockwork(alone, horizon).pieces
@@ -35,6 +35,13 @@ def times_ahead(network: Network, formulas: Iterable[Expr], horizon: float) -> n
             edges = [piece.end for piece in pieces if piece.end < horizon]
             return np.unique(np.concatenate([edges, *(resolve(formulas, piece) for piece in pieces)]))
     return resolve(formulas, whole(horizon)) if ratelaw.TIME not in declared else np.empty(0)
+
+
+def _bends(formula: Expr, names: frozenset[str]) -> bool:
+    """Is one of the names inside a function that may make a pulse of it?"""
+    if not isinstance(formula, Apply) or names.isdisjoint(ratelaw.names(formula)):
+        return False
+    return formula.op not in ("+", "*", "neg") or any(_bends(arg, names) for arg in formula.args)
 
 
 def times_in_piece(network: Network, piece: Piece) -> np.ndarray:
