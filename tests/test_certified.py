@@ -321,3 +321,25 @@ def test_lattice_knows_parity_and_conserved_sums():
     changes = np.array([[2, 1], [0, 3]])
     found = lattice.spanned(np.array([[0, 0], [2, 1], [2, 4], [4, 5], [2, 2], [1, 0], [0, 3]]), changes)
     assert found.tolist() == [True, True, True, True, False, False, True]
+
+
+@pytest.mark.parametrize("x", [0, 20])
+def test_a_start_far_from_where_the_law_is_takes_no_accuracy(x):  # the fastest jumps alone lead to improbable states
+    network = cme.parse(f"0 -> X @ 20; X -> 0 @ 1; 0 -> Y @ 3; Y -> 0 @ .5; X = {x}")
+    law = cme.stationary(network, method="projection")
+    p = poisson.pmf(law.states[:, 0], 20) * poisson.pmf(law.states[:, 1], 6)
+    assert np.abs(p - law.p[0]).sum() + 1 - p.sum() <= law.error_bound[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("2 X <-> 3 X @ 1, 1; X = 1", "X", [0, 1]),
+        ("2 X -> 3 X @ 1; 3 X -> 2 X @ 5; Y -> 0 @ 1; 0 -> Y @ 1; X = 1; Y = 0", "X", [0, 1]),
+        ("0 -> 2 B @ 1; 2 B -> 0 @ 0.2; B = 1; B + C -> C @ 0.5; C -> B + C @ 1; C = 0", "B", [0, 0.26819403]),
+    ],
+)
+@pytest.mark.parametrize("method", ["auto", "projection"])
+def test_states_that_no_path_reaches_have_no_part(text, name, values, method):  # though the proof may need them, or they lie in the box
+    law = cme.stationary(cme.parse(text), method=method)
+    np.testing.assert_allclose(law[name][0, :2], values, atol=1e-6)

@@ -70,27 +70,23 @@ def eliminated(matrix: sp.csc_array) -> np.ndarray | None:
 def sparse_cycle(matrix: sp.csc_array, reference: int | None = None) -> SparseCycle:
     """The cycle around a state that is not much less probable than the others."""
     fixed = likely_state(matrix) if reference is None else reference
-    for _ in range(4):
+    for attempt in range(4):
         cycle = SparseCycle(matrix, fixed)
-        if np.all(np.isfinite(cycle.z)) and cycle.z.max() <= 1e6:
-            break
-        fixed = int(np.nanargmax(cycle.z))
-    else:
-        raise ConvergenceError("the sparse solver for the stationary law broke down; the rates span too many orders of magnitude")
-    correction = (float(np.abs(cycle.correction).sum()) + cycle.below) / cycle.z.sum()
-    if correction > 1e-3:
-        raise ConvergenceError(
-            f"the sparse solver for the stationary law lost its way (its last correction was {correction:.1e} of the whole); "
-            "the rates span too many orders of magnitude"
-        )
-    return cycle
+        finite = bool(np.all(np.isfinite(cycle.z)))
+        correction = (float(np.abs(cycle.correction).sum()) + cycle.below) / cycle.z.sum() if finite else np.inf
+        if cycle.z.max() <= 1e6 and correction <= 1e-3:
+            return cycle
+        fixed = int(np.nanargmax(cycle.z)) if cycle.z.max() > 1e6 or attempt else late_state(matrix)
+    raise ConvergenceError(
+        f"the sparse solver for the stationary law lost its way (its last correction was {correction:.1e} of the whole): to no state that "
+        "was tried does the process come back in times that double precision can hold; give a space= without improbable states"
+    )
 
 
 def likely_state(matrix: sp.csc_array) -> int:
     """A state that is not improbable.
 
-    Where most states lead if the most likely jump is always taken; where these ways end in many places, where a uniform start is after a
-    long random time, 1e6 of the fastest jumps.
+    Where most states lead if the most likely jump is always taken; where these ways end in many places, the `late_state`.
     """
     n_states = matrix.shape[0]
     links = matrix.tocoo()
@@ -106,6 +102,12 @@ def likely_state(matrix: sp.csc_array) -> int:
     often = np.bincount(to, minlength=n_states)
     if often.max() > COMMON * n_states:
         return int(np.argmax(often))
+    return late_state(matrix)
+
+
+def late_state(matrix: sp.csc_array) -> int:
+    """Where a uniform start is most likely after a long random time, 1e6 of the fastest jumps."""
+    n_states = matrix.shape[0]
     gamma = 1e6 / float(-matrix.diagonal().min())
     shifted = sp.csc_matrix(sp.eye_array(n_states, format="csc") - gamma * sp.csc_matrix(matrix))
     solve = splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve

@@ -177,7 +177,7 @@ def _part_of_class(network: Network, start: np.ndarray, balance: ComplexBalance,
     amounts = _with_totals_of(start, network, balance)
     means, most = np.exp(amounts[live]), _largest_counts(network, start)[live]
     share = 0.1 * tol / len(live)
-    while True:
+    for wider in (False, True):  # a larger box holds more of the tails, but no more of the states that may not be reached
         columns = [poisson_column(float(mean), share) for mean in means]
         ends = np.array([column.first + len(column.p) - 1 for column in columns])
         upper = np.minimum(np.maximum(ends, start[live]), most)
@@ -188,9 +188,9 @@ def _part_of_class(network: Network, start: np.ndarray, balance: ComplexBalance,
         weights = np.exp(logs)
         found, missed = float(weights.sum()), float(tails.sum()) + _not_reached(balance, amounts, reached, live, upper)
         lost = missed / (found + missed)
-        if lost <= tol or share < 1e-3 * tol * found:
+        if lost <= tol or wider:
             break
-        share = 0.05 * tol * found / len(live)
+        share = 0.05 * tol * min(found, 1.0) / len(live)
     if lost > tol:
         raise ConvergenceError(
             f"states that may or may not be reached hold {lost:.1e} of the law, more than tol={tol:g}; use method='projection'"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import breadth_first_order
 
 from cme.abilities import require
 from cme.arguments import check_choice, check_count, check_positive, record
@@ -160,7 +162,7 @@ def stationary(
     )
     compiled = Compiled(network)
     observables = {name: compiled.observable(name, found) for name in network.observables}
-    lost, error = np.array([law.lost]), np.array([law.inaccuracy])
+    lost, error = np.array([max(law.lost, 0.0)]), np.array([law.inaccuracy])  # round-off may leave it below zero
     floor = None if law.floor is None else law.floor[None, kept]
     times, names = np.array([np.inf]), network.species_names
     whole = Distribution(times, names, found, law.pi[None, kept], lost, error, record_, observables, floor=floor)
@@ -202,6 +204,7 @@ def _adapt(
 ) -> tuple[StateSpace, ClosedLaw] | None:
     """From a first set. A tentative one may hold states that can't be reached: None unless the law on it is certified."""
     drifts: list[Drift] | None = None
+    first_states, foreign = space.states, tentative  # may the set hold states that can't be reached?
     reason, expansions, change, rounds = "", 0, np.inf, 0
     before: tuple[StateSpace, ClosedLaw] | None = None
     while True:
@@ -218,7 +221,8 @@ def _adapt(
         if not np.any(law.leak > 0):
             if tentative:
                 return None
-            check_dead_ends(network, space, space.states[law.home], law.dead_ends)
+            dead_ends = _met(law.dead_ends, network, space, first_states) if foreign else law.dead_ends
+            check_dead_ends(network, space, space.states[law.home], dead_ends)
             return space, replace(law, lost=0.0, certificate="exact: no jump leaves the states")
         if before is not None:
             change = max(_change(*before, space, law), law.escaping)
@@ -237,6 +241,7 @@ def _adapt(
                     reason, before, expansions = "", None, expansions + 1
                     home_state, place = space.states[law.home], space.index(states)
                     if np.any(place < 0):
+                        foreign = True
                         space = StateSpace.holding(network, np.concatenate([space.states, states[place < 0]]))
                     else:  # they are kept, but the set has no way from there to the others
                         space = space.grow(np.concatenate([law.members[law.leak > 0], place]), size=2 * len(space))
@@ -247,7 +252,8 @@ def _adapt(
             if reason and tentative:
                 return None
         if reason and change <= tol:
-            check_dead_ends(network, space, space.states[law.home], law.dead_ends)
+            dead_ends = _met(law.dead_ends, network, space, first_states) if foreign else law.dead_ends
+            check_dead_ends(network, space, space.states[law.home], dead_ends)
             return space, replace(law, lost=change, certificate=f"estimate: {reason}")
         larger = grow(space, law) if reason or rounds else reshape(space, law, tol)
         if len(larger) > max_states:
@@ -257,6 +263,17 @@ def _adapt(
             )
         home = int(larger.index(space.states[law.home])[0])
         before, space, expansions = (space, law), larger, expansions + 1
+
+
+def _met(places: np.ndarray, network: Network, space: StateSpace, first_states: np.ndarray) -> np.ndarray:
+    """Those of some states to which the first states lead inside the set; the others were added to prove something, not reached."""
+    jumps = Generator.from_network(network, space).sparse("the stationary law").T.tocsr()
+    place = space.index(first_states)
+    place = place[place >= 0]
+    start = sp.csr_array((np.ones(len(place)), place, [0, len(place)]), shape=(1, len(space)))
+    ways = sp.block_array([[jumps, None], [start, sp.csr_array((1, 1))]], format="csr")
+    met = breadth_first_order(ways, len(space), return_predecessors=False)
+    return places[np.isin(places, met)]
 
 
 def _change(before: StateSpace, old: ClosedLaw, space: StateSpace, law: ClosedLaw) -> float:
