@@ -8,7 +8,7 @@ import numpy as np
 from cme import ratelaw
 from cme.abilities import clocks
 from cme.clockwork import Clockwork, with_amounts_apart
-from cme.errors import ModelError
+from cme.errors import ConvergenceError, ModelError
 from cme.network import Network
 from cme.pieces import Piece
 from cme.ratelaw import ZERO, Apply, Expr
@@ -29,7 +29,7 @@ def times_ahead(network: Network, formulas: Iterable[Expr], horizon: float) -> n
         alone = _clocks_alone(network)
         try:
             pieces = Clockwork(alone, horizon).pieces
-        except ModelError:  # chance decides about the order of its events: then the time alone is known
+        except (ModelError, ConvergenceError):  # the order of its events is left to chance, or a rule ends: the time alone is known
             pieces = []
         if pieces:
             edges = [piece.end for piece in pieces if piece.end < horizon]
