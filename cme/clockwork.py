@@ -19,6 +19,7 @@ from cme.resolved_times import legs, resolve
 
 COURSE_TOL = 1e-11  # relative, of the course of clock variables under rate rules
 MAX_PIECES = 100_000
+IDLE = 100  # steps of an integrator that do not get on, where something grows without bound
 MAX_ORDERS = 5040  # orders of events at one instant that are all worked out
 NEAR = 1e-11  # times that differ by less, relatively, are the same: sums of times are rounded
 
@@ -180,12 +181,13 @@ class Clockwork:
         tolerances = {"rtol": COURSE_TOL, "atol": 1e-3 * COURSE_TOL * max(1.0, float(np.abs(v).max()))}
         standing = {name: value for name, value in still.values.items() if name not in still.flowing}
         times = resolve(still.flows.values(), replace(still, values=standing, flowing=()))  # no pulse falls between the steps
-        knots, parts, end = [still.start], [], still.start
+        knots, parts, end, idle = [still.start], [], still.start, 0
         for leg in legs(times, still.start, limit, self.horizon / 64):
             solver = LSODA(derivative, knots[-1], v, leg.end, max_step=leg.longest, **tolerances)
             while solver.status == "running":
                 message = solver.step()
-                if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
+                idle += solver.t - knots[-1] <= 4 * np.spacing(solver.t) and solver.t < leg.end
+                if solver.status == "failed" or idle > IDLE or not np.all(np.isfinite(solver.y)):
                     raise ConvergenceError(
                         f"the rate rule of {still.flowing[0]!r} can't be integrated beyond t={solver.t:g} "
                         f"({message or 'no finite value'}); stop earlier, or guard the rule"

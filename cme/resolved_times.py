@@ -33,7 +33,7 @@ LOOKS = 5  # at what flows, in a cell
 ALIKE = 8.0  # cells whose widths differ by less share the longest step
 POINT = 1e-10  # of the time: a cell that is shorter holds a jump or a kink, which integrators find by themselves
 LOOSE = 32  # cells where time and counts are mixed in a way that can't be told apart
-_SIDE_BY_SIDE = {"+", "*", "neg", "min", "max", "piecewise", "<", "<=", ">", ">=", "==", "!=", "and", "or", "xor", "not", "floor", "ceil"}
+SIDE_BY_SIDE = {"+", "*", "neg", "min", "max", "piecewise", "<", "<=", ">", ">=", "==", "!=", "and", "or", "xor", "not", "floor", "ceil"}
 
 
 def resolve(formulas: Iterable[Expr], piece: Piece) -> np.ndarray:
@@ -147,7 +147,7 @@ def _collect(formula: Expr, known: set[str], moving: set[str], found: dict[Expr,
     loose = [_collect(arg, known, moving, found) for arg in args]
     if formula.op == "/":
         return any(loose) or not (moving.isdisjoint(names_below := ratelaw.names(args[1])) or names_below <= known)
-    return any(loose) or formula.op not in _SIDE_BY_SIDE
+    return any(loose) or formula.op not in SIDE_BY_SIDE
 
 
 class _Curve(NamedTuple):

@@ -12,7 +12,7 @@ from cme.errors import ConvergenceError, ModelError
 from cme.network import Network
 from cme.pieces import Piece
 from cme.ratelaw import ZERO, Apply, Expr
-from cme.resolved_times import resolve, whole
+from cme.resolved_times import SIDE_BY_SIDE, resolve, whole
 
 
 def times_ahead(network: Network, formulas: Iterable[Expr], horizon: float) -> np.ndarray:
@@ -41,7 +41,7 @@ def _bends(formula: Expr, names: frozenset[str]) -> bool:
     """Is one of the names inside a function that may make a pulse of it?"""
     if not isinstance(formula, Apply) or names.isdisjoint(ratelaw.names(formula)):
         return False
-    return formula.op not in ("+", "*", "neg") or any(_bends(arg, names) for arg in formula.args)
+    return formula.op not in SIDE_BY_SIDE | {"*"} or any(_bends(arg, names) for arg in formula.args)
 
 
 def times_in_piece(network: Network, piece: Piece) -> np.ndarray:
