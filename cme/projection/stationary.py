@@ -26,6 +26,7 @@ from cme.projection.reshape import grow, reshape
 from cme.results import Distribution
 from cme.states import StateSpace
 
+MOST_EXPANSIONS = 40  # of a set of states; most settle in fewer than 15
 FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
 AT_ONCE = 1_500_000  # states from which on the factors of a sparse matrix take too much memory
 SOONER = 150_000  # and from which on they take longer, on a lattice
@@ -255,6 +256,11 @@ def _adapt(
             dead_ends = _met(law.dead_ends, network, space, first_states) if foreign else law.dead_ends
             check_dead_ends(network, space, space.states[law.home], dead_ends)
             return space, replace(law, lost=change, certificate=f"estimate: {reason}")
+        if expansions >= MOST_EXPANSIONS:
+            raise ConvergenceError(
+                f"the set of states has not settled after {expansions} changes (the law still changes by {min(away, change):.1e}, "
+                f"tol={tol:g}); loosen tol, or give a space="
+            )
         larger = grow(space, law) if reason or rounds else reshape(space, law, tol)
         if len(larger) > max_states:
             raise ConvergenceError(
