@@ -34,7 +34,7 @@ def likely_states(network: Network, start: StateSpace, tol: float, most_states: 
     key = start.key
     spread = covariance[np.ix_(key, key)] + 0.25 * np.eye(len(key))
     distance = 2 * np.log(RIM / tol)
-    half = np.sqrt(distance * np.diag(covariance)) + 1.0
+    half = np.sqrt(distance * np.maximum(np.diag(covariance), 0.0)) + 1.0  # round-off may leave a variance below zero
     try:
         points = lattice_points(network, np.maximum(np.ceil(mean - half), 0), np.floor(mean + half), start.states[0])
         away = points[:, key] - mean[key]
