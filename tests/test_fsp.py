@@ -254,6 +254,11 @@ def test_more_jumps_than_double_precision_can_follow(text):
         cme.fsp(cme.parse(text), [1.0])
 
 
+def test_a_law_that_outruns_its_set_of_states_is_refused():
+    with pytest.raises(cme.ConvergenceError, match="the law moves on faster than the set of states can follow near t="):
+        cme.fsp(cme.parse("A -> B @ 1; A = 1000000000"), [1.0], method="projection")
+
+
 def test_what_the_initial_law_had_lost_counts():
     network = cme.parse("0 -> X @ 5; X -> 0 @ 1")
     first = cme.fsp(network, [1.0], space=cme.StateSpace.reachable(network, bounds={"X": 14}))

@@ -120,6 +120,10 @@ class March:
         if times[0] == 0:
             self.outputs[0.0] = Output(self.space.states, p.copy(), 0.0)
         while now < times[-1]:
+            if not now + stride > now:
+                raise ConvergenceError(
+                    f"the law moves on faster than the set of states can follow near t={now:g}; give space=, or use ssa, lna or rate_equations"
+                )
             step = self.stepper.step(p, now, self._marks(now, now + stride, times))
             leaked = total - self.dropped - step.laws.sum(axis=1)
             tight = np.logical_and.accumulate(leaked <= self._allowed(step.times)) | self.fixed
