@@ -145,7 +145,7 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
         "states": int(inner.sum()),
         "expansions": chain.expansions,
         "truncation": "none" if exact else "bounds on probabilities and the mean, estimates of moments",
-        "upper_mean": "exact" if exact else chain.ground,
+        "upper_mean": "exact" if exact or ended.never > 0 else chain.ground,  # some never arrive: infinite for sure
         "mean_change": chain.change,
     }
 

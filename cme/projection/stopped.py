@@ -1,5 +1,6 @@
 """A chain that stops in its targets, and the states on which its first passage is found."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ ATTEMPTS = 4  # at an upper bound of the mean, each with more states
 NO_TIME = "when it is met is what is asked for"
 
 
-class Stopped:
+class Stopped(ABC):
     """A chain without jumps out of its targets.
 
     Attributes
@@ -52,7 +53,7 @@ class Stopped:
     expansions = 0
     for_good = False
     upper_mean = np.inf
-    ground = "nothing is known of the states of a generator that are not kept"
+    ground: str
     tol: float
     generator: Generator
     labels: np.ndarray
@@ -67,17 +68,17 @@ class Stopped:
         """The number of the target that each state (K, S) is in, -1 for none; `ValueError` if there are two."""
         return label_states(self.conditions, self.names, states)
 
+    @abstractmethod
     def solve(self) -> Iterator[tuple[int, str]]:
         """Find the states and what happens on them in the end; yields how many there are, and a note."""
-        raise NotImplementedError
 
+    @abstractmethod
     def law(self, times: np.ndarray, tol: float) -> Distribution:
         """Where the stopped chain is at some times."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rates_into(self, states: np.ndarray) -> np.ndarray:
         """The rate from each state of a law into each target, (K, N)."""
-        raise NotImplementedError
 
     def _hitting(self, closed: bool) -> Hitting:
         return Hitting(self.generator, self.labels, len(self.conditions), self.start, closed=closed)
@@ -114,6 +115,8 @@ class Stopped:
 class StoppedGenerator(Stopped):
     """A jump process on the states of its generator."""
 
+    ground = "nothing is known of the states of a generator that are not kept"
+
     def __init__(self, generator: Generator, texts: Mapping[str, str], initial, tol: float):
         if initial is None:
             raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
@@ -140,6 +143,8 @@ class StoppedGenerator(Stopped):
 class StoppedNetwork(Stopped):
     """A network in which nothing reacts once a target is met; its states are found on the way."""
 
+    ground = "too much escapes for a bound to be sought"
+
     def __init__(self, network: Network, texts: Mapping[str, str], initial, tol: float, most: int, space: StateSpace | None):
         conditions = {name: network_condition(network, text, _what(name, text), NO_TIME) for name, text in texts.items()}
         super().__init__(network.species_names, conditions)
@@ -154,6 +159,8 @@ class StoppedNetwork(Stopped):
 
     def solve(self) -> Iterator[tuple[int, str]]:
         yield from self._find_states()
+        if self.missing:
+            self.ground = "the start misses a part of its law, of which nothing is known"
         if not self.open.leaks or self.open.never > 0 or self.for_good or self.missing:
             return
         for _ in range(ATTEMPTS):

@@ -1,0 +1,118 @@
+"""Bounds on first passages where paths leave the states that are kept: against the truth, and the reason where there are none."""
+
+import math
+
+import numpy as np
+import pytest
+
+import cme
+from cme.projection.stopped import Stopped
+
+
+def mean_down_to_four(top):
+    """THEORY A.17: from 10 to 4, with births at rate 10 up to `top` and deaths at rate n."""
+    total = s = 0.0
+    for i in range(top, 4, -1):
+        s = 1 / i + (10 / i * s if i < top else 0.0)
+        total += s if i <= 10 else 0.0
+    return total
+
+
+def test_bounds_hold_on_a_set_that_is_too_small():
+    network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")
+    exact = cme.first_passage(network, {"low": "X <= 4", "high": "X >= 25"}, [1.0, 5.0, 20.0], tol=1e-10)
+    for most in (14, 18, 22):
+        space = cme.StateSpace.reachable(network, bounds={"X": most})
+        found = cme.first_passage(network, {"low": "X <= 4", "high": "X >= 25"}, [1.0, 5.0, 20.0], space=space)
+        for name in found.targets:
+            low, high = found.probability_bounds(name)
+            assert low <= exact.probability_bounds(name).lower <= exact.probability_bounds(name).upper <= high
+            lower, upper = found.cdf_bounds(name)
+            assert np.all(lower <= exact.cdf_bounds(name)[0] + 1e-10)
+            assert np.all(upper >= exact.cdf_bounds(name)[1] - 1e-10)
+        assert found.mean_bounds.lower <= exact.mean() <= found.mean_bounds.upper < math.inf
+        assert found.info["truncation"].startswith("bounds on probabilities")
+        assert found.probability_bounds() == (1, 1)
+
+
+def test_bounds_hold_late_on_sets_that_leak():
+    network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")  # empty after about 2e3, gone beyond 22 molecules after about 1e3
+    times = np.array([10.0, 1e3, 1e8, 1e12])
+    exact = cme.first_passage(network, "X == 0", times)
+    for most in (22, 30):
+        found = cme.first_passage(network, "X == 0", times, space=cme.StateSpace.reachable(network, bounds={"X": most}))
+        lower, upper = found.cdf_bounds()
+        assert np.all(lower <= exact.cdf_bounds()[1])
+        assert np.all(upper >= exact.cdf_bounds()[0])
+        assert "slowest mode" in found.info["in_time"]
+        assert found.cdf[-1, 0] == pytest.approx(found.probability[0], abs=1e-6)
+    assert exact.cdf[-1, 0] == pytest.approx(1, abs=1e-6)
+
+
+def test_bounds_of_the_mean_close_as_the_states_are_more():
+    network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")
+    exact, widths = mean_down_to_four(400), []
+    for most in (14, 18, 24, 32):
+        found = cme.first_passage(network, "X <= 4", space=cme.StateSpace.reachable(network, bounds={"X": most}))
+        assert found.mean_bounds.lower <= exact <= found.mean_bounds.upper
+        widths.append(found.mean_bounds.upper / found.mean_bounds.lower - 1)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 1e-5
+    assert "falls at a rate of" in found.info["upper_mean"]
+    small = cme.first_passage(network, "X <= 4", space=cme.StateSpace.reachable(network, bounds={"X": 14}))
+    assert "mean time 1.8" in repr(small) or "mean time" in repr(small)
+    assert math.isnan(small.mean())
+
+
+def test_the_mean_is_bounded_in_two_species_and_on_one_side_where_nothing_leads_back():
+    genes = cme.load("gene_expression")
+    found = cme.first_passage(genes, "protein >= 60")
+    assert 0 < found.escaped < 1e-6
+    larger = cme.first_passage(genes, "protein >= 60", space=cme.StateSpace.reachable(genes, bounds={"mRNA": 60, "protein": 61}))
+    assert found.mean_bounds.lower <= larger.mean() <= found.mean_bounds.upper
+    assert found.mean_bounds.upper <= found.mean_bounds.lower * (1 + 1e-5)
+    bursts = cme.first_passage(cme.parse("0 -> geometric(2) X @ 1; X -> 0 @ 1; X = 30"), "X == 0")
+    assert bursts.mean_bounds.upper == math.inf
+    assert bursts.info["upper_mean"] == "reactions draw numbers of molecules"
+
+
+def test_sets_grow_until_hardly_anything_escapes():
+    network = cme.parse("0 => U @ 50/(1 + V^2.5); 0 => V @ 16/(1 + U); U -> 0 @ 1; V -> 0 @ 1; U = 30")
+    found = cme.first_passage(network, "V > 2*U && V > 10", tol=1e-7)
+    assert 0 < found.escaped <= 1e-7
+    assert found.mean_bounds.lower == pytest.approx(found.mean(), rel=1e-7)
+    box = cme.StateSpace.reachable(network, bounds={"U": 120, "V": 70})  # leaks far less
+    larger = cme.first_passage(network, "V > 2*U && V > 10", space=box)
+    assert larger.escaped < 1e-12
+    assert found.mean() == pytest.approx(larger.mean(), rel=1e-7)
+    assert larger.mean_bounds.lower <= found.mean() * (1 + 1e-12)
+
+
+# -------------------------------------------------------------------------------------------- why there is no upper bound
+
+
+def test_the_reason_speaks_of_what_was_given():
+    growing = cme.first_passage(cme.parse("X -> 2 X @ 2; X -> 0 @ 1; X = 5"), "X == 0")
+    assert growing.info["upper_mean"] == "too much escapes for a bound to be sought"
+    network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")
+    cut = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 14}))
+    found = cme.first_passage(cut, "X <= 4", initial=10)
+    assert found.info["upper_mean"] == "nothing is known of the states of a generator that are not kept"
+    decay = cme.parse("X -> 0 @ 1; X = 3")
+    law = cme.fsp(decay, [0.3], space=cme.StateSpace.reachable(decay, within="X >= 2"))
+    assert law.lost[0] > 0.1
+    part = cme.first_passage(decay, "X == 0", initial=law)
+    assert part.info["upper_mean"] == "the start misses a part of its law, of which nothing is known"
+    assert part.mean_bounds.upper == math.inf
+
+
+def test_where_some_paths_never_arrive_the_mean_is_infinite_for_sure():
+    network = cme.parse("A -> B @ 1; A -> X @ 1; X -> 2 X @ 1; A = 1")
+    found = cme.first_passage(network, "X >= 100", space=cme.StateSpace.reachable(network, bounds={"X": 50}))
+    assert (found.never, found.mean_bounds, found.info["upper_mean"]) == (0.5, (math.inf, math.inf), "exact")
+    assert found.escaped == pytest.approx(0.5, rel=1e-13)
+
+
+def test_every_chain_says_how_its_states_are_found():
+    with pytest.raises(TypeError, match="abstract class Stopped"):
+        Stopped(("X",), {})
