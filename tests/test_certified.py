@@ -10,7 +10,7 @@ from scipy.stats import poisson
 
 import cme
 from cme.infix import parse as formula
-from cme.projection import certificate, cycle, drift, lattice, polynomial, sweeps
+from cme.projection import certificate, cycle, drift, lattice, polynomial, sweeps, way_back
 from cme.projection.closed_law import ClosedLaw
 from cme.ratelaw import evaluate
 
@@ -294,6 +294,29 @@ def test_the_drift_falls_everywhere_outside(name):
         assert len(outside) > 100
         assert found.mean_change(outside).max() <= -found.fall
         assert found.value(outside).min() >= 0
+
+
+def test_the_way_back_from_a_set_that_leaves_it_by_one_jump():
+    network = cme.parse("0 -> X @ 8; X -> 0 @ 1; X = 3")
+    space = cme.StateSpace.reachable(network, bounds={"X": 20})
+    member, everyone = np.ones(21, dtype=bool), np.arange(21)
+    functions = drift.find_drifts(space, everyone, poisson.pmf(space.states[:, 0], 8))
+    found = way_back.leading_back(functions, space, member)
+    after = way_back.distance_after_leaving(found, space, member, everyone)
+    np.testing.assert_allclose(after, np.where(space.states[:, 0] == 20, 8 * found.value(np.array([[21]])), 0.0), rtol=1e-13)
+    member[space.states[:, 0] == 5] = False  # where the count rises on average
+    with pytest.raises(
+        way_back.MoreStatesError, match=r"^{X: 5} is not kept, and is not led back by ([\d.e-]+ X|a quadratic form in X)$"
+    ) as more:
+        way_back.leading_back(functions, space, member)
+    assert more.value.args[1].tolist() == [[5]]
+    member[space.states[:, 0] == 4] = False
+    with pytest.raises(way_back.MoreStatesError, match=r"^2 states that are not kept, such as {X: [45]}, are not led back by"):
+        way_back.leading_back(functions, space, member)
+    there = way_back.leading_back(functions, space, member, goes_on=lambda states: states[:, 0] > 5)
+    assert there.fall > 0
+    with pytest.raises(drift.NoDriftError, match=r"is only proved to fall beyond a box of \de\+\d\d states"):
+        way_back.leading_back(functions, space, member, most_points=1)
 
 
 def test_what_would_not_be_a_bound():

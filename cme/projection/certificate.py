@@ -4,17 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from cme.errors import describe_state
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.cycle import bounds
 from cme.projection.drift import Drift, NoDriftError, find_drifts
+from cme.projection.way_back import distance_after_leaving, leading_back
 from cme.states import StateSpace
 
 LARGEST_INACCURACY = 1e-2
-
-
-class SlowStatesError(NoDriftError):
-    """The drift does not lead back from some states outside the set; they are the second argument."""
 
 
 def certify(space: StateSpace, law: ClosedLaw, drifts: list[Drift] | None = None) -> ClosedLaw:
@@ -23,32 +19,16 @@ def certify(space: StateSpace, law: ClosedLaw, drifts: list[Drift] | None = None
     Raises
     ------
     NoDriftError
-        If nothing leads back for sure from outside the set, with the reason; `SlowStatesError` if it would with more states.
+        If nothing leads back for sure from outside the set, with the reason; `MoreStatesError` if it would with more states.
     """
     member = np.zeros(len(space), dtype=bool)
     member[law.members] = True
-    best: tuple[Drift, np.ndarray] | None = None
-    reason = NoDriftError("no function that falls was found")
-    for each in find_drifts(space, law.members, law.pi) if drifts is None else drifts:
-        try:
-            drift, slow = each.over(space, member)
-        except NoDriftError as why:
-            reason = why
-            continue
-        if best is None or len(slow) < len(best[1]):
-            best = drift, slow
-        if not len(slow):
-            break
-    if best is None:
-        raise reason
-    drift, slow = best
-    if len(slow):
-        where = describe_state(space.compiled.network.species_names, slow[0])
-        raise SlowStatesError(f"{len(slow)} states that are not kept, such as {where}, are not led back by {drift}", slow)
+    drift = leading_back(find_drifts(space, law.members, law.pi) if drifts is None else drifts, space, member)
     assert law.cycle is not None
     change = drift.mean_change(space.states[law.members])
     change += 1e-9 * np.abs(change)
-    way = _way_back(space, law, member, drift)  # times the fall, the mean time to come back after leaving, times the rate of leaving
+    rim, way = law.leak > 0, np.zeros(len(law.members))
+    way[rim] = distance_after_leaving(drift, space, member, law.members[rim])
     drift, core = _core(law, drift, change, way)
     outside = way * ((1 + 1e-9) / drift.fall)
     found = bounds(law.cycle, law.leak, outside, core)
@@ -82,18 +62,3 @@ def _core(law: ClosedLaw, drift: Drift, change: np.ndarray, way: np.ndarray) -> 
         if missing < best[0]:
             best = missing, fall, core
     return replace(drift, fall=best[1]), best[2]
-
-
-def _way_back(space: StateSpace, law: ClosedLaw, member: np.ndarray, drift: Drift) -> np.ndarray:
-    """For each member, the value of the drift's function after leaving from there, times the rate of leaving, (K,)."""
-    out = np.zeros(len(law.members))
-    rim = np.flatnonzero(law.leak > 0)
-    states = space.states[law.members[rim]]
-    propensities = space.compiled.propensities(states)
-    for r, change in enumerate(space.compiled.network.stoichiometry):
-        fires = np.flatnonzero(propensities[:, r] > 0)
-        to = states[fires] + change
-        place = space.index(to)
-        leaves = ~((place >= 0) & member[place])
-        out[rim[fires[leaves]]] += propensities[fires[leaves], r] * drift.value(to[leaves])
-    return out

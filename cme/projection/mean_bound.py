@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from cme.enclosure import enclose
-from cme.errors import describe_state
-from cme.projection.drift import MOST_CORNERS, Drift, NoDriftError, find_drifts
+from cme.projection.drift import MOST_CORNERS, NoDriftError, find_drifts
 from cme.projection.hitting import Hitting
+from cme.projection.way_back import distance_after_leaving, leading_back
 from cme.ratelaw import Expr
 from cme.states import StateSpace
 
@@ -22,10 +22,6 @@ ROOM = 1e-9  # for the rounding of a sum of what adds and takes, as a part of it
 ROUNDING = 1e-11  # of means, as a part of them
 MOST_POINTS = 200_000  # states outside that are looked at one by one, or twenty for each that is kept
 PARTS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)  # of the fall that is proved: a smaller one has a smaller core
-
-
-class MoreStatesError(NoDriftError):
-    """It would fall if the states were kept that are the second argument."""
 
 
 def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label: Label, condition: Expr) -> tuple[float, str]:
@@ -47,7 +43,7 @@ def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label: L
     Raises
     ------
     NoDriftError
-        If nothing leads back for sure from outside, with the reason.
+        If nothing leads back for sure from outside, with the reason; `MoreStatesError` if it would with more states.
     """
     if not hitting.occupied.any():
         return 0.0, "all paths begin in a target"
@@ -56,31 +52,12 @@ def upper_mean(space: StateSpace, labels: np.ndarray, hitting: Hitting, label: L
     member = labels >= 0
     member[hitting.alive] = True
     occupied = hitting.occupied
-    best: tuple[Drift, np.ndarray] | None = None
-    reason = NoDriftError("no function that falls was found")
-    limits = _limits(space, hitting.alive, condition)
-    for each in find_drifts(space, hitting.alive, occupied / occupied.sum(), limits):
-        size = sum(float(np.prod(np.maximum(high - low + 1, 0))) for low, high in each.boxes)
-        if size > max(MOST_POINTS, 20 * len(space)):
-            reason = NoDriftError(f"{each} is only proved to fall beyond a box of {size:.0e} states")
-            continue
-        try:
-            drift, slow = each.over(space, member)
-        except NoDriftError as why:
-            reason = why
-            continue
-        slow = slow[label(slow) < 0]
-        if best is None or len(slow) < len(best[1]):
-            best = drift, slow
-    if best is None:
-        raise reason
-    drift, slow = best
-    if len(slow):
-        where = describe_state(space.compiled.network.species_names, slow[0])
-        raise MoreStatesError(f"{len(slow)} states that are not kept, such as {where}, are not led back by {drift}", slow)
+    drifts = find_drifts(space, hitting.alive, occupied / occupied.sum(), _limits(space, hitting.alive, condition))
+    most = max(MOST_POINTS, 20 * len(space))
+    drift = leading_back(drifts, space, member, most_points=most, goes_on=lambda states: label(states) < 0)
     change = drift.mean_change(space.states[hitting.alive])
     change += ROOM * np.abs(change)
-    way = _way_back(space, hitting.alive, member, drift)
+    way = distance_after_leaving(drift, space, member, hitting.alive)
     times, returns, chances = hitting.collected(np.ones(len(way))), hitting.collected(way), hitting.collected(hitting.ways.sum(axis=0))
     found = np.inf
     for part in PARTS:
@@ -106,16 +83,3 @@ def _limits(space: StateSpace, alive: np.ndarray, condition: Expr) -> dict[int, 
         if float(enclose(condition, box)[0]) >= 1:
             found[s] = top
     return found
-
-
-def _way_back(space: StateSpace, alive: np.ndarray, member: np.ndarray, drift: Drift) -> np.ndarray:
-    """The value of the drift's function after leaving from each state, times the rate of leaving, (K,)."""
-    states, out = space.states[alive], np.zeros(len(alive))
-    propensities = space.compiled.propensities(states)
-    for r, change in enumerate(space.compiled.network.stoichiometry):
-        fires = np.flatnonzero(propensities[:, r] > 0)
-        to = states[fires] + change
-        place = space.index(to)
-        leaves = ~((place >= 0) & member[place])
-        out[fires[leaves]] += propensities[fires[leaves], r] * drift.value(to[leaves])
-    return out

@@ -16,13 +16,14 @@ from cme.generator import Generator
 from cme.network import Network
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
-from cme.projection.certificate import SlowStatesError, certify
+from cme.projection.certificate import certify
 from cme.projection.closed_class import check_dead_ends
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.drift import Drift, NoDriftError, find_drifts
 from cme.projection.first_set import likely_states
 from cme.projection.levels import METHOD
 from cme.projection.reshape import grow, reshape
+from cme.projection.way_back import MoreStatesError
 from cme.results import Distribution
 from cme.states import StateSpace
 
@@ -235,7 +236,7 @@ def _adapt(
                 found = certify(space, law, drifts)
                 if found.lost <= tol:
                     return space, found
-            except SlowStatesError as slow:
+            except MoreStatesError as slow:
                 rounds += 1
                 reason, states = slow.args
                 if rounds <= MOST_ROUNDS and len(states) <= 4 * len(space) + 20_000 and len(space) + len(states) <= max_states:

@@ -16,7 +16,8 @@ from cme.network import Network
 from cme.projection.drift import NoDriftError
 from cme.projection.fsp import fsp
 from cme.projection.hitting import Hitting
-from cme.projection.mean_bound import MoreStatesError, upper_mean
+from cme.projection.mean_bound import upper_mean
+from cme.projection.way_back import MoreStatesError
 from cme.ratelaw import ZERO, Apply, Expr
 from cme.results import Distribution
 from cme.states import StateSpace
