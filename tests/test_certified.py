@@ -309,7 +309,7 @@ def test_the_way_back_from_a_set_that_leaves_it_by_one_jump():
         way_back.MoreStatesError, match=r"^{X: 5} is not kept, and is not led back by ([\d.e-]+ X|a quadratic form in X)$"
     ) as more:
         way_back.leading_back(functions, space, member)
-    assert more.value.args[1].tolist() == [[5]]
+    assert more.value.states.tolist() == [[5]]
     member[space.states[:, 0] == 4] = False
     with pytest.raises(way_back.MoreStatesError, match=r"^2 states that are not kept, such as {X: [45]}, are not led back by"):
         way_back.leading_back(functions, space, member)

@@ -236,9 +236,9 @@ def _adapt(
                 found = certify(space, law, drifts)
                 if found.lost <= tol:
                     return space, found
-            except MoreStatesError as slow:
+            except MoreStatesError as more:
                 rounds += 1
-                reason, states = slow.args
+                reason, states = str(more), more.states
                 if rounds <= MOST_ROUNDS and len(states) <= 4 * len(space) + 20_000 and len(space) + len(states) <= max_states:
                     reason, before, expansions = "", None, expansions + 1
                     home_state, place = space.states[law.home], space.index(states)

@@ -171,7 +171,7 @@ class StoppedNetwork(Stopped):
                 self.upper_mean, self.ground = upper_mean(space, self.labels, self.open, self.label, self.met)
                 return
             except MoreStatesError as more:
-                self.ground, states = more.args
+                self.ground, states = str(more), more.states
                 if self.given is not None or len(states) > len(self.space) or len(states) + len(self.space) > self.most:
                     return
                 self._on(StateSpace.holding(self.network, np.concatenate([self.space.states, states])))

@@ -10,7 +10,11 @@ from cme.states import StateSpace
 
 
 class MoreStatesError(NoDriftError):
-    """There would be a way back if the states were kept that are the second argument."""
+    """There would be a way back if further states were kept."""
+
+    def __init__(self, reason: str, states: np.ndarray):
+        super().__init__(reason)
+        self.states = states  # (K, S)
 
 
 def leading_back(
