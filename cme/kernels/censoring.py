@@ -140,8 +140,12 @@ def censor(from_pointer, from_index, from_rate, to_pointer, to_index, to_rate, e
 
 
 @bare
-def occupy(start, later, down, up, out, x):
-    """The mean time that is spent in each state before the exit, in place of the law x (N,) of where the chain starts."""
+def pass_through(start, later, down, up, out, x):
+    """What has passed through each state before the exit, in place of x (N,): what is put into each.
+
+    With x the law of where the chain starts, that is the mean time spent in each state. With `down` and `up` swapped everything goes
+    against the jumps: with x what is collected per unit time in each state, it is the mean of all that is collected from each on.
+    """
     n_states = out.shape[0]
     for n in range(n_states):
         share = x[n] / out[n]
@@ -151,21 +155,5 @@ def occupy(start, later, down, up, out, x):
         total = x[n]
         for p in range(start[n], start[n + 1]):
             total += up[p] * x[later[p]]
-        x[n] = total / out[n]
-    return 0
-
-
-@bare
-def collect(start, later, down, up, out, x):
-    """The mean of what is collected before the exit, from each state, in place of x (N,): what is collected per unit time in each."""
-    n_states = out.shape[0]
-    for n in range(n_states):
-        share = x[n] / out[n]
-        for p in range(start[n], start[n + 1]):
-            x[later[p]] += up[p] * share
-    for n in range(n_states - 1, -1, -1):
-        total = x[n]
-        for p in range(start[n], start[n + 1]):
-            total += down[p] * x[later[p]]
         x[n] = total / out[n]
     return 0

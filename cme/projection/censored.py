@@ -5,7 +5,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from cme.errors import ConvergenceError
-from cme.kernels.censoring import censor, collect, count_links, group_states, list_links, occupy
+from cme.kernels.censoring import censor, count_links, group_states, list_links, pass_through
 from cme.kernels.dissection import dissect
 
 NARROW = 4  # links per state up to which the order along the band is as good as any
@@ -48,18 +48,18 @@ class Censored:
         own = np.ascontiguousarray(exits[self.order], dtype=np.float64)
         if censor(*arrays[0], *arrays[1], own, start, later, head, *work, cursor, *sums, down, up, left, out) != 0:
             raise _too_long()
-        self._factors = start, later, down, up, out
+        self._links, self._down, self._up, self._out = (start, later), down, up, out
 
     def occupy(self, p: np.ndarray) -> np.ndarray:
         """The mean time spent in each state before the exit (N,), from a start with law p (N,): -A^-1 p."""
         x = np.ascontiguousarray(p[self.order], dtype=np.float64)
-        occupy(*self._factors, x)
+        pass_through(*self._links, self._down, self._up, self._out, x)
         return self._in_order(x)
 
     def collect(self, f: np.ndarray) -> np.ndarray:
         """The mean of the integral of f (N,) over the time before the exit, from each state (N,): -A^-T f."""
         x = np.ascontiguousarray(f[self.order], dtype=np.float64)
-        collect(*self._factors, x)
+        pass_through(*self._links, self._up, self._down, self._out, x)
         return self._in_order(x)
 
     def _in_order(self, x: np.ndarray) -> np.ndarray:
