@@ -35,6 +35,7 @@ def test_models_of_the_shelf_that_are_recognised(name):
     network = cme.load(name)
     law = agrees_with_projection(network, [0.0, 0.3, 4.0])
     assert "Jahnke and Huisinga 2007, doi:10.1007/s00285-006-0034-x" in law.info["exact_by"]
+    assert law.info["integration_error"] == "a bound"  # round-off estimated, as in every solver
     auto = cme.fsp(network, [0.3])
     assert auto.info["method"] == "monomolecular"
     assert auto.info["options"]["method"] == "auto"

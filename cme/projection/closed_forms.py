@@ -24,6 +24,7 @@ TRANSIENT = ("monomolecular", "generating_function")
 TRANSIENT_METHODS = ("auto", "projection", *TRANSIENT)
 MOST_MATRIX = 1_000_000  # reactions times species, up to which "auto" looks for a closed form
 FOREVER = np.array([np.inf])
+BOUND, ESTIMATE = "a bound", "an estimate"  # what `info` says of the integration error
 
 
 def transient_law(
@@ -135,10 +136,9 @@ def _distribution(
     states, p = _at_all_times(laws.blocks)
     lost = np.maximum(0.0, 1.0 - lost_before - p.sum(axis=1)) + lost_before
     known = {"method": name.replace("_", " "), "exact_by": laws.exact_by, "states": len(states)}
-    doubt = (
-        "estimate: the integrator's error is found from two tolerances" if name == "generating_function" else "certified: in closed form"
-    )
-    known |= {"integration_error": "an estimate", "certificate": doubt}
+    known |= {"integration_error": BOUND, "certificate": "certified: in closed form"}
+    if name == "generating_function":
+        known |= {"integration_error": ESTIMATE, "certificate": "estimate: the integrator's error is found from two tolerances"}
     info = record(solver, network.name, started, options, **known)
     return Distribution(times, species, states, p, lost, laws.error, info, observables(network, species, states))
 

@@ -18,6 +18,7 @@ from cme.network import Network
 from cme.pieces import Piece
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
+from cme.projection.closed_forms import BOUND, ESTIMATE
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
 from cme.projection.propagate import METHODS, Integrator, Reach
 from cme.projection.propagator import Magnus, evolve
@@ -25,7 +26,6 @@ from cme.results import Distribution
 from cme.states import StateSpace
 from cme.times_ahead import times_in_piece
 
-BOUND, ESTIMATE = "a bound", "an estimate"  # what `info` says of the integration error
 EVENT_DROP = 0.05  # of the tolerance of the time before an event, what may be dropped at it; see `march` for the rest
 FIXED = 1e-11  # the integrator's tolerance on a given set, where `lost` is to be what has left it
 LOOKS = 5  # times at which the quadrature error of a kernel that changes in time is looked at
