@@ -122,7 +122,7 @@ class March:
         while now < times[-1]:
             if not now + stride > now:
                 raise ConvergenceError(
-                    f"the law moves on faster than the set of states can follow near t={now:g}; give space=, or use ssa, lna or rate_equations"
+                    f"the law moves on faster than the states that are kept can follow near t={now:g}; give space=, or use ssa or lna"
                 )
             step = self.stepper.step(p, now, self._marks(now, now + stride, times))
             leaked = total - self.dropped - step.laws.sum(axis=1)
