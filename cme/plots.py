@@ -7,7 +7,7 @@ Methods differ in colour (the Okabe-Ito palette, safe for colour-blind readers),
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _PANEL = (3.1, 2.35)  # inches, of which margins left, right, bottom, top are:
 _MARGINS = (0.66, 0.12, 0.48, 0.3)
 _HEAD = 0.3  # for the legend
 _MOST_STEPS = 4000  # of a curve: more can't be told apart
+_FEW = 16  # times of a curve
 
 
 def marginals(
@@ -128,7 +129,7 @@ def moments(reference: Result, /, *, species: Sequence[str] | None = None, **oth
     for panel, name in zip(panels, names, strict=True):
         solver = str(reference.info.get("solver", "reference"))
         mean, sd = _mean_and_sd(reference, name)
-        panel.plot(reference.times, mean, color=_INK, lw=1.8, label=f"{solver}: mean ± sd")
+        panel.plot(reference.times, mean, color=_INK, lw=1.8, label=f"{solver}: mean ± sd", **_dots(reference.times))
         if sd is not None:
             panel.fill_between(reference.times, mean - sd, mean + sd, color=_FILL, lw=0)
         for other, result in others.items():
@@ -136,7 +137,7 @@ def moments(reference: Result, /, *, species: Sequence[str] | None = None, **oth
                 continue
             colour, dash, _ = styles[other]
             mean, sd = _mean_and_sd(result, name)
-            panel.plot(result.times, mean, color=colour, ls=dash, lw=1.6, label=other)
+            panel.plot(result.times, mean, color=colour, ls=dash, lw=1.6, label=other, **_dots(result.times))
             if sd is not None:
                 panel.plot(result.times, np.stack([mean - sd, mean + sd], axis=1), color=colour, ls=dash, lw=0.8)
         panel.set_title(name, loc="left", fontsize=9)
@@ -158,8 +159,8 @@ def first_passage(passage: FirstPassage, /) -> "Figure":
         colour, dash = _COLOURS[k % len(_COLOURS)], _DASHES[k % len(_DASHES)]
         lower, upper = passage.cdf_bounds(name)
         panels[0].fill_between(times, lower, upper, color=colour, alpha=0.3, lw=0)
-        panels[0].plot(times, passage.cdf[:, k], color=colour, ls=dash, lw=1.6, label=name)
-        panels[1].plot(times, passage.density[:, k], color=colour, ls=dash, lw=1.6)
+        panels[0].plot(times, passage.cdf[:, k], color=colour, ls=dash, lw=1.6, label=name, **_dots(times))
+        panels[1].plot(times, passage.density[:, k], color=colour, ls=dash, lw=1.6, **_dots(times))
     panels[0].set_title("met by then", loc="left", fontsize=9)
     panels[1].set_title("density", loc="left", fontsize=9)
     first = times[times > 0]
@@ -292,6 +293,11 @@ def _range(law: Marginal) -> tuple[float, float]:
     left, right = int(law.cells.lowest[first]), int(law.cells.lowest[last] + law.cells.size[last] - 1)
     room = 0.04 * (right - left)
     return max(left - room, 0), right + room
+
+
+def _dots(times: np.ndarray) -> dict[str, Any]:
+    """Marks what was computed where times are few, so that straight lines between them are not taken for it."""
+    return {"marker": "o", "ms": 3} if len(times) <= _FEW else {}
 
 
 def _mean_and_sd(result: Result, name: str) -> tuple[np.ndarray, np.ndarray | None]:

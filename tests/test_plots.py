@@ -158,3 +158,10 @@ def test_the_law_of_a_first_passage_is_drawn_for_each_target():
     assert left.get_xscale() == "log"
     with pytest.raises(ValueError, match="drawn from two times or more, not 0"):
         plots.first_passage(first_passage(parse("A -> B @ 1; A = 1"), "B == 1"))
+
+
+def test_what_was_computed_is_marked_where_times_are_few():
+    network = parse("A -> B @ 1; A = 1")
+    for n_times, marker in ((16, "o"), (17, "None")):
+        figure = plots.first_passage(first_passage(network, "B == 1", np.linspace(0, 3, n_times)))
+        assert [line.get_marker() for axes in panels(figure) for line in axes.lines] == [marker] * 2
