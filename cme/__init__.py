@@ -20,7 +20,7 @@ _HOME = {
     "Event": "cme.elements",
     "StateSpace": "cme.states",
     "Generator": "cme.generator",
-    "TimeDependentGenerator": "cme.generator",
+    "TimeDependentGenerator": "cme.generator_in_time",
     "lump": "cme.lumping",
     "lumping_defect": "cme.lumping",
     "coarsest_lumping": "cme.lumping",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from cme.formats.shelf import load as load
     from cme.formats.text import parse as parse
     from cme.generator import Generator as Generator
-    from cme.generator import TimeDependentGenerator as TimeDependentGenerator
+    from cme.generator_in_time import TimeDependentGenerator as TimeDependentGenerator
     from cme.kramers_moyal import jump_moments as jump_moments
     from cme.lumping import coarsest_lumping as coarsest_lumping
     from cme.lumping import lump as lump

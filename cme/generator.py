@@ -6,7 +6,6 @@ rates W becomes a generator as A = W - diag(W's column sums); the diagonal of W 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -17,17 +16,13 @@ from cme.abilities import require
 from cme.arguments import check_count, check_positive, count_arguments
 from cme.box import BoxMatrix
 from cme.cell_rates import centres_of, check_edges, kernel_rates
-from cme.clockwork import Clockwork, with_amounts_apart
-from cme.errors import ModelError
 from cme.jump_rates import label_states, law_at_start, master_matrix
-from cme.moving_rates import MovingRates, spaces_in_time
 from cme.network import Network
-from cme.pieces import Piece
 from cme.spectrum import DENSE, slowest
 from cme.states import StateSpace
-from cme.times_ahead import times_in_piece
 
 if TYPE_CHECKING:
+    from cme.generator_in_time import TimeDependentGenerator
     from cme.lumping import Lumping
 
 
@@ -124,7 +119,7 @@ class Generator:
                [ 1., -2.]])
         """
         if callable(rates) and not isinstance(rates, LinearOperator):
-            return TimeDependentGenerator.of(lambda t: cls._from_constant_rates(rates(t), states, names))
+            return _in_time(lambda t: cls._from_constant_rates(rates(t), states, names))
         return cls._from_constant_rates(rates, states, names)
 
     @classmethod
@@ -178,7 +173,7 @@ class Generator:
         if not callable(kernel) or count_arguments(kernel) not in (2, 3):
             raise ValueError("the kernel must be a function W(x, y) or W(x, y, t); for rates between states use Generator.from_rates")
         if count_arguments(kernel) == 3:
-            return TimeDependentGenerator.of(lambda t: cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, tol, names))
+            return _in_time(lambda t: cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, tol, names))
         return cls._from_constant_kernel(kernel, axes, tol, names)
 
     @classmethod
@@ -332,124 +327,7 @@ class Generator:
         return f"Generator: {len(self)} states, {entries}, leak up to {self.leak.max(initial=0.0):g}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class TimeDependentGenerator:
-    """A master equation dp/dt = A(t) p.
+def _in_time(build: Callable[[float], Generator]) -> "TimeDependentGenerator":
+    from cme.generator_in_time import TimeDependentGenerator  # an arrow that points back
 
-    Attributes
-    ----------
-    at
-        The `Generator` at a time; its states are the same at all times.
-    breaks
-        Times at which rates jump, or a short pulse begins or ends, see `with_breaks`.
-    ends
-        Times at which a step must end, so that no pulse falls into one; those of a network are found on its formulas.
-    """
-
-    at: Callable[[float], Generator]
-    breaks: tuple[float, ...] = ()
-    ends: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, build: Callable[[float], Generator]) -> "TimeDependentGenerator":
-        """From a function that makes a generator for a time, on the same states at all times; what it made last is kept."""
-        first = build(0.0)
-
-        def at(time: float) -> Generator:
-            found = first if time == 0 else build(time)
-            if len(found) != len(first):
-                raise ValueError(f"there are rates for {len(found)} states at t={time:g}, and for {len(first)} at t=0; keep the states")
-            return found
-
-        return cls(_remember(at))
-
-    @classmethod
-    def from_network(cls, network: Network, until: float, space: StateSpace | None = None) -> "TimeDependentGenerator":
-        """The generator of a network whose propensities move with time.
-
-        Parameters
-        ----------
-        network
-            Propensities may use the time, and variables whose course does not depend on counts. Timed events may set such variables.
-        until
-            The rates are known from time 0 to here.
-        space
-            The states to keep; by default all that the rates lead to.
-
-        Raises
-        ------
-        ModelError
-            If an event changes counts (`fsp` takes it), or what is set depends on counts or chance.
-
-        Examples
-        --------
-        >>> import cme
-        >>> g = cme.TimeDependentGenerator.from_network(cme.parse("A => B @ A*time; A = 1"), until=2.0)
-        >>> g.at(1.5).matrix.toarray()
-        array([[-1.5,  0. ],
-               [ 1.5,  0. ]])
-        """
-        require(network, "fsp")
-        network = with_amounts_apart(network)
-        for event in network.events:
-            for name in {each.name for each in event.assignments} & set(network.species_names):
-                raise ModelError(f"event {event.name!r} changes the count of {name!r}, which no generator does; use fsp")
-        pieces = Clockwork(network, until).pieces
-        if not pieces:
-            raise ValueError(f"until={until:g} must be above 0")
-        spaces = spaces_in_time(network, pieces, space)
-        parts = [cls.in_piece(network, piece, own) for piece, own in zip(pieces, spaces, strict=True)]
-        starts = np.array([piece.start for piece in pieces])
-
-        def at(time: float) -> Generator:
-            if not 0 <= time <= until:
-                raise ValueError(f"the rates are known from time 0 to {until:g}, not at {time:g}")
-            return parts[np.searchsorted(starts, time, side="right") - 1].at(time)
-
-        ends = [times_in_piece(network, piece) for piece in pieces]
-        return cls(_remember(at), tuple(starts[1:].tolist()), tuple(np.concatenate(ends).tolist()))
-
-    @classmethod
-    def in_piece(cls, network: Network, piece: Piece, space: StateSpace, ends: tuple[float, ...] = ()) -> "TimeDependentGenerator":
-        """The generator in one piece of time, between events and switches of the rates."""
-        rates = MovingRates(network, piece, space)
-        return cls(_remember(lambda time: Generator(*rates.at(time), space.states, network.species_names)), ends=ends)
-
-    def with_breaks(self, *breaks: float) -> "TimeDependentGenerator":
-        """The same, with times at which rates jump, or a short pulse begins or ends, so that no solver steps over them.
-
-        Examples
-        --------
-        >>> import cme, math  # a pulse of 0.004, at which no step would look
-        >>> pulsed = cme.Generator.from_rates(lambda t: [[0, 0], [50.0 * (abs(t - 0.503) < 0.002), 0]])
-        >>> law = cme.fsp(pulsed.with_breaks(0.501, 0.505), [1.0], initial=(0,))
-        >>> bool(abs(law.p[0, 0] - math.exp(-50 * 0.004)) < 1e-9)
-        True
-        """
-        if not np.all(np.isfinite(breaks)):
-            raise ValueError(f"breaks must be finite times, not {breaks!r}")
-        return replace(self, breaks=tuple(sorted({*self.breaks, *(float(each) for each in breaks)})))
-
-    @property
-    def states(self) -> np.ndarray:
-        return self.at(0.0).states
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.at(0.0).names
-
-    def start(self, initial) -> np.ndarray:
-        """A start as probabilities (N,), see `Generator.start`."""
-        return self.at(0.0).start(initial)
-
-    def __matmul__(self, p: np.ndarray) -> np.ndarray:
-        raise TypeError("the rates depend on time; say when, generator.at(time) @ p")
-
-    def __len__(self) -> int:
-        return len(self.at(0.0))
-
-    def __repr__(self) -> str:
-        return f"TimeDependentGenerator: {len(self)} states"
-
-
-_remember = lru_cache(maxsize=16)  # an integrator asks for the same times again
+    return TimeDependentGenerator.of(build)

@@ -7,7 +7,8 @@ import numpy as np
 from cme.abilities import require
 from cme.arguments import check_number, count_arguments
 from cme.compiled import Compiled
-from cme.generator import Generator, TimeDependentGenerator
+from cme.generator import Generator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.network import Network
 from cme.quadrature import kernel_moments
 

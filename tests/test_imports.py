@@ -28,6 +28,7 @@ ROWS = [
     {"clockwork"},
     {"moving_rates", "rates_in_piece", "times_ahead"},
     {"generator"},
+    {"generator_in_time"},
     {"lumping", "kramers_moyal", "checkup"},
     {"sampling", "projection", "continuum"},
     {"law"},
@@ -37,8 +38,14 @@ ROWS = [
     {"cli"},
 ]
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}
-# The arrows that point back, since a network can write itself and a generator lump itself; the sideways ones; what a family shares.
-ALLOWED = {("network", "formats.sbml"), ("network", "formats.text_write"), ("generator", "lumping")}
+# The arrows that point back, since a network can write itself, a generator lump itself, and rates may be given as functions of the
+# time; the sideways ones; what a family shares.
+ALLOWED = {
+    ("network", "formats.sbml"),
+    ("network", "formats.text_write"),
+    ("generator", "lumping"),
+    ("generator", "generator_in_time"),
+}
 SIDEWAYS = {
     ("continuum", "projection.propagate"),
     ("continuum", "projection.propagator"),

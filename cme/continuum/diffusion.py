@@ -14,7 +14,8 @@ from cme.continuum.diffusion_flow import DiffusionFlow
 from cme.continuum.finite_volume import Axis, Grid
 from cme.continuum.tabulated import Tabulated
 from cme.errors import ModelError, describe_state
-from cme.generator import Generator, TimeDependentGenerator
+from cme.generator import Generator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.quadrature import kernel_moments
 from cme.results import Distribution
 

@@ -27,7 +27,8 @@ import scipy.sparse as sp
 
 from cme.continuum.flow import EPS, Direction, Flow
 from cme.errors import ConvergenceError
-from cme.generator import Generator, TimeDependentGenerator
+from cme.generator import Generator
+from cme.generator_in_time import TimeDependentGenerator
 
 SMOOTH = (
     16  # the norm that stands for the maximum, f, where it moves with time: 1.07 where f is 1 for all pairs of nodes, 1.00001 below 1/2

@@ -22,7 +22,7 @@ from cme.continuum.rate_equations import describe_initial
 from cme.continuum.rates_in_time import RatesInTime
 from cme.distances import total_variation
 from cme.errors import ConvergenceError, ModelError, describe_state
-from cme.generator import TimeDependentGenerator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.network import Network
 from cme.progress import Progress
 from cme.progress import progress as progress_bar

@@ -27,7 +27,8 @@ from cme.arguments import (
 from cme.continuum.diffusion import Diffusion
 from cme.continuum.drift import check_drift, describe, evaluate_drift, moves, tabulate
 from cme.errors import ModelError
-from cme.generator import Generator, TimeDependentGenerator
+from cme.generator import Generator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.kernels import walk as engine
 from cme.kernels.random import WALK
 from cme.progress import progress as progress_bar
@@ -299,8 +300,7 @@ class RandomWalk:
         return self._generator_at(x, 0.0 if time is None else self._time(time))
 
     def _generator_at(self, x: np.ndarray, t: float) -> Generator:
-        fastest = self.alpha / self.ds**2
-        right = self._step_right(x, t)
+        fastest, right = self.alpha / self.ds**2, self._step_right(x, t)
         up, down = fastest * right, fastest * (1.0 - right)
         leak = np.concatenate([down[:1], np.zeros(len(x) - 2), up[-1:]])
         matrix = sp.diags_array([down[1:], np.full(len(x), -fastest), up[:-1]], offsets=[1, 0, -1]).tocsc()

@@ -12,7 +12,8 @@ from cme.arguments import check_choice, check_count, check_positive, check_times
 from cme.clockwork import Clockwork, with_amounts_apart
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError
-from cme.generator import Generator, TimeDependentGenerator
+from cme.generator import Generator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.moving_rates import moves, standing_network
 from cme.network import Network
 from cme.pieces import Piece

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from cme.errors import ConvergenceError
-from cme.generator import Generator, TimeDependentGenerator
+from cme.generator import Generator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.projection.growth import beyond, worth_keeping
 from cme.projection.polynomials import Step
 from cme.projection.propagator import Magnus, on_a_law

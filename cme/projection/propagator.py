@@ -9,7 +9,8 @@ from scipy.sparse.linalg import LinearOperator
 from cme.abilities import require
 from cme.arguments import check_positive, check_times
 from cme.errors import ConvergenceError
-from cme.generator import Generator, TimeDependentGenerator
+from cme.generator import Generator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.kernels.uniformisation import uniformise
 from cme.moving_rates import with_entries
 from cme.progress import Progress

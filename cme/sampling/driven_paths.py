@@ -7,7 +7,7 @@ import numpy as np
 from cme import errors
 from cme.arguments import Seed, check_memory, check_seed, record
 from cme.errors import ModelError
-from cme.generator import TimeDependentGenerator
+from cme.generator_in_time import TimeDependentGenerator
 from cme.projection.propagator import propagator
 from cme.results import Distribution, Trajectories
 

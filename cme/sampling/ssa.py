@@ -17,7 +17,8 @@ from cme.sampling.stopping import check_ends, stop_condition, watched
 from cme.threads import Task, run_chunks
 
 if TYPE_CHECKING:  # importing it takes longer than a small simulation
-    from cme.generator import Generator, TimeDependentGenerator
+    from cme.generator import Generator
+    from cme.generator_in_time import TimeDependentGenerator
 
 
 def ssa(
@@ -138,7 +139,7 @@ def ssa(
     if every_event and not isinstance(network, Network):
         raise ValueError("every_event lists reactions, and a generator has none; sample it at more times instead")
     if not isinstance(network, Network):
-        from cme.generator import TimeDependentGenerator
+        from cme.generator_in_time import TimeDependentGenerator
         from cme.sampling.driven_paths import sample_in_time
 
         if isinstance(network, TimeDependentGenerator):
