@@ -16,7 +16,7 @@ _COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 _CONDITIONS = _COMPARISONS | {"and", "or", "xor", "not"}
 
 
-def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_time: str) -> Expr:
+def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_time: str | None) -> Expr:
     """The formula of a condition on names that are known.
 
     Parameters
@@ -30,14 +30,14 @@ def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_ti
     owner
         What the names belong to.
     no_time
-        Why it can't use the time.
+        Why it can't use the time; None if it can.
 
     Raises
     ------
     TypeError
         If it is no text.
     ValueError
-        If it can't be read, uses another name or the time, or is a number and no condition.
+        If it can't be read, uses another name or the time, draws a random number, or is a number and no condition.
     """
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a condition such as 'X >= 100', not {text!r}")
@@ -45,18 +45,20 @@ def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_ti
         formula = parse(text)
     except (ModelError, TypeError, AttributeError) as error:
         raise ValueError(f"{what}={text!r} can't be read: {error}") from None
-    known = set(known)
+    known = {*known, *([ratelaw.TIME] if no_time is None else [])}
     for name in sorted(ratelaw.names(formula) - known):
         if name == ratelaw.TIME:
             raise ValueError(f"{what}={text!r} uses the time; {no_time}")
         raise ValueError(f"{what}={text!r} uses {name!r}, which the {owner} does not have{did_you_mean(name, sorted(known))}")
+    if ratelaw.has_draws(formula):
+        raise ValueError(f"{what}={text!r} draws a random number; a condition is on what there is, such as 'X >= 100'")
     if not (isinstance(formula, Apply) and formula.op in _CONDITIONS):
         raise ValueError(f"{what}={text!r} is no condition; write one that is true or false, such as 'X >= 100'")
     return formula
 
 
-def network_condition(network: Network, text: str, what: str, no_time: str) -> Expr:
-    """The formula of a condition on species, parameters and rules of a network, with only species left in it."""
+def network_condition(network: Network, text: str, what: str, no_time: str | None) -> Expr:
+    """The formula of a condition on species, parameters and rules of a network, with only species and what moves in time left in it."""
     known = {*network.species_names, *network.parameters, *network.compartments, *(rule.name for rule in network.rules)}
     return network.resolve(read_condition(text, known, what, "network", no_time))
 

@@ -39,6 +39,15 @@ def test_a_condition_that_is_never_met(run, model):  # noqa: F811
     assert "'X > 10000' was met by 0 of 60 paths\n" in out
 
 
+def test_a_condition_is_met_with_rates_in_time(run, tmp_path):  # noqa: F811
+    (tmp_path / "seasons.txt").write_text("0 => X @ 3*(1 + sin(time)); X -> 0 @ 1")
+    stop = "X >= 4 && time > 0.5"
+    _, out, _ = run("ssa", tmp_path / "seasons.txt", *QUICK, "--stop", stop)
+    paths = cme.ssa(cme.load(tmp_path / "seasons.txt"), [1, 2], n_paths=60, seed=1, stop=stop)
+    met = paths.stopped[paths.stopped <= 2]
+    assert f"{stop!r} was met by {len(met)} of 60 paths, on the mean of these at t = {met.mean():.6g}" in out
+
+
 def test_ensemble_takes_them_too(run, model):  # noqa: F811
     _, out, _ = run("ensemble", model, *QUICK, "--stop", "X >= 5", "--method", "direct", "--threads", "1")
     met = cme.ensemble(cme.load(model), [1, 2], n_paths=60, seed=1, stop="X >= 5").stopped

@@ -299,6 +299,10 @@ def fingerprint():
     for build in MODELS.values():
         paths = cme.ssa(build(), TIMES, n_paths=4, seed=5, threads=1)
         rows += [paths.counts.ravel().tolist(), *(paths[name].ravel().tolist() for name in paths.observables)]
+        paths = cme.ssa(build(), TIMES, n_paths=4, seed=5, threads=1, stop="X >= 6 && time > 0.5")
+        rows += [paths.stopped.tolist(), paths.counts.ravel().tolist()]
+    paths = cme.ssa(model("0 => X @ 9*time; X -> 0 @ 1; X = 3"), TIMES, n_paths=2, seed=6, threads=1, every_event=True)
+    rows += [each.ravel().tolist() for when, which in paths.events for each in (when, which)]
     return rows
 
 
@@ -327,7 +331,7 @@ def test_a_path_is_a_function_of_the_seed_and_its_number(name):
 def test_a_plain_network_has_the_same_law_in_either_engine(network):
     times, key = np.array([1.5]), check_seed(21)[0]
     counts = np.zeros((400, 1, len(network.species)))
-    HybridPaths(network, times, key, None).run(0, counts, np.zeros(1, np.uint8), np.zeros(2))
+    HybridPaths(network, times, key, None).run(0, counts, np.zeros(400), np.zeros(1, np.uint8), np.zeros(2))
     plain = cme.ssa(network, times, n_paths=400, seed=22, threads=1).counts
     for s in range(len(network.species)):
         verdict.samples_match(counts[:, 0, s], plain[:, 0, s])
@@ -390,11 +394,12 @@ def test_crowded_agenda():
         cme.ssa(model(events=events, t=0.0, rates={"t": "1"}), 9.0, n_paths=1, seed=1)
 
 
-def test_every_event_is_refused_for_models_that_change_between_reactions():
-    with pytest.raises(
-        ValueError, match="every_event lists reactions, and this model changes between those too; sample it at more times instead"
-    ):
+def test_every_event_is_refused_where_counts_change_between_reactions():
+    told = "every_event lists reactions, and {} changes counts between these too; sample it at more times instead"
+    with pytest.raises(ValueError, match=told.format("event 'b'")):
         cme.ssa(MODELS["curved"](), TIMES, every_event=True)
+    with pytest.raises(ValueError, match=told.format("the rate rule of 'X'")):
+        cme.ssa(model(rates={"X": "1"}), TIMES, every_event=True)
 
 
 def test_an_initial_distribution_must_fit():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cme.kernels.curved import ROWS, glide_curved
-from cme.kernels.direct import CANCELLED, LARGEST_PROPENSITY, NEGATIVE_COUNT, OVERFLOW, STALLED, fault, largest, pick
+from cme.kernels.direct import CANCELLED, FULL, LARGEST_PROPENSITY, NEGATIVE_COUNT, OVERFLOW, STALLED, fault, largest, pick
 from cme.kernels.events import (
     COORDINATE,
     LARGEST_EXACT,
@@ -30,7 +30,7 @@ from cme.kernels.events import (
     settle,
 )
 from cme.kernels.jit import bare, inlined, inner
-from cme.kernels.propensity import run_program
+from cme.kernels.propensity import NO_LAW, run_program, run_there
 from cme.kernels.random import JUMPS, exponential, open_stream, place, uniform
 from cme.kernels.straight import (
     CULPRIT,
@@ -49,6 +49,7 @@ from cme.kernels.straight import (
     TURNS,
     find_turns,
     glide_straight,
+    record,
 )  # fmt: skip
 
 BAD_NUMBER = 19
@@ -67,6 +68,15 @@ class Motion(NamedTuple):
     dependent_pointer: np.ndarray  # (R + 1,) propensities that it changes
     dependent: np.ndarray
     ends: np.ndarray  # (K + 1,) times at which a step along curves must end, and inf
+    stop: int = NO_LAW  # the program of the condition that ends a path
+
+
+class Ledger(NamedTuple):
+    """Every reaction of a path, if there is room for any: when, which, and the counts after it."""
+
+    when: np.ndarray  # (E,)
+    which: np.ndarray  # (E,)
+    counts: np.ndarray  # (E S,)
 
 
 class Field(NamedTuple):
@@ -105,10 +115,11 @@ def new_walker(machine, motion):
 
 
 @bare
-def run_paths(machine, motion, times, key, first, starts, cumulative, walker, agenda, cancel, done, states):
+def run_paths(machine, motion, times, key, first, starts, cumulative, walker, agenda, cancel, done, ledger, states, stopped):
     """Run paths first, first + 1, ... into states (M, T, S + V); `done` (2,) holds the paths and reactions so far.
 
-    On a fault the walker stands where it happened.
+    A path that meets the condition of `motion` ends there, and its time goes into stopped (M,). A ledger with room is for a single path,
+    and FULL is returned where it takes more. On a fault the walker stands where it happened.
     """
     first_flow = machine.list_pointer[machine.n_reactions + len(machine.events)]
     field = Field(machine.laws, machine.lists, first_flow, motion.first_watch, machine.clock, motion.rounding, motion.reactions,
@@ -126,7 +137,8 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
             return status
         real[LEFT] = exponential(agenda.random)
         mark, in_a_row, stirred, looked = -1.0, 0, True, False
-        while True:
+        over = is_over(field, motion.stop, walker)
+        while not over:
             if stirred:
                 before = agenda.marks[TOTAL]
                 status = settle(machine, y, agenda)
@@ -134,6 +146,9 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                     return status
                 looked = looked and agenda.marks[TOTAL] == before
                 real[NEXT_PLANNED] = next_planned(agenda)
+                over = agenda.marks[TOTAL] != before and is_over(field, motion.stop, walker)
+                if over:
+                    break
             if not looked:
                 status = look_around(field, motion.straight, walker)
                 if status != OK:
@@ -147,10 +162,16 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                 status = react(field, machine.draws, machine.list_pointer, walker, agenda.random)
                 stirred, looked = status == OK and motion.reactions[cursor[FIRED], STIRS] != 0, True
                 if status == OK:
+                    if len(ledger.when) > 0 and not enter(ledger, walker, y[machine.clock]):
+                        return FULL
+                    over = is_over(field, motion.stop, walker)
+                    if over:
+                        break
                     status = follow(field, motion.dependent_pointer, motion.dependent, walker)
                 if status not in (OK, NOTHING):
                     return status
             else:
+                over = is_over(field, motion.stop, walker)
                 stirred, looked = True, False
                 in_a_row = in_a_row + 1 if y[machine.clock] <= mark * (1.0 + _NO_PROGRESS) else 0
                 mark = y[machine.clock]
@@ -163,9 +184,39 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
                     return CANCELLED
                 if has_stalled(y[machine.clock], walker):
                     return STALLED
+        if over:
+            record_end(walker, states[m], stopped, m, y[machine.clock])
         done[1] += cursor[EVENTS]
     done[0] = states.shape[0]
     return OK
+
+
+@inlined
+def is_over(field, stop, walker):
+    """Does a path end in this state?"""
+    return stop != NO_LAW and run_there(field.laws, stop, walker.y, field.stack) != 0.0
+
+
+@inner
+def record_end(walker, samples, stopped, path, t):
+    """A path ends at time t: the samples that are left are of this state."""
+    stopped[path] = t
+    while not record(walker, samples):
+        pass
+
+
+@inner
+def enter(ledger, walker, t):
+    """Put a reaction on the list; False if it is full."""
+    n = walker.cursor[EVENTS] - 1
+    if n == len(ledger.when):
+        return False
+    ledger.when[n] = t
+    ledger.which[n] = walker.cursor[FIRED]
+    n_species = len(ledger.counts) // len(ledger.when)
+    for s in range(n_species):
+        ledger.counts[n * n_species + s] = walker.y[s]
+    return True
 
 
 @inner

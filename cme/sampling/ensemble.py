@@ -75,7 +75,8 @@ def ensemble(
     method
         As in `ssa`; a network in which a reaction draws numbers of molecules takes the direct method alone.
     stop
-        As in `ssa`: a condition that ends a path. ``result.stopped`` (T,) is the number of paths that have met it by each time.
+        As in `ssa`: a condition that ends a path, in models that depend on time, too. ``result.stopped`` (T,) is the number of paths that
+        have met it by each time.
     threads
         None means one for each processor.
     progress
@@ -146,8 +147,8 @@ def ensemble(
             if cancel[0]:
                 return  # the block may be unfinished; nothing of it, or of this tally, will be used
             if condition is not None and stop is not None:
-                check_ends(condition, stop, plan.species, values[:, -1], stopped)
-            tally.add(first, *plan.columns(values))
+                check_ends(condition, stop, sampler.columns, values[:, -1], stopped)
+            tally.add(first, *plan.columns(values, stopped))
             tally.stopped += np.searchsorted(np.sort(stopped), times, side="right")
             first += len(values)
             done[2:] += done[:2]
@@ -177,7 +178,7 @@ class _Plan:
         self.shape = len(times), len(sampler.columns)
         self.species = sampler.columns[: sampler.n_species]
         self.covariance = len(self.species) <= _MOST_SPECIES if covariance is None else bool(covariance)
-        self.others = tuple(sampler.observe(np.zeros((0, *self.shape))))
+        self.others = tuple(sampler.observe(np.zeros((0, *self.shape)), np.zeros(0)))
         n = len(self.species)
         self.n_wholes, self.n_reals = (0, n + len(self.others)) if sampler.real else (n, len(self.others))
         table = int(sampler.real)
@@ -214,9 +215,9 @@ class _Plan:
     def tally(self) -> Tally:
         return Tally(len(self.times), (self.n_wholes, self.n_reals), self.mixed, self.charts, self.joints, self.bins)
 
-    def columns(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def columns(self, values: np.ndarray, stopped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The whole and the real numbers of a block, (B, T, C) each."""
-        observed = self.sampler.observe(values)
+        observed = self.sampler.observe(values, stopped)
         others = [np.broadcast_to(observed[name], values.shape[:2])[..., None] for name in self.others]
         species = values[..., : len(self.species)]
         if not self.sampler.real:

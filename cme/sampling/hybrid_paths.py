@@ -8,27 +8,32 @@ import numpy as np
 from cme import errors, ratelaw
 from cme.elements import Initial
 from cme.errors import ModelError
-from cme.hybrid import Hybrid
+from cme.hybrid import Hybrid, jumps_in
 from cme.kernels import curved, events, hybrid, straight
+from cme.kernels.propensity import NO_LAW
 from cme.network import Network
 from cme.programs import csr, to_program
 from cme.ratelaw import Apply, Expr
 from cme.results import Distribution
+from cme.threads import Task
 from cme.times_ahead import times_ahead
 
 _STEPWISE = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "xor", "floor", "ceil"}
 
 
 class HybridPaths:
-    """Runs paths of a network with rate rules, events, time or random draws; see `cme.sampling.sampler.Sampler`."""
+    """Runs paths of a network with rate rules, events, time or random draws; see `cme.sampling.sampler.Sampler`.
 
-    def __init__(self, network: Network, times: np.ndarray, key: np.ndarray, initial):
+    They end where the condition `stop` on coordinates and the time holds, if there is one.
+    """
+
+    def __init__(self, network: Network, times: np.ndarray, key: np.ndarray, initial, stop: Expr | None = None):
         network, self.starts, self.cumulative = _starts(network, initial)
         self.model, self.times, self.key = Hybrid(network), times, key
-        self.machine, self.motion = machine_of(self.model), motion_of(self.model)
+        self.machine, self.motion = machine_of(self.model, stop), motion_of(self.model, stop)
         ends = np.empty(0)
         if not self.motion.straight:  # straight lines have closed forms
-            ends = _ends_of_steps(self.model, self.starts, self.cumulative, float(times[-1]))
+            ends = _ends_of_steps(self.model, self.starts, self.cumulative, float(times[-1]), stop)
         self.motion = self.motion._replace(ends=np.append(ends, np.inf))
         self.columns = self.model.coordinates
         method = "direct, in straight lines between jumps" if self.motion.straight else "direct, with the hazard integrated between jumps"
@@ -36,15 +41,44 @@ class HybridPaths:
         if not self.motion.straight:
             self.found["resolved_times"] = len(ends)
 
-    def run(self, first: int, states: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
-        """Write paths first, first + 1, ... into states (B, T, S + V)."""
+    def run(self, first: int, states: np.ndarray, stopped: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
+        """Write paths first, first + 1, ... into states (B, T, S + V), and when they met the condition into stopped (B,)."""
         walker, agenda = hybrid.new_walker(self.machine, self.motion), events.new_agenda(self.machine)
-        fixed = self.machine, self.motion, self.times, self.key, first, self.starts, self.cumulative
-        _complain(self.model, hybrid.run_paths(*fixed, walker, agenda, cancel, done, states), walker, agenda)
+        self._run(first, walker, agenda, cancel, done, _ledger(0, 0), states, stopped)
 
-    def observe(self, states: np.ndarray) -> dict[str, np.ndarray]:
-        """Everything else that has a value by name, (..., T), from states (..., T, S + V)."""
-        values = self.model.values(states, self.times)
+    def _run(self, first: int, walker: hybrid.Walker, agenda: events.Agenda, *rest) -> int:
+        fixed = self.machine, self.motion, self.times, self.key, first, self.starts, self.cumulative
+        status = hybrid.run_paths(*fixed, walker, agenda, *rest)
+        _complain(self.model, status, walker, agenda)
+        return status
+
+    def list_events(self, values: np.ndarray, stopped: np.ndarray, kept: list) -> Task:
+        """Sample into values (M, T, S + V) and stopped (M,); when, which and the new counts of each reaction of path m go into kept[m]."""
+        _check_only_reactions_count(self.model)
+        n_species = len(self.model.network.species)
+
+        def sample(first: int, last: int, cancel: np.ndarray, done: np.ndarray) -> None:
+            walker, agenda = hybrid.new_walker(self.machine, self.motion), events.new_agenda(self.machine)
+            ledger, n_before = _ledger(256, n_species), 0.0
+            for m in range(first, last):
+                while True:
+                    status = self._run(m, walker, agenda, cancel, done, ledger, values[m : m + 1], stopped[m : m + 1])
+                    if status != errors.FULL:
+                        break
+                    ledger = _ledger(4 * len(ledger.when), n_species)  # and the same path from its start, since it may remember much
+                n_events = int(walker.cursor[straight.EVENTS])
+                n_before += n_events
+                done[:] = [m + 1 - first, n_before, 0, 0]
+                if cancel[0]:
+                    return
+                after = ledger.counts[: n_events * n_species].reshape(n_events, n_species)
+                kept[m] = ledger.when[:n_events].copy(), ledger.which[:n_events].copy(), after.copy()
+
+        return sample
+
+    def observe(self, states: np.ndarray, stopped: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything else that has a value by name, (..., T), from states (..., T, S + V) of paths that ended at some times (...)."""
+        values = self.model.values(states, np.minimum(self.times, stopped[..., None]))
         return {name: values[name] for name in (*self.model.network.observables, *self.model.network.variables)}
 
 
@@ -78,13 +112,34 @@ def _starts(network: Network, initial) -> tuple[Network, np.ndarray, np.ndarray]
     return network, np.ascontiguousarray(np.concatenate([states, variables], axis=1)), np.cumsum(p)
 
 
+# ----------------------------------------------------------------------------------------------------- every event
+
+
+def _ledger(room: int, n_species: int) -> hybrid.Ledger:
+    return hybrid.Ledger(np.zeros(room), np.zeros(room, dtype=np.int64), np.zeros(room * n_species))
+
+
+def _check_only_reactions_count(model: Hybrid) -> None:
+    """`ValueError` if counts change between reactions, too."""
+    network = model.network
+    setters = [(f"event {event.name!r}", {each.name for each in event.assignments}) for event in network.events]
+    setters += [(f"the rate rule of {rule.name!r}", {rule.name}) for rule in network.rate_rules]
+    for who, names in setters:
+        if not names.isdisjoint(network.species_names):
+            raise ValueError(f"every_event lists reactions, and {who} changes counts between these too; sample it at more times instead")
+
+
 # ------------------------------------------------------------------------------------------- what moves by itself
 
 
-def machine_of(model: Hybrid) -> events.Machine:
-    """The machine of a model, with the programs of the watches behind its own. What reactions change is counted, the rest is real."""
+def machine_of(model: Hybrid, stop: Expr | None = None) -> events.Machine:
+    """The machine of a model, with the programs of the watches behind its own, and that of what ends a path.
+
+    What reactions change is counted, the rest is real.
+    """
     index = {ratelaw.TIME: model.clock} | {name: i for i, name in enumerate(model.coordinates)}
-    compiled = [to_program(formula, index) for watch in _all_watches(model) for formula in (watch, _measure(watch))]
+    formulas = [formula for watch in _all_watches(model, stop) for formula in (watch, _measure(watch))]
+    compiled = [to_program(formula, index) for formula in (*formulas, *([] if stop is None else [stop]))]
     pointer, code = csr([program for program, _ in compiled])
     laws, deepest = model.machine.laws, max((depth for _, depth in compiled), default=0)
     more = events.Programs(
@@ -100,13 +155,14 @@ def _moving(model: Hybrid) -> set[str]:
     return {name for name, _ in model.flow_formulas} | ({ratelaw.TIME} - set(model.coordinates))
 
 
-def _all_watches(model: Hybrid) -> list[Apply]:
-    return list(dict.fromkeys(_watches(model.switch_formulas, _moving(model))))
+def _all_watches(model: Hybrid, stop: Expr | None = None) -> list[Apply]:
+    switches = (*model.switch_formulas, *([] if stop is None else jumps_in([Apply("not", (stop,))])))
+    return list(dict.fromkeys(_watches(switches, _moving(model))))
 
 
-def motion_of(model: Hybrid) -> hybrid.Motion:
+def motion_of(model: Hybrid, stop: Expr | None = None) -> hybrid.Motion:
     """What moves between jumps, and the watches on whatever may jump meanwhile."""
-    network, moving, watches = model.network, _moving(model), _all_watches(model)
+    network, moving, watches = model.network, _moving(model), _all_watches(model, stop)
     measures = [_measure(watch) for watch in watches]
     flows = [formula for _, formula in model.flow_formulas]
     flat = (*model.propensity_formulas, *flows)
@@ -140,15 +196,17 @@ def motion_of(model: Hybrid) -> hybrid.Motion:
         dependent_pointer=dependent_pointer,
         dependent=dependent[:, 0].astype(np.int64),
         ends=np.array([np.inf]),
+        stop=NO_LAW if stop is None else len(model.machine.laws.program_pointer) - 1 + 2 * len(watches),
     )
 
 
-def _ends_of_steps(model: Hybrid, starts: np.ndarray, cumulative: np.ndarray, horizon: float) -> np.ndarray:
-    """Times at which a step must end, so that no pulse in time of a propensity or of a rate rule falls into one."""
+def _ends_of_steps(model: Hybrid, starts: np.ndarray, cumulative: np.ndarray, horizon: float, stop: Expr | None) -> np.ndarray:
+    """Times at which a step must end, so that no pulse in time of a propensity, a rate rule or what `stop` compares falls into one."""
     n_species = len(model.network.species)
     first = Initial(tuple(map(tuple, starts[:, :n_species].tolist())), tuple(np.diff(cumulative, prepend=0.0).tolist()))
     network = replace(model.network, initial=replace(first, draws=model.network.initial.draws))
-    return times_ahead(network, (*model.propensity_formulas, *(formula for _, formula in model.flow_formulas)), horizon)
+    measures = [] if stop is None else [_measure(watch) for watch in _watches(jumps_in([Apply("not", (stop,))]), _moving(model))]
+    return times_ahead(network, (*model.propensity_formulas, *(formula for _, formula in model.flow_formulas), *measures), horizon)
 
 
 def _watches(switches: Iterable[Expr], moving: set[str]) -> Iterable[Apply]:
@@ -193,7 +251,7 @@ def _degree(formula: Expr, moving: set[str], *, stepwise: bool) -> float:
 
 
 def _complain(model: Hybrid, status: int, walker: hybrid.Walker, agenda: events.Agenda) -> None:
-    if status in (errors.OK, errors.CANCELLED):
+    if status in (errors.OK, errors.CANCELLED, errors.FULL):
         return
     network, at = model.network, float(walker.y[model.clock])
     where = f"at time {at:.6g} in state {errors.describe_state(model.coordinates, walker.y[: model.clock])}"

@@ -15,7 +15,8 @@ from cme.kernels.record import Sink
 from cme.network import Network
 from cme.ratelaw import Expr
 from cme.results import Distribution
-from cme.sampling.methods import ENGINES, METHODS, choose, make_job
+from cme.sampling.methods import ENGINES, METHODS, choose, every_event_task, make_job
+from cme.threads import Task
 
 if TYPE_CHECKING:  # importing it takes longer than a small simulation
     from cme.generator import Generator
@@ -30,8 +31,9 @@ class Sampler(NamedTuple):
     n_species: int
     real: bool  # values are real numbers, otherwise whole ones
     run: Run  # run(first, values, stopped, cancel, done) writes paths first, first + 1, ... into values (B, T, C); raises on a fault
-    observe: Callable[[np.ndarray], dict[str, np.ndarray]]  # what else has a value, by name, from values (..., T, C): (..., T)
+    observe: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]  # what else has a value, from values (..., T, C) and stopped (...)
     found: dict[str, Any]  # to be recorded
+    list_events: Callable[[np.ndarray, np.ndarray, list], Task] | None = None  # see `cme.sampling.methods.every_event_task`
     batch: int = 1  # so many paths should be run in one call where there are enough
 
 
@@ -55,12 +57,8 @@ def sampler_for(
         return _on_counts(model, times, key, initial, n_paths, method, stop)
     from cme.sampling.hybrid_paths import HybridPaths
 
-    paths = HybridPaths(model, times, key, initial)
-
-    def run(first: int, values: np.ndarray, _: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
-        paths.run(first, values, cancel, done)
-
-    return Sampler(paths.columns, len(model.species), True, run, paths.observe, paths.found)
+    paths = HybridPaths(model, times, key, initial, stop)
+    return Sampler(paths.columns, len(model.species), True, paths.run, paths.observe, paths.found, paths.list_events)
 
 
 def check_method(model, method: str) -> None:
@@ -78,11 +76,15 @@ def _on_counts(network: Network, times: np.ndarray, key: np.ndarray, initial, n_
     def run(first: int, values: np.ndarray, stopped: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
         sample(first, first + len(values), cancel, done, Sink(values, stopped))
 
-    def observe(values: np.ndarray) -> dict[str, np.ndarray]:
+    def observe(values: np.ndarray, _: np.ndarray) -> dict[str, np.ndarray]:
         return {name: job.compiled.observable(name, values) for name in network.observables}
 
+    def list_events(values: np.ndarray, stopped: np.ndarray, kept: list) -> Task:
+        return every_event_task(job, chosen, values, stopped, kept)
+
     found = {"method": chosen, "initial_lost": max(0.0, 1.0 - float(job.cumulative[-1]))}
-    return Sampler(network.species_names, len(network.species), False, run, observe, found, 2 * WIDTH if chosen == "lanes" else 1)
+    batch = 2 * WIDTH if chosen == "lanes" else 1
+    return Sampler(network.species_names, len(network.species), False, run, observe, found, list_events, batch)
 
 
 def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray, initial) -> Sampler:
@@ -105,4 +107,4 @@ def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray,
         values[:] = generator.states[visited]
 
     real = not np.issubdtype(generator.states.dtype, np.integer)
-    return Sampler(generator.names, len(generator.names), real, run, lambda _: {}, {"method": "direct"})
+    return Sampler(generator.names, len(generator.names), real, run, lambda *_: {}, {"method": "direct"})

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from cme.abilities import is_chain, require
+from cme.abilities import require
 from cme.arguments import Seed, check_count, check_memory, check_seed, check_threads, check_times, record
-from cme.compiled import Compiled
 from cme.network import Network
 from cme.results import Trajectories
-from cme.sampling.methods import every_event_task, make_job
 from cme.sampling.sampler import check_method, sampler_for
 from cme.sampling.stopping import check_ends, stop_condition, watched
 from cme.threads import Task, run_chunks
@@ -64,11 +62,13 @@ def ssa(
         "auto" chooses from the model alone; ``info["method"]`` says what ran.
     every_event
         Keep the time, the reaction and the new counts of every event as well, in `events` and `event_counts`. The sampled counts are
-        those of the run without.
+        those of the run without. Rates may depend on time, but nothing except reactions may change counts.
     stop
         A condition on species, parameters and rules, such as ``"X >= 100 || Y == 0"``. A path ends when it turns true: its counts stay
         as they are then, and the time is in `stopped`, (M,). For first-passage times alone give a single, late time. What it compares
-        must be a number in every state in which it is looked at; ``X > 0 && 1/X < 2`` looks no further where X is 0.
+        must be a number in every state in which it is looked at; ``X > 0 && 1/X < 2`` looks no further where X is 0. In models that depend
+        on time it may use the time and all that moves: it is then met, between reactions too, at the time at which it turns true, as an
+        event is. It is looked at after each reaction, before and after the events that this sets off.
     threads
         None means one for each processor.
     progress
@@ -87,6 +87,8 @@ def ssa(
         or no finite number, a count passes 2^62, or the network explodes in finite time. If events set each other off without end, a
         delay is negative, a random number can't be drawn, a species is set to no number or a count to a fraction, or a rate
         rule is stiff; or if `stop` compares what is no finite number. The message names the element, and the state or the time.
+    ValueError
+        If the model can not have an option, such as a `method` where there is but one engine; the message says why.
     MemoryError
         If the counts do not fit this machine.
 
@@ -102,7 +104,7 @@ def ssa(
     integrated propensities reach an exponential number. Where everything moves in straight lines between jumps (clocks, timed events)
     that has a closed form. Elsewhere the variables and the hazard are integrated together (Dormand and Prince, orders 5 and 4) with an
     error below 1e-9 in each step, and conditions are watched at eight points of a step and at extrema. No pulse in time falls into a
-    step, however short: interval arithmetic finds them in all that depends on the time and on what is known in advance
+    step, however short: interval arithmetic finds them in all that depends on the time and on what is known in advance, `stop` included
     (``info["resolved_times"]`` times at which a step must end). Of a pulse that depends on counts, or on variables that do, nothing is
     known in advance: one much narrower than a step can be missed. A propensity that moves may fall below zero by 1e-9, and is then zero.
 
@@ -152,8 +154,6 @@ def ssa(
     if isinstance(network, Network):
         start = "the network's own" if initial is None else str(initial)
         options = {"n_paths": n_paths, "method": method, "every_event": every_event, "stop": stop, "initial": start, "threads": threads}
-        if every_event and not is_chain(network):
-            raise ValueError("every_event lists reactions, and this model changes between those too; sample it at more times instead")
     sampler = sampler_for(network, times, key, initial, 1 if every_event else n_paths, method, ends)
     size = n_paths, len(times), len(sampler.columns)
     what = "species" if len(sampler.columns) == sampler.n_species else "species and variables"
@@ -166,18 +166,18 @@ def ssa(
         sampler.run(first, values[first:last], stopped[first:last], cancel, done)
 
     task: Task = sample
-    if every_event and isinstance(network, Network):
-        task = every_event_task(make_job(Compiled(network), initial, times, key, ends), sampler.found["method"], values, stopped, kept)
+    if every_event and sampler.list_events is not None:
+        task = sampler.list_events(values, stopped, kept)
     events = run_chunks(task, n_paths, threads=threads, label="ssa", show=progress, batch=sampler.batch)
     if condition is not None and stop is not None:
-        check_ends(condition, stop, sampler.columns[: sampler.n_species], values[:, -1], stopped)
+        check_ends(condition, stop, sampler.columns, values[:, -1], stopped)
     name = network.name if isinstance(network, Network) else "generator"
     return Trajectories(
         times=times,
         species=sampler.columns[: sampler.n_species],
         counts=values if len(sampler.columns) == sampler.n_species else np.ascontiguousarray(values[..., : sampler.n_species]),
         info=record("ssa", name, started, options, seed=recorded_seed, events=events, **sampler.found),
-        observables=sampler.observe(values),
+        observables=sampler.observe(values, stopped),
         events=tuple((when, which) for when, which, _ in kept) if every_event else None,
         event_counts=tuple(after for _, _, after in kept) if every_event else None,
         cells=None if isinstance(network, Network) else network.widths,
