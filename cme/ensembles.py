@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cme.cells import Cells, check_counts, count_points, single_counts
-from cme.results import Marginal, _Result, _span, _with_info
+from cme.cells import Cells, Marginal, check_counts, count_points, single_counts
+from cme.tables import ResultInTime, span_of, with_info
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class Joint(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Ensemble(_Result):
+class Ensemble(ResultInTime):
     """Means, covariances and histograms of random paths at given times.
 
     Attributes
@@ -181,7 +181,7 @@ class Ensemble(_Result):
         mean = np.array([self[name] for name in names]).reshape(len(names), len(self.times)).T.ravel()
         sd = np.sqrt(np.array([self.variance(name) for name in names]).reshape(len(names), len(self.times))).T.ravel()
         columns = {"time": np.repeat(self.times, len(names)), "species": list(names) * len(self.times), "mean": mean, "sd": sd}
-        return _with_info(pd.DataFrame(columns | {"standard_error": sd / np.sqrt(self.n_paths)}), self.info)
+        return with_info(pd.DataFrame(columns | {"standard_error": sd / np.sqrt(self.n_paths)}), self.info)
 
     def histogram_frame(self, name: str) -> "pd.DataFrame":
         """A frame with columns time, lowest, width, paths: a row for each bin of a histogram that holds any."""
@@ -192,10 +192,10 @@ class Ensemble(_Result):
             bins, counts, _ = self.histogram(name, t)
             held = counts > 0
             frames.append(pd.DataFrame({"time": time, "lowest": bins.lowest[held], "width": bins.width, "paths": counts[held]}))
-        return _with_info(pd.concat(frames, ignore_index=True), self.info)
+        return with_info(pd.concat(frames, ignore_index=True), self.info)
 
     def __repr__(self) -> str:
-        return f"Ensemble: {self.n_paths} paths of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"
+        return f"Ensemble: {self.n_paths} paths of {', '.join(self.species)}; {span_of(self.times)}; {self.info.get('solver')}"
 
 
 def _even_between(starts: np.ndarray, below: np.ndarray, whole: bool) -> Cells:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cme.results import _free, _with_info
+from cme.tables import free_column, with_info
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,7 +173,7 @@ class FirstPassage:
         for name in self.targets:
             low, high = self.probability_bounds(name)
             rows.append((name, low, high, self.mean(name), self.sd(name)))
-        return _with_info(pd.DataFrame(rows, columns=["target", "probability", "probability_upper", "mean", "sd"]), self.info)
+        return with_info(pd.DataFrame(rows, columns=["target", "probability", "probability_upper", "mean", "sd"]), self.info)
 
     def to_frame(self) -> "pd.DataFrame":
         """A row for each time and target: the probability that it was met by then, with bounds, and the density of the time."""
@@ -189,7 +189,7 @@ class FirstPassage:
             "upper": np.array([high for _, high in bounds]).T.ravel(),
             "density": self.density.ravel(),
         }
-        return _with_info(pd.DataFrame(columns), self.info)
+        return with_info(pd.DataFrame(columns), self.info)
 
     def from_states(self) -> "pd.DataFrame":
         """A row for each kept state: the probability to come from it to each target first, and the mean time on the paths that do."""
@@ -198,8 +198,8 @@ class FirstPassage:
         chances, times = self._solved.from_states()
         columns = {name: self.states[:, s] for s, name in enumerate(self.species)}
         for k, name in enumerate(self.targets):
-            columns[_free(f"P({name})", columns)] = chances[:, k]
-        return _with_info(pd.DataFrame(columns | {_free("mean", columns): times}), self.info)
+            columns[free_column(f"P({name})", columns)] = chances[:, k]
+        return with_info(pd.DataFrame(columns | {free_column("mean", columns): times}), self.info)
 
     def _repr_html_(self) -> str:
         return f"<p>{self!r}</p>" + self.summary().to_html(index=False)
@@ -264,7 +264,7 @@ class Switching:
         pairs = [(a, b) for a in range(len(self.names)) for b in range(len(self.names)) if a != b]
         with np.errstate(divide="ignore"):
             rows = [(self.names[a], self.names[b], self.rates[a, b], 1 / self.rates[a, b], self.flux[a, b]) for a, b in pairs]
-        return _with_info(pd.DataFrame(rows, columns=["from", "to", "rate", "time", "flux"]), self.info)
+        return with_info(pd.DataFrame(rows, columns=["from", "to", "rate", "time", "flux"]), self.info)
 
     def _repr_html_(self) -> str:
         return f"<p>{self!r}</p>" + self.to_frame().to_html(index=False)

@@ -4,7 +4,7 @@ All are frozen, carry their own error and an `info` record, know no solver, and 
 S species, N states. Times and rates are in the model's time unit, counts in molecules.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,96 +18,19 @@ from cme.cells import (
     gaussian_marginal,
     integer_cells,
     kept_sd,
-    lattice_edges,
     sampled_marginal,
     shifted,
     single_counts,
     spread_points,
 )
+from cme.tables import ResultInTime, free_column, span_of, with_info
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class _Result:
-    """What the three results share: names, times, and how they show themselves."""
-
-    times: np.ndarray
-    species: tuple[str, ...]
-    info: Mapping[str, Any]
-    observables: Mapping[str, np.ndarray]
-    variables: Mapping[str, np.ndarray] = {}
-    cells: np.ndarray | None = None
-
-    def species_index(self, name: str) -> int:
-        """The column of a species; `KeyError` that lists the names if there is none."""
-        try:
-            return self.species.index(name)
-        except ValueError:
-            known = ", ".join([*self.species, *self.observables, *self.variables])
-            raise KeyError(f"no species or observable {name!r}; there are {known}") from None
-
-    def time_index(self, time: float) -> int:
-        """The index of a time that was asked for; `KeyError` if it was not."""
-        found = np.flatnonzero(np.isclose(self.times, time, rtol=1e-12, atol=0))
-        if found.size == 0:
-            raise KeyError(f"the result has no time {time:g}; it has {len(self.times)} from {self.times[0]:g} to {self.times[-1]:g}")
-        return int(found[0])
-
-    def own_edges(self, name: str, time_index: int, low: float | None = None, high: float | None = None) -> np.ndarray:
-        """Edges of the cells of a position at one time, over all its values or from `low` to `high`; cell centres are values."""
-        s = self.species_index(name)
-        assert self.cells is not None
-        values, centre = self._values_and_centre(s, time_index)
-        ends = float(values.min()) if low is None else low, float(values.max()) if high is None else high
-        return lattice_edges(centre, float(self.cells[s]), *ends)
-
-    def _values_and_centre(self, s: int, time_index: int) -> tuple[np.ndarray, float]:
-        raise AssertionError("a result over positions defines its cells")
-
-    def mean(self) -> np.ndarray:
-        raise AssertionError("each result defines its mean")
-
-    def sd(self) -> np.ndarray | None:
-        raise AssertionError("each result defines its standard deviation")
-
-    def summary(self) -> "pd.DataFrame":
-        """Mean, standard deviation and Fano factor of each species at each time, a tidy frame with `info` in its attrs."""
-        import pandas as pd
-
-        mean, sd = self.mean(), self.sd()
-        columns = {
-            "time": np.repeat(self.times, len(self.species)),
-            "species": list(self.species) * len(self.times),
-            "mean": mean.ravel(),
-        }
-        if sd is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):  # the Fano factor of a species that is absent is nan
-                columns |= {"sd": sd.ravel()} if self.cells is not None else {"sd": sd.ravel(), "fano": (sd**2 / mean).ravel()}
-        return _with_info(pd.DataFrame(columns), self.info)
-
-    def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>" + self.summary().to_html(index=False, max_rows=20)
-
-
-def _free(column: str, names: Iterable[str]) -> str:
-    """The name of a column, with underscores added if a species has it."""
-    while column in names:
-        column += "_"
-    return column
-
-
-def _with_info(frame: "pd.DataFrame", info: Mapping[str, Any]) -> "pd.DataFrame":
-    frame.attrs.update(info)
-    return frame
-
-
-def _span(times: np.ndarray) -> str:
-    return f"t = {times[0]:g}" if len(times) == 1 else f"{len(times)} times from {times[0]:g} to {times[-1]:g}"
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Trajectories(_Result):
+class Trajectories(ResultInTime):
     """Random paths sampled at given times.
 
     Attributes
@@ -182,12 +105,12 @@ class Trajectories(_Result):
         import pandas as pd
 
         taken = (*self.species, *self.observables)
-        index = pd.MultiIndex.from_product([range(self.n_paths), self.times], names=[_free(each, taken) for each in ("path", "time")])
+        index = pd.MultiIndex.from_product([range(self.n_paths), self.times], names=[free_column(each, taken) for each in ("path", "time")])
         columns = {name: self[name].ravel() for name in taken}
-        frame = _with_info(pd.DataFrame(columns, index=index), self.info)
+        frame = with_info(pd.DataFrame(columns, index=index), self.info)
         if tidy:
             frame = frame.melt(ignore_index=False, var_name="species", value_name="count").reset_index()
-        return _with_info(frame, self.info)
+        return with_info(frame, self.info)
 
     def events_frame(self) -> "pd.DataFrame":
         """Every event: index (path, time), the reaction's index and the counts just after it."""
@@ -195,20 +118,20 @@ class Trajectories(_Result):
 
         if self.events is None or self.event_counts is None:
             raise ValueError("the events were not kept; call ssa(..., every_event=True)")
-        names = [_free(each, self.species) for each in ("path", "time")]
+        names = [free_column(each, self.species) for each in ("path", "time")]
         path = np.repeat(np.arange(self.n_paths), [len(when) for when, _ in self.events])
         index = pd.MultiIndex.from_arrays([path, np.concatenate([when for when, _ in self.events])], names=names)
         counts = np.concatenate(self.event_counts)
-        columns = {_free("reaction", self.species): np.concatenate([which for _, which in self.events])}
+        columns = {free_column("reaction", self.species): np.concatenate([which for _, which in self.events])}
         columns |= {name: counts[:, s] for s, name in enumerate(self.species)}
-        return _with_info(pd.DataFrame(columns, index=index), self.info)
+        return with_info(pd.DataFrame(columns, index=index), self.info)
 
     def __repr__(self) -> str:
-        return f"Trajectories: {self.n_paths} paths of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"
+        return f"Trajectories: {self.n_paths} paths of {', '.join(self.species)}; {span_of(self.times)}; {self.info.get('solver')}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Distribution(_Result):
+class Distribution(ResultInTime):
     """Probabilities of states.
 
     Attributes
@@ -380,18 +303,18 @@ class Distribution(_Result):
         import pandas as pd
 
         t, n = np.nonzero(self.p > drop_below)
-        columns = {_free("time", self.species): self.times[t]} | {name: self.states[n, s] for s, name in enumerate(self.species)}
-        return _with_info(pd.DataFrame(columns | {_free("p", self.species): self.p[t, n]}), self.info)
+        columns = {free_column("time", self.species): self.times[t]} | {name: self.states[n, s] for s, name in enumerate(self.species)}
+        return with_info(pd.DataFrame(columns | {free_column("p", self.species): self.p[t, n]}), self.info)
 
     def __repr__(self) -> str:
         kind = "states" if self.widths is None else "cells"
         lost = f"; lost {self.lost.max():.1e}" if self.widths is None else ""
-        where = f"{len(self.states)} {kind}; {_span(self.times)}{lost}"
+        where = f"{len(self.states)} {kind}; {span_of(self.times)}{lost}"
         return f"Distribution of {', '.join(self.species)} on {where}; {self.info.get('solver')}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Moments(_Result):
+class Moments(ResultInTime):
     """Mean and covariance; as a law, the Gaussian that has them.
 
     Attributes
@@ -445,4 +368,4 @@ class Moments(_Result):
 
     def __repr__(self) -> str:
         what = "Mean" if self.covariance is None else "Mean and covariance"
-        return f"Moments: {what.lower()} of {', '.join(self.species)}; {_span(self.times)}; {self.info.get('solver')}"
+        return f"Moments: {what.lower()} of {', '.join(self.species)}; {span_of(self.times)}; {self.info.get('solver')}"

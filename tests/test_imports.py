@@ -15,7 +15,7 @@ PACKAGE = Path(cme.__file__).parent
 ROWS = [
     {"errors", "kernels"},
     {"ratelaw", "cells", "memory"},
-    {"infix", "stoichiometry"},
+    {"infix", "stoichiometry", "tables"},
     {"elements"},
     {"wellformed"},
     {"network", "results", "arguments", "progress", "distances", "cell_rates", "jump_rates", "spectrum", "derivative", "enclosure"},
