@@ -15,10 +15,11 @@ from cme.box import BoxMatrix
 from cme.generator import Generator
 from cme.kernels import chebyshev
 from cme.kernels.uniformisation import uniformise
+from cme.projection.lines import Lines
 
 SEGMENT = 400  # products in one segment of uniformisation: exp(-q t) stays far from underflow
 LARGE_BOX = 200_000  # states of a full box from which on it is not written out
-SCATTERED = 20_000  # states from which on it matters in which order they are
+SCATTERED = 2000  # states from which on it matters in which order they are
 LONGEST = 1e6  # q t in one Chebyshev series
 ROUNDING = 2.2e-16  # of the 1-norm of a term, in a product
 
@@ -46,10 +47,13 @@ class Step(NamedTuple):
 
 
 class Rows:
-    """A generator by rows, for kernels. Without entries (a `LinearOperator`, or a large box) it is applied as it is."""
+    """A generator by rows, for kernels. Without entries (a `LinearOperator`, or a large box) it is applied as it is.
 
-    def __init__(self, generator: Generator):
-        self.generator, self.q = generator, generator.largest_rate
+    Rates may be off by a relative `deviation`, which is as if products had such rounding errors too.
+    """
+
+    def __init__(self, generator: Generator, deviation: float = 0.0):
+        self.generator, self.q, self._deviation = generator, generator.largest_rate, deviation
         self.box = generator.matrix if isinstance(generator.matrix, BoxMatrix) else None
         self.has_entries = self.box is not None or not isinstance(generator.matrix, LinearOperator)
         self.matrix_free = not self.has_entries or (self.box is not None and len(generator) > LARGE_BOX)
@@ -69,6 +73,17 @@ class Rows:
         rows = columns.tocsr() if self.order is None else reordered(columns, self.order)
         narrow = np.int32 if rows.nnz < 2**31 else np.int64
         return rows.indptr.astype(narrow, copy=False), rows.indices.astype(narrow, copy=False), rows.data
+
+    @cached_property
+    def lines(self) -> Lines | None:
+        """The matrix by pieces of lines, where states are many and lie in lines; `entries` are then not kept."""
+        if self.order is None:
+            return None
+        states, exit_rates = self.generator.states[self.order], self.generator.exit_rates[self.order]
+        found = Lines(self.entries, states, exit_rates, self._deviation)
+        if found.worthwhile:
+            del self.entries
+        return found if found.worthwhile else None
 
     def sorted(self, p: np.ndarray) -> np.ndarray:
         """A copy of a law, as the entries are in order."""
@@ -171,30 +186,35 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
     tails = 2 * np.cumsum(beyond[:, ::-1], axis=1)[:, ::-1]  # exp(-x) I_k(x) integrated from 0 to z: see its derivative
     values[:, 1:] *= 2
     norms, cursor, out = np.zeros(n_terms), np.zeros(2, dtype=np.int64), np.empty((len(z), len(p)))
-    unavoidable = 4 * ROUNDING * z * float(p.sum())  # a shorter series does not help against as much round-off
+    by_entries = not rows.matrix_free
+    rounding = ROUNDING + (rows.lines.deviation if by_entries and rows.lines is not None else 0.0)
+    unavoidable = 4 * rounding * z * float(p.sum())  # a shorter series does not help against as much round-off
     dropped = 0.0
     if rows.box is not None and rows.matrix_free:
         out[:] = 0.0
-        ends = tails[-1], 0.6 * tol, max(0.3 * tol, unavoidable[-1]), ROUNDING
+        ends = tails[-1], 0.6 * tol, max(0.3 * tol, unavoidable[-1]), rounding
         dropped = rows.box.chebyshev(rows.q, p, values, ends, 0.1 * tol, (cursor, norms, out))
     elif rows.matrix_free:
         _without_entries(rows, p, values, tails[-1], tol, norms, cursor, out)
     else:
-        pointer, index, rate = rows.entries
         previous, current = rows.sorted(p), np.zeros_like(p)
-        arguments = values, tails[-1], 0.7 * tol, max(0.3 * tol, unavoidable[-1]), ROUNDING, cursor, previous, current, norms, out
-        chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
+        arguments = values, tails[-1], 0.7 * tol, max(0.3 * tol, unavoidable[-1]), rounding, cursor, previous, current, norms, out
+        if rows.lines is not None:
+            rows.lines.series(*arguments)
+        else:
+            pointer, index, rate = rows.entries
+            chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
         out = rows.restored(out)
     last = int(cursor[0]) - 1
     left_out = tails[:, last - 1] * norms[last] + tails[:, last] * norms[last - 1] + dropped
-    rounding = ROUNDING * 2 * (tails[:, : last + 1] @ norms[: last + 1])
-    certified = np.logical_and.accumulate(left_out + np.where(rounding <= unavoidable, 0.0, rounding) <= tol)
+    rounded = rounding * 2 * (tails[:, : last + 1] @ norms[: last + 1])
+    certified = np.logical_and.accumulate(left_out + np.where(rounded <= unavoidable, 0.0, rounded) <= tol)
     if not certified[0]:
         return None
     n_certified = int(np.count_nonzero(certified))
     out = out[:n_certified]
     np.maximum(out, 0.0, out=out)  # the law is not negative: this brings the answer nearer to it
-    return Step(now, times[:n_certified], out, (left_out + rounding)[:n_certified], float(rounding[n_certified - 1]))
+    return Step(now, times[:n_certified], out, (left_out + rounded)[:n_certified], float(rounded[n_certified - 1]))
 
 
 def _without_entries(rows: Rows, p, weights, tails, tol, norms, cursor, out) -> None:

@@ -35,6 +35,7 @@ EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is t
 WINDOWED = 50  # q t up to which a law in a box is followed by uniformisation in a window
 PATIENCE = 10  # series after which a window of rational Krylov is tried again where one was in vain
 MAX_JUMPS = 1e15
+OFF = 1e-15  # a relative error that a rate may have
 SMALL, CHEAP = 4000, 1e-11  # up to so many states digits cost little: the integrator gets no more error than this
 
 
@@ -129,8 +130,9 @@ class Integrator:
         self.generator, self.horizon, self.tol = generator, horizon, tol
         self.digits = min(tol, digits or (CHEAP if len(generator) <= SMALL else tol))
         self.reach = Reach() if reach is None else reach
-        self.rows = Rows(generator)
-        self.q = self.rows.q
+        self.q = generator.largest_rate
+        # Rates may be a few roundings off, so that fewer numbers are read for them, where that is nothing beside the tolerance.
+        self.rows = Rows(generator, OFF if 4 * OFF * self.q * horizon <= 0.01 * tol else 0.0)
         if self.q * horizon > MAX_JUMPS:
             raise ConvergenceError(
                 f"the largest total propensity is {self.q:.1e}, so that {self.q * horizon:.1e} jumps may happen by t={horizon:g}, more "
