@@ -84,6 +84,7 @@ def finish_passage(result: "FirstPassage", draw: Callable[[], "Figure"], output:
     if as_json:
         found: dict[str, Any] = {"command": "first_passage", "results": {"first_passage": dict(result.info)}}
         found |= {"mean": result.mean(), "mean_bounds": list(result.mean_bounds), "never": result.never, "escaped": result.escaped}
+        found |= {"certain": result.certain}
         found |= {"targets": result.summary().to_dict("records"), "table": result.to_frame().to_dict("records")}
         print_json(found)
     elif not quiet:
@@ -94,7 +95,7 @@ def finish_passage(result: "FirstPassage", draw: Callable[[], "Figure"], output:
         for name in result.targets:
             low, high = result.probability_bounds(name)
             rows.append([name, with_error(low, low, high), f"{result.mean(name):.10g}", f"{result.sd(name):.6g}"])
-        show_table(["target", "probability", "mean time", "sd"], rows)
+        show_table(["target", "probability", "mean time if met", "sd if met"], rows)
         if len(result.times):
             print()
             table: list[Any] = list(result.to_frame().itertuples(index=False))

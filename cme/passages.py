@@ -59,8 +59,8 @@ class FirstPassage:
     certain : bool or None
         Is a target met on all paths (but for less than the tolerance, which escapes)? None: not known, since too much escapes.
     mean_bounds : Bounds
-        On the mean of T, which is infinite if a target may be missed. The upper one is infinite where nothing is known of the states
-        that are not kept.
+        On the mean of T. Both are infinite if some paths come where no way leads to a target, the upper one also where nothing is known
+        of the paths that escape.
     times : (L,)
         The times that were asked for.
     cdf : (L, K)
@@ -109,7 +109,7 @@ class FirstPassage:
             A whole number >= 0.
         target
             On the paths that come to this target, and to none before. None: on all paths; infinite if some never come to one, nan if that
-            is not known.
+            is not known (`certain` is None; see `mean_bounds`).
         """
         if isinstance(k, bool) or int(k) != k or k < 0:
             raise ValueError(f"moments are numbered by whole numbers >= 0, not {k!r}")
@@ -214,7 +214,7 @@ class FirstPassage:
         elif math.isfinite(bounds.upper):
             found = f"mean time {bounds.lower:.4g} to {bounds.upper:.4g}"
         else:
-            found = chance if self.certain is None else f"{chance}, else never"
+            found = f"{chance}, mean time not known" if self.certain is None else f"{chance}, else never"
         return f"FirstPassage to {what}: {found}; {len(self.states)} states, {self.escaped:.1e} escapes; {self.info.get('solver')}"
 
 

@@ -169,6 +169,40 @@ def test_a_finite_class_is_exact():
     assert law.lost[0] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("text", "falls"),
+    [
+        ("X -> 2 X @ 0.5; X -> 0 @ 1; X = 5", "a quadratic form in X"),
+        ("A + B -> 2 B @ 1; B -> 0 @ 0.1; A -> 2 A @ 0.5; A -> 0 @ 1; A = 10; B = 2", r"[\d.e-]+ A \+ [\d.e-]+ B"),
+    ],
+)
+def test_an_end_to_which_all_paths_come_is_exact(text, falls):
+    law = cme.stationary(cme.parse(text))
+    assert law.states.tolist() == [[0] * len(law.species)]
+    assert (law.lost[0], law.p[0, 0]) == (0, 1)
+    assert re.search(f"^exact: all paths come to these states, since {falls} falls at a rate of .* outside those", law.info["certificate"])
+
+
+@pytest.mark.parametrize(
+    ("text", "ratio"),  # of deaths to births
+    [
+        ("X -> 2 X @ 2; X -> 0 @ 1; X = 5", lambda n: 0.5),
+        ("X -> 2 X @ 1; X -> 0 @ 1; X = 5", lambda n: 1.0),
+        ("X => 2 X @ X*(X - 1)/2 + 0.1*X; X -> 0 @ 1; X = 5", lambda n: 1 / ((n - 1) / 2 + 0.1)),  # to infinity in a finite time
+    ],
+)
+def test_an_end_that_paths_may_miss_is_no_exact_answer(text, ratio):
+    law = cme.stationary(cme.parse(text))
+    assert law.states.tolist() == [[0]]
+    weights = np.cumprod([1.0, *(ratio(n) for n in range(1, 4000))])  # THEORY A.19: the chance to come to 4000 before 0
+    gone = weights[:5].sum() / weights.sum()
+    assert law.lost[0] == pytest.approx(2 * gone, rel=1e-3)
+    with pytest.raises(
+        ValueError, match=r"estimate: the law of the paths that end in these states, and a part of up to .* never come to them"
+    ):
+        law.bounds("X")
+
+
 # ---------------------------------------------------------------------------------------------------------------- parts
 
 

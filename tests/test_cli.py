@@ -373,13 +373,19 @@ def test_a_full_disk_is_told_in_one_line(words):
 # ------------------------------------------------------------------------------------------------------- first passage
 
 
-def test_first_passage_prints_where_and_when(run, model):
+def test_first_passage_prints_where_and_when(run, model, tmp_path):
     code, out, err = run("first-passage", model, "X >= 3", "--set", "g=0", "--times", "0.1,0.3")
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith("FirstPassage to X >= 3: mean time 0.3; 3 states")
     row = next(line for line in out.splitlines() if line.startswith("X >= 3"))
     assert row.split()[3:] == ["1.00000", "0.3", "0.173205"]  # three exponential times of rate 10
+    assert "mean time if met" in out
     assert "met by then" in out
+    (tmp_path / "growing.txt").write_text("X -> 2 X @ 2; X -> 0 @ 1; X = 5")
+    code, out, _ = run("first-passage", tmp_path / "growing.txt", "X == 0", "--json")
+    found = json.loads(out)
+    assert (code, found["certain"], found["mean"], found["mean_bounds"][1]) == (0, None, None, "inf")
+    assert found["targets"][0]["mean"] > 0
 
 
 def test_first_passage_writes_the_law_of_the_time(run, tmp_path):

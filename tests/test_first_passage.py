@@ -224,7 +224,7 @@ def test_where_the_target_may_be_missed():  # THEORY B.4: extinction with probab
     assert math.isnan(found.mean())
     swapped = down(lambda i: i, lambda i: 2 * i, 5, 400)  # given extinction, births and deaths change places
     assert found.mean("X == 0") == pytest.approx(swapped, rel=1e-9)
-    assert "probability 0.03125 to 1" in repr(found)
+    assert "probability 0.03125 to 1, mean time not known" in repr(found)
 
 
 def test_a_trap_beside_the_target():
@@ -372,8 +372,26 @@ def test_refusals_of_models():
 
 def test_too_many_states():  # a symmetric walk comes to 0 for sure, but only after an infinite time on average
     network = cme.parse("0 => X @ 1; X => 0 @ 1; X = 1")
-    with pytest.raises(cme.ConvergenceError, match=r"first_passage needs more than max_states=20000 states .* never settles"):
+    with pytest.raises(
+        cme.ConvergenceError,
+        match=r"max_states=20000 states \(.*e-05 of the probability leaves them before a target is met\); raise max_states, loosen "
+        "tol=1e-06, or give a space=, which .* gives bounds; if the mean is infinite, as in a fair game, no set is large enough",
+    ):
         cme.first_passage(network, "X == 0", max_states=20_000)
+    with pytest.raises(cme.ConvergenceError, match=r"\(the mean time changes by a part of 0?\.?[1-9][^ ]* if no jump leaves them\); raise"):
+        cme.first_passage(network, "X == 0", max_states=20_000, tol=1e-3)
+    fair = cme.parse("X -> 2 X @ 1; X -> 0 @ 1; X = 1")
+    found = cme.first_passage(fair, "X == 0", space=cme.StateSpace.reachable(fair, bounds={"X": 999}))
+    assert found.probability_bounds() == pytest.approx((0.999, 1), rel=1e-12)
+    exit_time = sum((1000 - n) / (1000 * n) for n in range(1, 1000))  # of the time to 0 or 1000
+    assert found.mean_bounds == (pytest.approx(exit_time, rel=1e-9), math.inf)
+
+
+def test_a_target_in_none_of_the_states_around():
+    with pytest.raises(
+        cme.ConvergenceError, match=r"^'X < 0' holds in none of the 300 states around the start, and it takes longer than 1e290"
+    ):
+        cme.first_passage(cme.parse("0 -> X @ 0.5; X -> 0 @ 1"), "X < 0")
 
 
 def test_several_slow_modes_are_not_taken_for_one():

@@ -1,16 +1,24 @@
-"""What a stationary law on a finite set misses of the law on all states: a bound in the 1-norm, and a lower bound of each probability."""
+"""What a stationary law on a finite set misses of the law on all states: a bound in the 1-norm, and a lower bound of each probability.
+
+`certify` is for a class of states that jumps leave, `certify_end` for one that is never left, but perhaps not entered by all paths.
+"""
 
 from dataclasses import replace
 
 import numpy as np
 
+from cme.compiled import Compiled
+from cme.errors import ConvergenceError
+from cme.generator import Generator
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.cycle import bounds
 from cme.projection.drift import Drift, NoDriftError, find_drifts
+from cme.projection.hitting import Hitting
 from cme.projection.way_back import distance_after_leaving, leading_back
 from cme.states import StateSpace
 
 LARGEST_INACCURACY = 1e-2
+EXACT = "exact: no jump leaves the states"
 
 
 def certify(space: StateSpace, law: ClosedLaw, drifts: list[Drift] | None = None) -> ClosedLaw:
@@ -62,3 +70,37 @@ def _core(law: ClosedLaw, drift: Drift, change: np.ndarray, way: np.ndarray) -> 
         if missing < best[0]:
             best = missing, fall, core
     return replace(drift, fall=best[1]), best[2]
+
+
+def certify_end(space: StateSpace, law: ClosedLaw, generator: Generator, initial) -> ClosedLaw:
+    """Say whether all paths come to a class of states that none leaves, from the other states that were looked at.
+
+    From each of those a way leads to the class. If a function of the counts falls outside of them, no path stays outside for ever, and
+    none can miss the class in all of its visits. Else those that leave them may not come back.
+    """
+    if not np.any(generator.leak > 0):
+        return replace(law, lost=0.0, certificate=EXACT)
+    try:
+        everyone = np.arange(len(space))
+        drift = leading_back(find_drifts(space, everyone, np.ones(len(space))), space, np.ones(len(space), dtype=bool))
+    except NoDriftError as reason:
+        gone = _gone(space, law, generator, initial)
+        may = "how many may never come to them is not known" if np.isnan(gone) else f"a part of up to {gone:.1e} may never come to them"
+        certificate = f"estimate: the law of the paths that end in these states, and {may}, since {reason}"
+        return replace(law, lost=min(2 * gone, 2.0), certificate=certificate)
+    certificate = (
+        f"exact: all paths come to these states, since {drift} falls at a rate of {drift.fall:.3g} or more outside those looked at"
+    )
+    return replace(law, lost=0.0, certificate=certificate)
+
+
+def _gone(space: StateSpace, law: ClosedLaw, generator: Generator, initial) -> float:
+    """The probability to leave the states before the class is met; nan if they are too many to know."""
+    states, weights = Compiled(space.compiled.network).start(initial)
+    start = np.bincount(space.index(states), weights=weights, minlength=len(space))
+    target = np.full(len(space), -1)
+    target[law.members] = 0
+    try:
+        return Hitting(generator, target, 1, start).escaped
+    except ConvergenceError:
+        return np.nan

@@ -83,8 +83,9 @@ def first_passage(
     below by the mean time to a target or out of J, from above with a function of the counts that is proved to fall outside J, if one is
     found (``info["upper_mean"]`` says which, or why not). Moments are those of J closed, without the jumps that leave it: estimates.
 
-    If a target may be missed, the mean is infinite, and moments on the paths that come to it are given. What arrives, and what leaves,
-    all the same with a set sixteen times as large is taken to do so for good, as where counts grow without bound.
+    ``.mean()`` is infinite where some paths come to states from which no way leads to a target. It is nan, for not known, where more
+    than `tol` escapes from J and may come back or not, as where counts grow without bound: no more states are taken once a set sixteen
+    times as large lets as much arrive and escape. The moments on the paths that come to a target, ``.mean(name)``, are given always.
 
     The law at `times` is that of `fsp` on the chain that stops in the targets, in absolute terms; times so long that double precision
     can't follow all jumps are reached by the slowest mode alone.

@@ -16,7 +16,7 @@ from cme.generator import Generator
 from cme.network import Network
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
-from cme.projection.certificate import certify
+from cme.projection.certificate import certify, certify_end
 from cme.projection.closed_class import check_dead_ends
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.drift import Drift, NoDriftError, find_drifts
@@ -56,7 +56,8 @@ def stationary(
 
     This is a theorem where ``info["certificate"]`` begins with "certified": then a function of the counts is known that falls on average
     outside the set, so that the way back is short; `Distribution.bounds` gives both bounds of every marginal probability. Where no such
-    function is found it says "estimate" and why, and `lost` is how much the law changed when the set last grew by two fifths.
+    function is found it says "estimate" and why, and `lost` is how much the law changed when the set last grew by two fifths. Where all
+    paths may end in states that none leaves, but a way leads past these, it says so, and `lost` is a bound for the paths of this start.
 
     Parameters
     ----------
@@ -193,16 +194,16 @@ def _adapted_set(network: Network, initial, tol: float, max_states: int, bar) ->
     start = StateSpace.around(network, initial=initial, size=1)
     guess = likely_states(network, start, tol, max_states)
     if guess is not None and len(guess[0]) > FIRST_SIZE:
-        found = _adapt(network, *guess, tol, max_states, bar, tentative=True)
+        found = _adapt(network, *guess, initial, tol, max_states, bar, tentative=True)
         if found is not None:
             return found
-    found = _adapt(network, start.grow(np.arange(len(start)), size=FIRST_SIZE), None, tol, max_states, bar, tentative=False)
+    found = _adapt(network, start.grow(np.arange(len(start)), size=FIRST_SIZE), None, initial, tol, max_states, bar, tentative=False)
     assert found is not None
     return found
 
 
 def _adapt(
-    network: Network, space: StateSpace, home: int | None, tol: float, max_states: int, bar, *, tentative: bool
+    network: Network, space: StateSpace, home: int | None, initial, tol: float, max_states: int, bar, *, tentative: bool
 ) -> tuple[StateSpace, ClosedLaw] | None:
     """From a first set. A tentative one may hold states that can't be reached: None unless the law on it is certified."""
     drifts: list[Drift] | None = None
@@ -215,7 +216,8 @@ def _adapt(
             if before is not None:
                 guess, place = np.zeros(len(space)), space.index(before[0].states[before[1].members])
                 guess[place[place >= 0]] = before[1].pi[place >= 0]
-            law = replace(ClosedLaw.on(Generator.from_network(network, space), home, guess), expansions=expansions)
+            generator = Generator.from_network(network, space)
+            law = replace(ClosedLaw.on(generator, home, guess), expansions=expansions)
         except ModelError:
             if tentative:
                 return None
@@ -225,7 +227,7 @@ def _adapt(
                 return None
             dead_ends = _met(law.dead_ends, network, space, first_states) if foreign else law.dead_ends
             check_dead_ends(network, space, space.states[law.home], dead_ends)
-            return space, replace(law, lost=0.0, certificate="exact: no jump leaves the states")
+            return space, certify_end(space, law, generator, initial)
         if before is not None:
             change = max(_change(*before, space, law), law.escaping)
         away = law.away
@@ -257,19 +259,32 @@ def _adapt(
             dead_ends = _met(law.dead_ends, network, space, first_states) if foreign else law.dead_ends
             check_dead_ends(network, space, space.states[law.home], dead_ends)
             return space, replace(law, lost=change, certificate=f"estimate: {reason}")
+        unsettled = change if reason else min(away, change)
         if expansions >= MOST_EXPANSIONS:
             raise ConvergenceError(
-                f"the set of states has not settled after {expansions} changes (the law still changes by {min(away, change):.1e}, "
-                f"tol={tol:g}); loosen tol, or give a space="
+                f"the set of states has not settled after {expansions} changes (the law still changes by {unsettled:.1e}, tol={tol:g}); "
+                f"loosen tol, or give a space=; {_without_end(network)}"
             )
         larger = grow(space, law) if reason or rounds else reshape(space, law, tol)
         if len(larger) > max_states:
             raise ConvergenceError(
-                f"stationary needs more than max_states={max_states} states (the law still changes by {min(away, change):.1e}, "
-                f"tol={tol:g}); raise max_states or loosen tol; if the counts grow without bound there is no stationary law"
+                f"stationary needs more than max_states={max_states} states (the law still changes by {unsettled:.1e}, tol={tol:g}); "
+                f"raise max_states or loosen tol; {_without_end(network)}"
             )
         home = int(larger.index(space.states[law.home])[0])
         before, space, expansions = (space, law), larger, expansions + 1
+
+
+def _without_end(network: Network) -> str:
+    """When there may be no stationary law, and what to ask for instead."""
+    change = np.zeros((1, 1)) if network.varying else network.stoichiometry
+    grown = np.flatnonzero((change >= 0).all(axis=0) & (change > 0).any(axis=0))
+    if not len(grown):
+        return "if the counts grow without bound there is no stationary law, and fsp gives the law at a time"
+    names = " and ".join(repr(network.species_names[s]) for s in grown)
+    return (
+        f"no reaction takes {names} away, so that there is no stationary law unless its making comes to an end; fsp gives the law at a time"
+    )
 
 
 def _met(places: np.ndarray, network: Network, space: StateSpace, first_states: np.ndarray) -> np.ndarray:

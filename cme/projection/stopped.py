@@ -91,8 +91,8 @@ class Stopped(ABC):
             if np.any(self.labels >= 0):
                 raise
             raise ConvergenceError(
-                f"no target is met in any of the {len(self.labels)} most likely states, and others are not reached within a time of 1e290; "
-                "does the target hold in any state?"
+                f"{' or '.join(map(repr, self.conditions))} holds in none of the {len(self.labels)} states around the start, and it takes "
+                "longer than 1e290 to leave them; does it hold in any state that can be reached?"
             ) from error
         if self.open.leaks and self.open.escaped <= tol:  # else what does not escape says more of the paths that arrive
             self.closed = self._hitting(closed=True)
@@ -223,10 +223,13 @@ class StoppedNetwork(Stopped):
         if len(larger) == len(self.space):
             return False
         if len(larger) > self.most:
+            short = f"{self.open.escaped:.1e} of the probability leaves them before a target is met"
+            if self.open.escaped <= self.tol:
+                short = f"the mean time changes by a part of {self.change:.1e} if no jump leaves them"
             raise ConvergenceError(
-                f"first_passage needs more than max_states={self.most} states (of the paths, {self.open.escaped:.1e} leave before a "
-                f"target is met, and the mean time still changes by a part of {self.change:.1e}); raise max_states, loosen "
-                f"tol={self.tol:g}, or give space=, which keeps the bounds as they are; where the mean is infinite, it never settles"
+                f"first_passage needs more than max_states={self.most} states ({short}); raise max_states, loosen tol={self.tol:g}, "
+                "or give a space=, which takes its states as they are and gives bounds; if the mean is infinite, as in a fair game, "
+                "no set is large enough"
             )
         self.expansions += 1
         self._on(larger)

@@ -127,10 +127,13 @@ def _all_ways(network: Network, texts: dict[str, str], initial, tol: float, most
         for n_states, note in chain.solve():
             bar.to(n_states, note)
         if chain.for_good or chain.open.never > 0:
+            where = describe_state(chain.names, chain.generator.states[np.argmax(chain.start)])
+            sets = " or ".join(f"{name!r} ({texts[name]})" for name in goals)
+            if not chain.open.arrived.any():
+                raise ValueError(f"from {where} the process never comes to {sets}; does it hold in any state that can be reached?")
             raise ModelError(
-                f"from {describe_state(chain.names, chain.generator.states[np.argmax(chain.start)])} the process comes to none of "
-                f"{', '.join(map(repr, goals))} with probability {chain.open.never + chain.open.escaped:.3g}, so that it does not go on "
-                "switching; use first_passage"
+                f"from {where} the process misses {sets} with a probability of {chain.open.never + chain.open.escaped:.3g}, so that it does "
+                "not go on switching; use first_passage"
             )
         states.append(chain.generator.states)
         for k, name in enumerate(goals):
