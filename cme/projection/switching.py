@@ -132,8 +132,8 @@ def _all_ways(network: Network, texts: dict[str, str], initial, tol: float, most
             if not chain.open.arrived.any():
                 raise ValueError(f"from {where} the process never comes to {sets}; does it hold in any state that can be reached?")
             raise ModelError(
-                f"from {where} the process misses {sets} with a probability of {chain.open.never + chain.open.escaped:.3g}, so that it does "
-                "not go on switching; use first_passage"
+                f"from {where} the process misses {sets} with a probability of {chain.open.never + chain.open.escaped:.3g}, so that it "
+                "does not go on switching; use first_passage"
             )
         states.append(chain.generator.states)
         for k, name in enumerate(goals):
