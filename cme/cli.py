@@ -48,6 +48,7 @@ Method = Annotated[str, typer.Option(help="How paths are found: auto, direct, la
 Stop = Annotated[str | None, typer.Option(metavar="CONDITION", help="End a path where this holds, such as 'X >= 100 and Y == 0'.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Number of threads; by default one for each processor.")]
 Tol = Annotated[float, typer.Option(help="Error allowed in the exact answer, in the 1-norm over all states.")]
+Keep = Annotated[str, typer.Option(metavar="NAMES", help="Species whose joint law is wanted, with commas; the others are summed over.")]
 States = Annotated[int, typer.Option("--max-states", min=1, help="Give up when more states than this are needed.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the table as CSV and Parquet and a figure as PNG.")]
 Json = Annotated[bool, typer.Option("--json", help='Print JSON on standard output, and nothing else there (nan is null, inf is "inf").')]
@@ -224,29 +225,33 @@ def tau_leap(
 
 @app.command()
 def fsp(
-    model: Model, times: Times = "1,2,5,10", tol: Tol = 1e-6, max_states: States = 1_000_000, out: Out = None, json: Json = False,
-    quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
+    model: Model, times: Times = "1,2,5,10", tol: Tol = 1e-6, max_states: States = 1_000_000,
+    method: Annotated[str, typer.Option(help="auto, projection, an integrator such as krylov, or the name of a closed form.")] = "auto",
+    keep: Keep = "", out: Out = None, json: Json = False, quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Solve the master equation with a certified error (finite state projection)."""
     with _errors(), open_output(out) as output:
         import cme
 
         when, network = _times(times), _network(model, set_, initial)
-        result = cme.fsp(network, when, tol=tol, max_states=max_states, progress=_progress(quiet))
+        options: dict[str, Any] = {"tol": tol, "method": method, "max_states": max_states, "keep": _names(keep)}
+        result = cme.fsp(network, when, progress=_progress(quiet), **options)
         finish("fsp", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
 
 
 @app.command()
 def stationary(
-    model: Model, tol: Tol = 1e-6, max_states: States = 1_000_000, out: Out = None, json: Json = False, quiet: Quiet = False,
-    set_: Sets = None, initial: Initials = None,
+    model: Model, tol: Tol = 1e-6, max_states: States = 1_000_000,
+    method: Annotated[str, typer.Option(help="auto, projection, or a closed form: product_form, one_step, generating_function.")] = "auto",
+    keep: Keep = "", out: Out = None, json: Json = False, quiet: Quiet = False, set_: Sets = None, initial: Initials = None,
 ) -> None:  # fmt: skip
     """Find the stationary law of the master equation."""
     with _errors(), open_output(out) as output:
         import cme
 
         network = _network(model, set_, initial)
-        result = cme.stationary(network, tol=tol, max_states=max_states, progress=_progress(quiet))
+        options: dict[str, Any] = {"tol": tol, "method": method, "max_states": max_states, "keep": _names(keep)}
+        result = cme.stationary(network, progress=_progress(quiet), **options)
         finish("stationary", result, {}, lambda _: result.to_frame(), lambda: cme.plots.marginals(result), output, json, quiet)
 
 
@@ -345,6 +350,10 @@ def _times(text: str, infinity: bool = False) -> "np.ndarray":
         return check_times(np.array(times), infinity=infinity)
     except ValueError as error:
         _usage(f"--times {text!r}: {error}")
+
+
+def _names(text: str) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None
 
 
 def _targets(texts: list[str]) -> dict[str, str]:
