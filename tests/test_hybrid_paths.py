@@ -22,7 +22,8 @@ from cme.hybrid import Hybrid
 from cme.infix import parse as formula
 from cme.kernels import curved, hybrid, straight
 from cme.network import Network
-from cme.sampling.hybrid_paths import HybridPaths, motion_of
+from cme.sampling.hybrid_paths import HybridPaths
+from cme.sampling.motion import Course
 
 
 def event(name, trigger, sets, **options):
@@ -45,7 +46,7 @@ def model(text="", *, events=(), rates=None, draws=None, **parameters):
 
 
 def is_straight(network):
-    return motion_of(Hybrid(network)).straight
+    return Course(Hybrid(network)).motion.straight
 
 
 def one_path(network, times, **options):
@@ -55,19 +56,28 @@ def one_path(network, times, **options):
 # ------------------------------------------------------------------------------------- time in propensities (A.1)
 
 
-def test_a1_immigration_at_a_rate_that_depends_on_time():
+@pytest.fixture(params=["thinned", "integrated"])
+def engine(request, monkeypatch):
+    """Rates in time are thinned where they can be; without, the hazard is integrated."""
+    if request.param == "integrated":
+        monkeypatch.setattr("cme.sampling.motion.separate", lambda formula, moving: None)
+    return request.param
+
+
+def test_a1_immigration_at_a_rate_that_depends_on_time(engine):
     """From 0 the law is Poisson with mean 2 (1 - e^-t) + (sin t - cos t + e^-t)."""
     network = model("0 => X @ 2*(1 + sin(time)); X -> 0 @ 1")
     times = np.array([0.0, 0.7, 2.0, 5.0])
     paths = cme.ssa(network, times, n_paths=4000, seed=1)
     assert not is_straight(network)
+    assert engine in paths.info["method"]
     for k, t in enumerate(times):
         mean = 2 * (1 - math.exp(-t)) + math.sin(t) - math.cos(t) + math.exp(-t)
         verdict.samples_match_pmf(paths["X"][:, k], stats.poisson.pmf(np.arange(40), mean))
 
 
 @pytest.mark.parametrize("law", ["A*time", "A*v"])
-def test_a_hazard_that_grows_from_zero_is_not_frozen_between_reactions(law):
+def test_a_hazard_that_grows_from_zero_is_not_frozen_between_reactions(law, engine):
     """A survives to t with probability exp(-t^2/2); with the hazard of the last reaction it would live for ever."""
     network = model(f"A => 0 @ {law}; A = 1; v = 0", rates={"v": "1"})
     paths = cme.ssa(network, [0.5, 1.0, 2.0], n_paths=4000, seed=2)
@@ -77,7 +87,7 @@ def test_a_hazard_that_grows_from_zero_is_not_frozen_between_reactions(law):
 
 
 @pytest.mark.parametrize("more", ["", " + 1e-13*time^2"])
-def test_a_pulse_of_immigration_is_seen_whole(more):
+def test_a_pulse_of_immigration_is_seen_whole(more, engine):
     """A rate of 300 in [1, 1.01) and none else: Poisson with mean 3, in straight lines and with the hazard integrated."""
     network = model(f"0 => X @ piecewise(300, (time >= 1) && (time < 1.01), 0){more}")
     assert is_straight(network) == (not more)
@@ -88,7 +98,7 @@ def test_a_pulse_of_immigration_is_seen_whole(more):
 
 
 @pytest.mark.parametrize("law", ["100*max(0, 1 - abs(time - {})/0.1)", "50*max(0, min(1, 1e6*(0.1 - abs(time - {}))))"])
-def test_a_kinked_pulse_of_a_fiftieth_of_the_run_is_not_passed_over(law):  # Poisson with the pulse's area as its mean
+def test_a_kinked_pulse_of_a_fiftieth_of_the_run_is_not_passed_over(law, engine):  # Poisson with the pulse's area as its mean
     counts = [
         cme.ssa(cme.parse(f"0 => X @ {law.format(middle)}; X = 0"), [10.0], n_paths=100, seed=i)["X"][:, 0]
         for i, middle in enumerate(np.linspace(1.05, 9.37, 12))
@@ -409,6 +419,6 @@ def test_an_initial_distribution_must_fit():
 
 
 def test_statuses_of_the_flow_differ_from_all_others():
-    own = [straight.UNDEFINED_FLOW, curved.TOO_MANY_STEPS, hybrid.ENDLESS, hybrid.NOTHING]
+    own = [straight.UNDEFINED_FLOW, curved.TOO_MANY_STEPS, hybrid.ENDLESS, hybrid.NOTHING, hybrid.BROKEN_BOUND]
     others = [value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)]
     assert len({*own, *others}) == len(own) + len(set(others))

@@ -21,6 +21,12 @@ from cme.infix import parse
 from cme.resolved_times import legs, peaks, resolve, whole
 
 
+@pytest.fixture(autouse=True)
+def integrated(monkeypatch):
+    """What could be thinned is integrated instead: cells are for that."""
+    monkeypatch.setattr("cme.sampling.motion.separate", lambda formula, moving: None)
+
+
 def mean_of(rate, decay, end, places):
     """The mean of immigration at a rate, with the integral cut where pulses are."""
     cuts = [0.0, *places, end]

@@ -22,7 +22,6 @@ from cme.kernels.straight import (
     LEFT,
     MOVES,
     NEXT_PLANNED,
-    PASSED,
     REACTION,
     SAMPLES,
     STEP,
@@ -32,11 +31,13 @@ from cme.kernels.straight import (
     UNDEFINED_FLOW,
     record,
 )  # fmt: skip
+from cme.kernels.thinned import PASSED
 
 TOLERANCE = 1e-9
 LOOKS = 32.0  # no step is longer than such a part of the run; the longest gap between two stages is half a step
 MOST_STEPS = 1_000_000  # between two stops or samples
 TOO_MANY_STEPS = 16
+_SECANTS = 4
 _NODES = 8  # points of a step at which watches are looked at
 _CUTS = 5  # how often a step is cut where a watch seems to jump
 _NARROWEST = 1e-9  # of the whole time: steps that are not halved for a measure with a kink
@@ -58,7 +59,7 @@ _DENSE = np.array([
 ])  # fmt: skip
 
 
-@inner
+@inlined
 def glide_curved(field, times, walker, samples):
     """Go to the next stop, and write the samples on the way. A sample at the time of a stop sees what is after it."""
     y, cursor = walker.y, walker.cursor
@@ -123,7 +124,7 @@ def finish(walker, samples):
     return OK
 
 
-@inner
+@inlined
 def derivatives(field, walker, still, s):
     """What flows and the hazard, in the present state, into row s of the stages; the propensities that move into `a`."""
     n = walker.curve.shape[1] - 1
@@ -138,7 +139,7 @@ def derivatives(field, walker, still, s):
     return OK
 
 
-@inner
+@inlined
 def check(field, walker):
     """Is everything defined at the start of a step? A propensity may be below zero by no more than the tolerance, and counts as zero."""
     for r in range(len(walker.a)):
@@ -152,7 +153,7 @@ def check(field, walker):
     return OK
 
 
-@inner
+@inlined
 def step(field, walker, still, t, end):
     """A step from t to `end` or before: its status, where it ends, and the first time at which a watch has jumped (inf if none has).
 
@@ -201,7 +202,7 @@ def step(field, walker, still, t, end):
     return OK, end, turn
 
 
-@inner
+@inlined
 def attempt(field, walker, still, t, end):
     """The stages of a step, its polynomial, and its error in units of the tolerance; stage 0 is there."""
     y, curve, n, width = walker.y, walker.curve, walker.curve.shape[1] - 1, end - t
@@ -260,10 +261,23 @@ def interpolate(field, walker, t, width, s):
         walker.y[field.lists[field.first_flow + c, COORDINATE]] = along(walker, c, (s - t) / width)
 
 
-@inner
+@inlined
 def reaction_time(walker, t, width, stop):
-    """When the integrated hazard reaches what was left of it, by bisection."""
-    early, late = t, stop
+    """When the integrated hazard reaches what was left of it: secants come close, bisection finds the first floating-point time."""
+    early, late, left = t, stop, walker.real[LEFT]
+    below, above = -left, integrated(walker, (stop - t) / width) - left
+    for _ in range(_SECANTS):
+        guess = early - below * ((late - early) / (above - below))
+        doubt = 4e-16 * (abs(guess) + abs(t))
+        for near in (guess - doubt, guess + doubt):
+            if early < near < late:
+                excess = integrated(walker, (near - t) / width) - left
+                if excess >= 0.0:
+                    late, above = near, excess
+                else:
+                    early, below = near, excess
+        if late - early <= 4.0 * doubt:
+            break
     while True:
         middle = early + 0.5 * (late - early)
         if not early < middle < late:
@@ -274,7 +288,7 @@ def reaction_time(walker, t, width, stop):
             early = middle
 
 
-@inner
+@inlined
 def look_along(field, walker, t, end):
     """Look for the first jump of a watch on a step: the last time before it, the first after it, and whether all measures are smooth."""
     early, late, smooth, width = np.inf, np.inf, True, end - t
@@ -325,7 +339,7 @@ def differs(field, walker, t, width, w, s):
     return run_program(field.laws, field.first_watch + 2 * w, walker.y, field.stack) != walker.seen[w]
 
 
-@inner
+@inlined
 def look_at_extremum(field, walker, t, width, w, i):
     """Does the watch jump and jump back around an extremum of its measure near point i? A time before it and one at it, or inf."""
     g, spacing = walker.measured, width / _NODES

@@ -3,7 +3,8 @@
 Between jumps the variables flow, and the hazard (the sum of the propensities) is integrated along with them; the next reaction comes when
 the integral reaches an exponential number of mean one, and is chosen by the propensities at that time. What jumps at a time of its own
 (a comparison that changes its truth, a delayed execution) stops the flow exactly there. `cme.kernels.straight` flows where everything
-moves in straight lines and all of this has a closed form, `cme.kernels.curved` anywhere else.
+moves in straight lines and all of this has a closed form; propensities that move with time are then thinned (`cme.kernels.thinned`).
+`cme.kernels.curved` flows anywhere else.
 
 References: Davis, J. R. Stat. Soc. B 46 (1984) 353, doi:10.1111/j.2517-6161.1984.tb01308.x (the process); Alfonsi et al.,
 ESAIM Proc. 14 (2005) 1, doi:10.1051/proc:2005001 (its simulation for reaction networks).
@@ -51,9 +52,11 @@ from cme.kernels.straight import (
     glide_straight,
     record,
 )  # fmt: skip
+from cme.kernels.thinned import Thinning, bound, is_thinned
 
-BAD_NUMBER = 19
+BAD_NUMBER, BROKEN_BOUND = 19, 20
 ENDLESS, NOTHING = 17, 18
+_ROOM = 1e-9  # of a bound: round-off between it and the propensity, which may be below zero by as much
 _PAUSE = 1023  # jumps between two looks at the outside, less one (a mask)
 _NO_PROGRESS = 1e-12  # of the time: stops that are closer than this, LONGEST of them in a row, will not end
 
@@ -69,6 +72,7 @@ class Motion(NamedTuple):
     dependent: np.ndarray
     ends: np.ndarray  # (K + 1,) times at which a step along curves must end, and inf
     stop: int = NO_LAW  # the program of the condition that ends a path
+    thinning: Thinning | None = None
 
 
 class Ledger(NamedTuple):
@@ -90,6 +94,7 @@ class Field(NamedTuple):
     rounding: np.ndarray
     reactions: np.ndarray
     ends: np.ndarray
+    thinning: Thinning | None
     stack: np.ndarray
 
 
@@ -104,6 +109,7 @@ class Walker(NamedTuple):
     curve: np.ndarray | None  # (15, C + 1) curves of what flows and of the integrated hazard; None if all lines are straight
     seen: np.ndarray  # (W,) watches at the start of a step
     measured: np.ndarray  # (9,) a measure along a step
+    heads: np.ndarray | None  # (N,) the values g of the terms of what is thinned
 
 
 def new_walker(machine, motion):
@@ -111,7 +117,9 @@ def new_walker(machine, motion):
     n_flows = len(machine.changing[1])
     sizes = {"y": machine.size, "a": machine.n_reactions, "real": 5, "seen": len(motion.rounding), "measured": 9}
     lines, curve = (np.zeros((3, n_flows)), None) if motion.straight else (None, np.zeros((ROWS, n_flows + 1)))
-    return Walker(**{name: np.zeros(size) for name, size in sizes.items()}, lines=lines, curve=curve, cursor=np.zeros(7, np.int64))
+    heads = None if motion.thinning is None else np.zeros(len(motion.thinning.program))
+    places = {name: np.zeros(size) for name, size in sizes.items()}
+    return Walker(**places, lines=lines, curve=curve, heads=heads, cursor=np.zeros(7, np.int64))
 
 
 @bare
@@ -123,7 +131,7 @@ def run_paths(machine, motion, times, key, first, starts, cumulative, walker, ag
     """
     first_flow = machine.list_pointer[machine.n_reactions + len(machine.events)]
     field = Field(machine.laws, machine.lists, first_flow, motion.first_watch, machine.clock, motion.rounding, motion.reactions,
-                  motion.ends, agenda.stack)  # fmt: skip
+                  motion.ends, motion.thinning, agenda.stack)  # fmt: skip
     y, cursor, real = walker.y, walker.cursor, walker.real
     stops, mark, in_a_row, stirred, looked = 0, 0.0, 0, True, False
     done[1] = 0.0
@@ -258,7 +266,7 @@ def fill(table, value):
 def glide(field, curve, times, walker, samples):
     """Go to the next stop. Of the two ways, only that which a model needs is compiled: what the other needs is None."""
     if curve is None:
-        return glide_straight(field, walker.lines, times, walker, samples)
+        return glide_straight(field, walker.lines, field.thinning, times, walker, samples)
     return glide_curved(field, times, walker, samples)
 
 
@@ -277,7 +285,10 @@ def look_around(field, straight, walker):
 @inlined
 def compute(field, walker, r):
     """The propensity of reaction r. That of one that moves by itself is looked at along its way; see `curved`."""
-    value = run_program(field.laws, r, walker.y, field.stack)
+    if is_thinned(field.thinning, r):
+        value = bound(field, field.thinning, walker, r)
+    else:
+        value = run_program(field.laws, r, walker.y, field.stack)
     walker.a[r] = value
     if not 0.0 <= value <= LARGEST_PROPENSITY and field.reactions[r, MOVES] == 0:
         walker.cursor[CULPRIT] = r
@@ -285,7 +296,7 @@ def compute(field, walker, r):
     return OK
 
 
-@inner
+@inlined
 def react(field, draws, list_pointer, walker, random):
     """A reaction, chosen by the propensities."""
     y, a, cursor = walker.y, walker.a, walker.cursor
@@ -297,7 +308,11 @@ def react(field, draws, list_pointer, walker, random):
     walker.real[LEFT] = exponential(random)
     if not total > 0.0:
         return NOTHING  # by round-off the hazard came to nothing just as it was used up
-    r, _ = pick(a, 0, len(a), uniform(random) * total)
+    r, rest = pick(a, 0, len(a), uniform(random) * total)
+    if is_thinned(field.thinning, r):
+        status = judge(field, walker, r, rest)
+        if status != OK:
+            return status
     cursor[FIRED] = r
     cursor[EVENTS] += 1
     cursor[STEPS] = 0
@@ -315,6 +330,16 @@ def react(field, draws, list_pointer, walker, random):
 
 
 @inlined
+def judge(field, walker, r, rest):
+    """Does a candidate of reaction r pass, which fell at `rest` into its bound? OK, NOTHING if it does not, or what is wrong."""
+    value, most = run_program(field.laws, r, walker.y, field.stack), walker.a[r]
+    if -_ROOM * max(1.0, most) <= value <= most * (1.0 + _ROOM):
+        return OK if rest < value else NOTHING
+    walker.cursor[CULPRIT] = r
+    return BROKEN_BOUND if value > most else fault(value)
+
+
+@inlined
 def draw_numbers(field, draws, first, stop, y, random):
     """Draw the numbers of molecules of a reaction, which belong to its first program."""
     if draws is None:
@@ -324,7 +349,7 @@ def draw_numbers(field, draws, first, stop, y, random):
         draw_all(field.laws, draws.table, draws.pointer[program], draws.pointer[program + 1], y, field.stack, random)
 
 
-@inner
+@inlined
 def follow(field, dependent_pointer, dependent, walker):
     """What a reaction changes besides counts."""
     r = walker.cursor[FIRED]

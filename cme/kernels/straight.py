@@ -8,8 +8,9 @@ import numpy as np
 from cme.kernels.events import COORDINATE, OK, PROGRAM
 from cme.kernels.jit import apart, inlined, inner
 from cme.kernels.propensity import run_program
+from cme.kernels.thinned import cross_cells
 
-SAMPLES, EVENTS, CULPRIT, STOP, STEPS, FIRED, PASSED = range(7)  # places in Walker.cursor
+SAMPLES, EVENTS, CULPRIT, STOP, STEPS, FIRED = range(6)  # places in Walker.cursor, and PASSED
 REACTION, TURN, END = 1, 2, 3  # what stops a flow
 UNDEFINED_FLOW = 15
 FLOOR, CEILING = 1, 2  # kinds of rounding
@@ -19,8 +20,8 @@ MOVES, TURNS, STIRS = range(3)  # columns of Motion.reactions
 _DOUBTS = 60  # how often the doubt about a turn is quadrupled
 
 
-@inner
-def glide_straight(field, lines, times, walker, samples):
+@inlined
+def glide_straight(field, lines, thinning, times, walker, samples):
     """Go to the next stop, and write the samples on the way. A sample at the time of a stop sees what is after it."""
     if lines is None:  # the rest is not compiled then: numba drops what can't be reached where an argument is None, and only there
         return OK
@@ -29,6 +30,7 @@ def glide_straight(field, lines, times, walker, samples):
     for r in range(len(walker.a)):
         total += walker.a[r]
     stop = min(walker.real[NEXT_TURN], walker.real[NEXT_PLANNED])
+    t, total, walker.real[LEFT] = cross_cells(thinning, walker, t, total, walker.real[LEFT], stop)
     reaction = t + walker.real[LEFT] / total if total > 0.0 else np.inf
     following = min(stop, reaction)
     while times[cursor[SAMPLES]] < following:

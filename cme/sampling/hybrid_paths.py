@@ -1,24 +1,20 @@
 """Paths of networks with rate rules, events, time or random draws: what `ssa` does where the plain direct method does not reach."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from cme import errors, ratelaw
 from cme.elements import Initial
-from cme.errors import ModelError
-from cme.hybrid import Hybrid, jumps_in
+from cme.errors import ConvergenceError, ModelError
+from cme.hybrid import Hybrid
 from cme.kernels import curved, events, hybrid, straight
-from cme.kernels.propensity import NO_LAW
 from cme.network import Network
-from cme.programs import csr, to_program
-from cme.ratelaw import Apply, Expr
+from cme.ratelaw import Expr
 from cme.results import Distribution
+from cme.sampling.motion import Course
 from cme.threads import Task
 from cme.times_ahead import times_ahead
-
-_STEPWISE = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "xor", "floor", "ceil"}
 
 
 class HybridPaths:
@@ -30,16 +26,17 @@ class HybridPaths:
     def __init__(self, network: Network, times: np.ndarray, key: np.ndarray, initial, stop: Expr | None = None):
         network, self.starts, self.cumulative = _starts(network, initial)
         self.model, self.times, self.key = Hybrid(network), times, key
-        self.machine, self.motion = machine_of(self.model, stop), motion_of(self.model, stop)
-        ends = np.empty(0)
-        if not self.motion.straight:  # straight lines have closed forms
-            ends = _ends_of_steps(self.model, self.starts, self.cumulative, float(times[-1]), stop)
-        self.motion = self.motion._replace(ends=np.append(ends, np.inf))
+        course = Course(self.model, stop, float(times[-1]))
+        self.machine, self.motion = course.machine, course.motion
         self.columns = self.model.coordinates
-        method = "direct, in straight lines between jumps" if self.motion.straight else "direct, with the hazard integrated between jumps"
-        self.found = {"method": method, "initial_lost": max(0.0, 1.0 - float(self.cumulative[-1]))}
-        if not self.motion.straight:
-            self.found["resolved_times"] = len(ends)
+        self.found = {"method": "direct, in straight lines between jumps", "initial_lost": max(0.0, 1.0 - float(self.cumulative[-1]))}
+        if course.motion.thinning is not None:
+            self.found["method"] = "direct, thinned, in straight lines between jumps"
+            self.found["bounds_in_time"] = len(course.motion.thinning.edges) - 1
+        elif not course.motion.straight:  # straight lines have closed forms
+            ends = _ends_of_steps(course, self.starts, self.cumulative, float(times[-1]))
+            self.motion = self.motion._replace(ends=np.append(ends, np.inf))
+            self.found |= {"method": "direct, with the hazard integrated between jumps", "resolved_times": len(ends)}
 
     def run(self, first: int, states: np.ndarray, stopped: np.ndarray, cancel: np.ndarray, done: np.ndarray) -> None:
         """Write paths first, first + 1, ... into states (B, T, S + V), and when they met the condition into stopped (B,)."""
@@ -112,6 +109,16 @@ def _starts(network: Network, initial) -> tuple[Network, np.ndarray, np.ndarray]
     return network, np.ascontiguousarray(np.concatenate([states, variables], axis=1)), np.cumsum(p)
 
 
+def _ends_of_steps(course: Course, starts: np.ndarray, cumulative: np.ndarray, horizon: float) -> np.ndarray:
+    """Times at which a step must end, so that no pulse in time of a propensity, a rate rule or what ends a path falls into one."""
+    model = course.model
+    n_species = len(model.network.species)
+    first = Initial(tuple(map(tuple, starts[:, :n_species].tolist())), tuple(np.diff(cumulative, prepend=0.0).tolist()))
+    network = replace(model.network, initial=replace(first, draws=model.network.initial.draws))
+    flows = (formula for _, formula in model.flow_formulas)
+    return times_ahead(network, (*model.propensity_formulas, *flows, *course.ends), horizon)
+
+
 # ----------------------------------------------------------------------------------------------------- every event
 
 
@@ -127,124 +134,6 @@ def _check_only_reactions_count(model: Hybrid) -> None:
     for who, names in setters:
         if not names.isdisjoint(network.species_names):
             raise ValueError(f"every_event lists reactions, and {who} changes counts between these too; sample it at more times instead")
-
-
-# ------------------------------------------------------------------------------------------- what moves by itself
-
-
-def machine_of(model: Hybrid, stop: Expr | None = None) -> events.Machine:
-    """The machine of a model, with the programs of the watches behind its own, and that of what ends a path.
-
-    What reactions change is counted, the rest is real.
-    """
-    index = {ratelaw.TIME: model.clock} | {name: i for i, name in enumerate(model.coordinates)}
-    formulas = [formula for watch in _all_watches(model, stop) for formula in (watch, _measure(watch))]
-    compiled = [to_program(formula, index) for formula in (*formulas, *([] if stop is None else [stop]))]
-    pointer, code = csr([program for program, _ in compiled])
-    laws, deepest = model.machine.laws, max((depth for _, depth in compiled), default=0)
-    more = events.Programs(
-        np.concatenate([laws.program_pointer, laws.program_pointer[-1] + pointer[1:]]),
-        np.concatenate([laws.opcode, code[:, 0].astype(np.uint32)]),
-        np.concatenate([laws.operand, code[:, 1].astype(np.float64)]),
-    )
-    counting = model.machine.counting(model.machine.changing[0])
-    return counting._replace(laws=more, stack_size=max(model.machine.stack_size, deepest))
-
-
-def _moving(model: Hybrid) -> set[str]:
-    return {name for name, _ in model.flow_formulas} | ({ratelaw.TIME} - set(model.coordinates))
-
-
-def _all_watches(model: Hybrid, stop: Expr | None = None) -> list[Apply]:
-    switches = (*model.switch_formulas, *([] if stop is None else jumps_in([Apply("not", (stop,))])))
-    return list(dict.fromkeys(_watches(switches, _moving(model))))
-
-
-def motion_of(model: Hybrid, stop: Expr | None = None) -> hybrid.Motion:
-    """What moves between jumps, and the watches on whatever may jump meanwhile."""
-    network, moving, watches = model.network, _moving(model), _all_watches(model, stop)
-    measures = [_measure(watch) for watch in watches]
-    flows = [formula for _, formula in model.flow_formulas]
-    flat = (*model.propensity_formulas, *flows)
-    straight_lines = all(_degree(formula, moving, stepwise=True) == 0 for formula in flat) and all(
-        _degree(measure, moving, stepwise=False) <= 1 for measure in measures
-    )
-    uses = [ratelaw.names(formula) for formula in model.propensity_formulas]
-    changes = [{name for name, _ in row} for row in model.change_formulas]
-    triggers = [ratelaw.names(network.resolve(event.trigger)) for event in network.events]
-    watched = set[str]().union(*map(ratelaw.names, (*watches, *flows)))
-    readers: dict[str, list[int]] = {}
-    for r, names in enumerate(uses):
-        for name in names:
-            readers.setdefault(name, []).append(r)
-    dependents = [sorted({r for name in change for r in readers.get(name, [])}) for change in changes]
-    dependent_pointer, dependent = csr([[(r,) for r in row] for row in dependents], width=1)
-    rows = [
-        (
-            not straight_lines and not moving.isdisjoint(names),
-            straight_lines and not change.isdisjoint(watched),
-            any(not change.isdisjoint(read) for read in triggers),
-        )
-        for names, change in zip(uses, changes, strict=True)
-    ]
-    kinds = {"floor": straight.FLOOR, "ceil": straight.CEILING}
-    return hybrid.Motion(
-        first_watch=len(model.machine.laws.program_pointer) - 1,
-        rounding=np.array([kinds.get(watch.op, 0) for watch in watches], dtype=np.int64),
-        straight=straight_lines,
-        reactions=np.array(rows, dtype=np.int64).reshape(-1, 3),
-        dependent_pointer=dependent_pointer,
-        dependent=dependent[:, 0].astype(np.int64),
-        ends=np.array([np.inf]),
-        stop=NO_LAW if stop is None else len(model.machine.laws.program_pointer) - 1 + 2 * len(watches),
-    )
-
-
-def _ends_of_steps(model: Hybrid, starts: np.ndarray, cumulative: np.ndarray, horizon: float, stop: Expr | None) -> np.ndarray:
-    """Times at which a step must end, so that no pulse in time of a propensity, a rate rule or what `stop` compares falls into one."""
-    n_species = len(model.network.species)
-    first = Initial(tuple(map(tuple, starts[:, :n_species].tolist())), tuple(np.diff(cumulative, prepend=0.0).tolist()))
-    network = replace(model.network, initial=replace(first, draws=model.network.initial.draws))
-    measures = [] if stop is None else [_measure(watch) for watch in _watches(jumps_in([Apply("not", (stop,))]), _moving(model))]
-    return times_ahead(network, (*model.propensity_formulas, *(formula for _, formula in model.flow_formulas), *measures), horizon)
-
-
-def _watches(switches: Iterable[Expr], moving: set[str]) -> Iterable[Apply]:
-    """The switches that may jump between jumps, besides those that do so only where another one inside them does.
-
-    Of an equality, which holds for one instant, both sides are watched.
-    """
-    for switch in switches:
-        assert isinstance(switch, Apply)
-        if any(_degree(arg, moving, stepwise=True) for arg in switch.args):
-            yield from (Apply(op, switch.args) for op in ((">=", "<=") if switch.op in ("==", "!=") else (switch.op,)))
-
-
-def _measure(watch: Apply) -> Expr:
-    """The smooth number whose zeros (of a comparison) or whole values (of a rounding) make a watch jump."""
-    if watch.op in ("floor", "ceil"):
-        return watch.args[0]
-    return ratelaw.simplify(Apply("+", (watch.args[0], Apply("neg", (watch.args[1],)))))
-
-
-def _degree(formula: Expr, moving: set[str], *, stepwise: bool) -> float:
-    """The degree of a formula in what moves, inf if it is no polynomial; with `stepwise`, what jumps counts as constant."""
-    if moving.isdisjoint(ratelaw.names(formula)):
-        return 0
-    if not isinstance(formula, Apply):
-        return 1
-    if formula.op in _STEPWISE:
-        return 0 if stepwise else np.inf
-    degrees = [_degree(arg, moving, stepwise=stepwise) for arg in formula.args]
-    if formula.op in ("+", "neg"):
-        return max(degrees)
-    if formula.op == "*":
-        return sum(degrees)
-    if formula.op == "/":
-        return degrees[0] if degrees[1] == 0 else np.inf
-    if formula.op == "piecewise" and stepwise:
-        return max(degrees)
-    return 0 if max(degrees) == 0 else np.inf
 
 
 # ----------------------------------------------------------------------------------------------------------- faults
@@ -276,6 +165,8 @@ def _complain(model: Hybrid, status: int, walker: hybrid.Walker, agenda: events.
             "it grows without bound, or the model is stiff: stop earlier, or use rate_equations"
         )
     reaction = network.reactions[culprit].name
+    if status == hybrid.BROKEN_BOUND:
+        raise ConvergenceError(f"the propensity of reaction {reaction!r} is above its bound {where}: a fault of cme; please report it")
     if status == errors.OVERFLOW:
         raise ModelError(f"reaction {reaction!r} drives a count past 2^53 {where}; the network grows without bound: stop earlier")
     names = model.coordinates if ratelaw.TIME in model.coordinates else (*model.coordinates, ratelaw.TIME)

@@ -102,11 +102,14 @@ def ssa(
     With events, rate rules or time in propensities the path is a piecewise-deterministic process, and exact too: an event happens at the
     time at which its trigger turns true, to the last bit; a sample at that time sees what is after it. A reaction comes when the
     integrated propensities reach an exponential number. Where everything moves in straight lines between jumps (clocks, timed events)
-    that has a closed form. Elsewhere the variables and the hazard are integrated together (Dormand and Prince, orders 5 and 4) with an
-    error below 1e-9 in each step, and conditions are watched at eight points of a step and at extrema. No pulse in time falls into a
-    step, however short: interval arithmetic finds them in all that depends on the time and on what is known in advance, `stop` included
-    (``info["resolved_times"]`` times at which a step must end). Of a pulse that depends on counts, or on variables that do, nothing is
-    known in advance: one much narrower than a step can be missed. A propensity that moves may fall below zero by 1e-9, and is then zero.
+    that has a closed form. There propensities may also be sums of terms f(t) g(x), such as X k (1 + sin(t)): candidates come at bounds
+    that interval arithmetic finds of f on cells of time, and fire with probability propensity over bound, which takes some 80 ns an
+    event and has no error. Elsewhere the variables and the hazard are integrated together (Dormand and Prince, orders 5 and 4; 600 ns)
+    with an error below 1e-9 in each step, and conditions are watched at eight points of a step and at extrema. No pulse in time falls
+    into a step, however short: interval arithmetic finds them in all that depends on the time and on what is known in advance, `stop`
+    included (``info["resolved_times"]`` times at which a step must end). Of a pulse that depends on counts, or on variables that do,
+    nothing is known in advance: one much narrower than a step can be missed. A propensity that moves may fall below zero by 1e-9, and is
+    then zero.
 
     Numbers of molecules that a reaction draws (bursts, partition at division) are drawn in the state before it. A network in which a
     reaction draws takes the direct method alone: another `method` is an error.
@@ -119,6 +122,7 @@ def ssa(
     ----------
     Gillespie, J. Phys. Chem. 81 (1977) 2340, doi:10.1021/j100540a008 (direct); Thanh, Priami and Zunino, J. Chem. Phys. 141 (2014) 134116,
     doi:10.1063/1.4896985 (rejection); Gibson and Bruck, J. Phys. Chem. A 104 (2000) 1876, doi:10.1021/jp993732q (next reaction);
+    Lewis and Shedler, Naval Res. Logist. Quart. 26 (1979) 403, doi:10.1002/nav.3800260304 (thinning);
     Davis, J. R. Stat. Soc. B 46 (1984) 353, doi:10.1111/j.2517-6161.1984.tb01308.x (piecewise-deterministic processes).
 
     Examples
