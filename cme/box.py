@@ -101,7 +101,8 @@ class BoxMatrix(LinearOperator):
         self.box, self._compiled, self._entries = box, compiled, entries
         network = compiled.network
         change = network.stoichiometry
-        moving = np.flatnonzero(np.any(change != 0, axis=1))
+        along = np.all(change == change[:, box.axes] @ box.slope.T, axis=1)  # else it leaves the box from every state
+        moving = np.flatnonzero(np.any(change != 0, axis=1) & along)
         memory.require_memory(8 * 6 * n_states, f"the rates of {n_states} states", FEWER)
         self.leak, out = np.zeros(n_states), np.zeros(n_states)
         first, pieces = np.zeros((len(moving), len(box.shape)), dtype=np.int64), [np.zeros(1)]
@@ -112,7 +113,9 @@ class BoxMatrix(LinearOperator):
             if not np.any(change[r]):
                 continue
             out += rate
-            self._book_leak(r, rate, change[r])
+            self._book_leak(r, rate, change[r], bool(along[r]))
+            if not along[r]:
+                continue
             if tables is None:
                 memory.require_memory(16 * n_states, f"the rates of {n_states} states", FEWER)
                 kept.append(n_states * len(rates))
@@ -218,12 +221,16 @@ class BoxMatrix(LinearOperator):
             raise self._error(errors.NEGATIVE_PROPENSITY if rate.flat[n] < 0 else errors.UNDEFINED_PROPENSITY, r, n)
         return rate.ravel()
 
-    def _book_leak(self, r: int, rate: np.ndarray, change: np.ndarray) -> None:
-        """Add what a reaction takes out of the box to the leak; where it leads, no count may be below zero."""
+    def _book_leak(self, r: int, rate: np.ndarray, change: np.ndarray, along: bool) -> None:
+        """Add what a reaction takes out of the box to the leak; where it leads, no count may be below zero.
+
+        One that does not lead along the box, such as from a count that is the same in all of it, leads out from everywhere.
+        """
         shape = self.box.shape
         stays = tuple(slice(max(0, -d), max(0, n - max(0, d))) for n, d in zip(shape.tolist(), change[self.box.axes].tolist(), strict=True))
         leaving = rate.reshape(tuple(shape)).copy()
-        leaving[stays] = 0.0
+        if along:
+            leaving[stays] = 0.0
         where = np.flatnonzero(leaving)
         below = np.any(self._states_at(where) + change < 0, axis=1)
         if np.any(below):

@@ -27,6 +27,10 @@ CASES = {
     "toggle": (TOGGLE, {"U": 25, "V": 31}),
     "gene": (GENE, {"M": 6, "P": 9, "D": 5}),
     "a law of two species": (MIXED, {"A": 13, "B": 17}),
+    "a count that is the same everywhere": (
+        WALK + "; U -> U + Z @ .1; V + Z -> 2 Z @ 1; 0 => Z @ U*V/(1 + V); Z = 0",
+        {"U": 9, "V": 11, "Z": 0},
+    ),
     "steps of two": ("0 -> 2 U @ 3; U -> 0 @ 1; 0 -> V @ 1; 2 V -> 0 @ 1; U -> V @ .1; V -> 0 @ 1", {"U": 9, "V": 10}),
 }
 
