@@ -16,8 +16,9 @@ from cme.abilities import require
 from cme.arguments import check_count, check_positive, count_arguments
 from cme.box import BoxMatrix
 from cme.cell_rates import centres_of, check_edges, kernel_rates
-from cme.jump_rates import label_states, law_at_start, master_matrix
+from cme.jump_rates import label_states, law_at_start, master_matrix, probabilities_on
 from cme.network import Network
+from cme.results import Distribution
 from cme.spectrum import DENSE, slowest
 from cme.states import StateSpace
 
@@ -304,9 +305,14 @@ class Generator:
         Parameters
         ----------
         initial
-            N probabilities; or one state: a tuple in the order of `names`, a mapping from names, or (with one name) a number.
+            N probabilities; or one state: a tuple in the order of `names`, a mapping from names, or (with one name) a number. Or a
+            `Distribution` over some of the states (its last time), whose probabilities are taken as they are, without what it has lost.
         """
-        return law_at_start(initial, self.states, self.names)
+        if not isinstance(initial, Distribution):
+            return law_at_start(initial, self.states, self.names)
+        if tuple(initial.species) != tuple(self.names):
+            raise ValueError(f"the initial distribution is over {', '.join(initial.species)}, the generator over {', '.join(self.names)}")
+        return probabilities_on(self.states, initial.states, initial.p[-1])
 
     def sparse(self, what: str = "this") -> sp.csc_array:
         """The matrix with its entries; `ValueError` naming what needs them if the generator has none (on a box, they are made)."""

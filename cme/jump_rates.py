@@ -104,3 +104,18 @@ def law_at_start(initial, states: np.ndarray, names: Sequence[str]) -> np.ndarra
     if not np.all(p >= 0) or abs(p.sum() - 1) > 1e-9:
         raise ValueError(f"the initial probabilities must be >= 0 and sum to 1; they sum to {p.sum():.12g}")
     return p
+
+
+def probabilities_on(states: np.ndarray, others: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """The probabilities p (K,) of other states (K, D) on the states (N, D) that equal them; `ValueError` if one is none of these."""
+    if np.array_equal(states, others):
+        return np.array(p, dtype=np.float64)
+    own, wanted = (np.ascontiguousarray(each, dtype=np.float64) + 0.0 for each in (states, others[p > 0]))  # no negative zero
+    place = {row.tobytes(): n for n, row in enumerate(own)}
+    found = [place.get(row.tobytes(), -1) for row in wanted]
+    if -1 in found:
+        where = wanted[found.index(-1)].tolist()
+        raise ValueError(f"the initial distribution has probability at {where}, which is none of the {len(states)} states of the generator")
+    out = np.zeros(len(states))
+    np.add.at(out, found, p[p > 0])
+    return out

@@ -98,7 +98,7 @@ class FirstPassage:
         if target is None and math.isfinite(self.mean_bounds.upper):  # then it is met for sure
             return Bounds(1.0, 1.0)
         found = float(self.probability.sum()) if target is None else float(self.probability[self.target_index(target)])
-        return Bounds(found, min(found + self.escaped, 1.0))
+        return Bounds(found, 1.0 if math.isnan(self.escaped) else min(found + self.escaped, 1.0))
 
     def moment(self, k: int, target: str | None = None) -> float:
         """The k-th moment of T.
@@ -131,7 +131,7 @@ class FirstPassage:
 
     def sd(self, target: str | None = None) -> float:
         """The standard deviation of T, see `moment`."""
-        return math.sqrt(max(self.variance(target), 0.0))
+        return math.sqrt(max(self.variance(target), 0.0))  # a difference of large numbers where hardly any time is left to chance
 
     def decay(self) -> Decay:
         """The slowest mode: the rate with which the chance that no target has been met decays in the end, and the law then."""
@@ -150,7 +150,7 @@ class FirstPassage:
     @property
     def survival(self) -> np.ndarray:
         """The probability that no target has been met by each time, as far as it is on the kept states, (L,)."""
-        return np.maximum(1.0 - self.cdf.sum(axis=1) - self.lost, 0.0)
+        return np.maximum(1.0 - self.cdf.sum(axis=1) - self.lost, 0.0)  # below zero by round-off or the integrator's error
 
     def cdf_bounds(self, target: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Bounds on the probability that a target was met by each time (None: that any was), (L,) each."""

@@ -184,6 +184,11 @@ class Distribution(ResultInTime):
         """A bound on the 1-norm error over all states, (T,): what was lost, plus what the integrator may have added."""
         return self.lost + self.integration_error
 
+    @property
+    def missing_at_end(self) -> float:
+        """The error bound at the last time, of the law as a start of something else; nan if it is not known."""
+        return float(np.maximum(self.error_bound[-1], 0.0))  # round-off may leave it just below zero
+
     def values(self, name: str, time_index: int) -> np.ndarray:
         """What a species, observable or variable is in each state at one time, (N,)."""
         if name in self.variables:

@@ -1,5 +1,7 @@
 """Generators of any jump process in the solvers: what each takes, and that they agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -30,6 +32,55 @@ def test_solvers_agree_on_a_generator():
     table = cme.compare(law, SSA=paths)
     tv = table[(table.metric == "total_variation") & (table.method == "SSA")]
     assert (tv.lo == 0).all()
+
+
+def test_a_distribution_is_a_start_by_its_states_and_what_it_lost_stays_lost():
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, bounds={"X": 6})
+    generator = cme.Generator.from_network(network, space)
+    once = cme.fsp(generator, [0.5, 1.2], initial={"X": 1}, tol=1e-10)
+    first = cme.fsp(generator, [0.5], initial={"X": 1}, tol=1e-10)
+    assert first.lost[0] > 1e-4
+    order = np.random.default_rng(3).permutation(len(first.states))
+    mixed = replace(first, states=first.states[order], p=first.p[:, order])  # as other solvers may list them
+    for start in (first, mixed):
+        then = cme.fsp(generator, [0.7], initial=start, tol=1e-10)
+        assert then.p[0] == pytest.approx(once.p[1], abs=1e-9)
+        assert then.lost[0] == pytest.approx(once.lost[1], abs=1e-9)
+    passage = cme.first_passage(generator, "X == 0", [0.7], initial=mixed)
+    whole = cme.first_passage(network, "X == 0", [0.7], initial=first, tol=1e-2)
+    assert passage.escaped >= first.lost[0]
+    assert passage.probability[0] <= whole.probability[0] <= passage.probability_bounds().upper
+    closed = cme.Generator.from_rates(STEADY.rates)
+    half = replace(cme.fsp(closed, [0.1], initial=(2,)), p=np.full((1, 6), 0.15), lost=np.array([0.1]))
+    assert cme.ssa(closed, [1.0], n_paths=50, seed=1, initial=half).info["initial_lost"] == pytest.approx(0.1)
+    driven = cme.ssa(DRIVEN, [0.0, 1.0], n_paths=4000, seed=1, initial=half)
+    assert driven.info["initial_lost"] == pytest.approx(0.1)
+    verdict.samples_match_pmf(driven.counts[:, 0, 0], np.full(6, 1 / 6))
+
+
+def test_a_distribution_that_is_no_start():
+    generator = cme.Generator.from_network(cme.parse("A <-> B @ 1, 1; A = 2"))
+    law = cme.fsp(cme.parse("A <-> B @ 1, 1; A = 3"), [1.0])
+    with pytest.raises(
+        ValueError, match=r"the initial distribution has probability at \[[03]\.0, [03]\.0\], which is none of the 3 states of the"
+    ):
+        cme.fsp(generator, [1.0], initial=law)
+    with pytest.raises(ValueError, match="the initial distribution is over C, the generator over A, B"):
+        cme.fsp(generator, [1.0], initial=cme.fsp(cme.parse("C -> 0 @ 1; C = 3"), [1.0]))
+
+
+def test_a_start_that_does_not_know_what_it_misses_makes_nothing_certain():
+    network = cme.parse("0 => X @ 10/(1 + X^1.5); X => 0 @ X^1.5; X = 3")
+    space = cme.StateSpace.reachable(network, bounds={"X": 8})
+    law = cme.stationary(network, space=space)
+    assert np.isnan(law.lost[0])
+    for process in (network, cme.Generator.from_network(network, space)):
+        assert np.isnan(cme.fsp(process, [1.0], initial=law).lost[0])
+        found = cme.first_passage(process, "X == 7", initial=law)
+        assert found.certain is None
+        assert np.isnan(found.mean())
+        assert found.probability_bounds("X == 7").upper == 1
 
 
 def test_what_leaks_is_lost_and_paths_say_so():

@@ -123,3 +123,12 @@ def test_refusals_and_observables():
     result = cme.lna(cme.parse("0 -> X @ 4; X -> 0 @ 1; square := X^2"), np.inf)
     assert result["square"][0] == pytest.approx(16.0)  # at the mean, as documented
     assert result.info["solver"] == "lna"
+
+
+def test_a_negative_variance_is_refused():  # not a standard deviation that is no number
+    with pytest.raises(
+        cme.ModelError, match=r"lna finds a variance of -1\.\d+ for 'X' at t = 0\.5: a rate must have been negative, .* guard"
+    ):
+        cme.lna(cme.parse("0 => X @ 5 - X; X = 10"), [0.5])
+    with pytest.raises(cme.ModelError, match=r"the rate .* of reaction 'r1' is negative at t=0 in state {X: 10}; guard"):
+        cme.lna(cme.parse("0 => X @ (5 - X)*(1 + 0*c); X = 10; c = 1; c' = -c"), [0.5])

@@ -95,6 +95,7 @@ class _Run:
         first = np.sqrt(noise[:, 0, 0])
         moved[:, 0] += first * brownian[:, 0]
         if x.shape[1] == 2:  # the triangular root of B
+            # `noise_at` has refused what is not positive: below zero is rounding.
             along = np.divide(noise[:, 0, 1], first, out=np.zeros(len(x)), where=first > 0)
             moved[:, 1] += along * brownian[:, 0] + np.sqrt(np.maximum(noise[:, 1, 1] - along**2, 0.0)) * brownian[:, 1]
         if not np.all(np.abs(moved) <= FARTHEST):
@@ -188,6 +189,7 @@ def _slopes(diffusion: Diffusion, x: np.ndarray, t: float) -> tuple[np.ndarray, 
         slopes[:, :, j] = (ahead - behind) / (2 * h[:, j : j + 1])
         high, low = (np.sqrt(np.maximum(np.diagonal(b, axis1=-2, axis2=-1), 0.0)) for b in (more, less))
         roots[:, :, j] = (high - low) / (2 * h[:, j : j + 1])
+    # They only choose a first step, whose error is measured.
     return np.nan_to_num(slopes, posinf=0.0, neginf=0.0), np.nan_to_num(roots, posinf=0.0, neginf=0.0)
 
 

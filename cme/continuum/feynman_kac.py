@@ -341,7 +341,7 @@ def _of_independent(sites: np.ndarray, weight: np.ndarray, mass: np.ndarray) -> 
     n_slots = int(slots.max(initial=0)) + 1
     phi = np.bincount(slots, weights=weight[alive], minlength=n_slots) / n_paths
     square = np.bincount(slots, weights=weight[alive] ** 2, minlength=n_slots) / n_paths
-    error = np.sqrt(np.maximum(square - phi**2, 0.0) / (n_paths - 1))
+    error = np.sqrt(np.maximum(square - phi**2, 0.0) / (n_paths - 1))  # below zero by rounding, where all weights are nearly equal
     total_error, mass_error = (float(values.std(ddof=1) / np.sqrt(n_paths)) for values in (weight, mass))
     top = weight.max()
     effective = float((weight / top).sum() ** 2 / ((weight / top) ** 2).sum()) if top > 0 else 0.0

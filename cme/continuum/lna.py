@@ -97,15 +97,23 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
         means, covariances = _transient(field, mean, covariance, times, rtol, atol)
         found = {}
     field.check_bounds("lna", times, means, atol)
-    _drop_rounding(covariances, atol)
+    _check_variances(field.names, times, covariances, atol)
     options = {"initial": describe_initial(initial), "rtol": rtol, "atol": atol}
     info = record("lna", field.name, started, options, **found)
     return Moments(times, field.names, means, covariances, info, field.observables(means))
 
 
-def _drop_rounding(covariances: np.ndarray, atol: float) -> None:
+def _check_variances(names: tuple[str, ...], times: np.ndarray, covariances: np.ndarray, atol: float) -> None:
+    """Set to zero what round-off has left below zero; `ModelError` where a variance is negative otherwise."""
     variances = np.einsum("tss->ts", covariances)  # a view of the diagonals
-    variances[(variances < 0) & (variances > -1e3 * atol)] = 0.0
+    rounded = (variances < 0) & (variances > -1e3 * atol - 1e-6 * np.abs(variances).max(initial=0.0))
+    variances[rounded] = 0.0
+    if np.any(variances < 0):
+        t, s = np.unravel_index(np.argmin(variances), variances.shape)
+        raise ModelError(
+            f"lna finds a variance of {variances[t, s]:.3g} for {names[s]!r} at t = {times[t]:g}: a rate must have been negative, and its "
+            "noise with it; guard the law, for example with piecewise(), or split a reversible reaction in two"
+        )
 
 
 def _in_time(network: Network, times: np.ndarray, initial, rtol: float, atol: float, started: float) -> Moments:
@@ -133,7 +141,7 @@ def _in_time(network: Network, times: np.ndarray, initial, rtol: float, atol: fl
     at, spread = np.array(means), np.array(covariances)
     names = moving.network.species_names
     refuse_negative("lna", names, times, at, atol)  # also what an event has set
-    _drop_rounding(spread, atol)
+    _check_variances(names, times, spread, atol)
     options = {"initial": describe_initial(initial), "rtol": rtol, "atol": atol}
     info = record("lna", network.name, started, options, pieces=len(moving.clockwork.pieces), executed_events=moving.clockwork.executions)
     return Moments(times, names, at, spread, info, moving.observables(at) | moving.variables())

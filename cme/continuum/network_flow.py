@@ -127,7 +127,7 @@ class NetworkFlow:
             *where, r = np.argwhere(wrong)[0]
             state = np.round(x[tuple(where)])
             raise propensity_error(NEGATIVE_PROPENSITY, network.reactions[r].name, network.formula(int(r)), network.species_names, state)
-        return np.maximum(a, 0.0)
+        return np.maximum(a, 0.0)  # between whole counts, such as x (x - 1) below 1, it counts as zero
 
     def at(self, y: np.ndarray, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """v_d and B_d (..., directions)."""
@@ -198,7 +198,7 @@ class NetworkFlow:
                 if start.min() >= 0:
                     field = NetworkField(self.model.network)
                     points.append(steady_state(field, start, rtol=1e-6, atol=1e-6, max_steps=1000).state[columns])
-            except (ConvergenceError, ModelError):
+            except (ConvergenceError, ModelError):  # from this corner no rest is found: the domain is judged by what is on its edge
                 continue
         low, high = np.min(points, axis=0), np.max(points, axis=0)
         spread = np.maximum(8 * np.maximum(spread, np.sqrt(1 + np.abs(high))), 0.3 * (high - low))

@@ -190,7 +190,7 @@ class RandomWalk:
         wrong = np.flatnonzero(~(np.abs(bias) <= 1.0 + ROUNDING))
         if wrong.size:
             raise self._beyond_the_bound(float(x[wrong[0]]), t, float(p[wrong[0]]))
-        return np.clip(bias, -1.0, 1.0)
+        return np.clip(bias, -1.0, 1.0)  # beyond by rounding at most
 
     def _beyond_the_bound(self, x: float, t: float, p: float) -> ValueError:
         if not np.isfinite(p):
@@ -412,7 +412,7 @@ def binomial(n: int, right: float) -> np.ndarray:
 def by_fft(n: int, right: float) -> np.ndarray:
     """The same from the values of (1 - r + r y)^n on the unit circle, but for round-off of about 1e-16 in each."""
     y = np.exp(-2j * np.pi * np.arange(n + 1) / (n + 1))
-    return np.maximum(np.fft.ifft((1.0 - right + right * y) ** n).real, 0.0)
+    return np.maximum(np.fft.ifft((1.0 - right + right * y) ** n).real, 0.0)  # below zero by that round-off, which is in the error
 
 
 def trim(lowest: int, p: np.ndarray, allowed: float) -> tuple[int, np.ndarray, float]:

@@ -113,7 +113,7 @@ class MovingField(NetworkField):
 
     def rates(self, time: float, state: np.ndarray) -> np.ndarray:
         """Rates (R,) at amounts >= 0; `ModelError` where one is undefined or negative."""
-        state = np.maximum(state, 0.0)
+        state = np.maximum(state, 0.0)  # an integrator may look just below zero; what it returns there is refused by `check_bounds`
         rates = self._in_piece.rates(state, time)
         self._check(rates, state)
         if rates.min(initial=0.0) < -NEGATIVE * np.abs(rates).max(initial=0.0):

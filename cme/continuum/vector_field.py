@@ -69,7 +69,7 @@ class NetworkField:
 
     def rates(self, time: float, state: np.ndarray) -> np.ndarray:
         """Rates (R,) at amounts >= 0; `ModelError` where one is undefined."""
-        state = np.maximum(state, 0.0)
+        state = np.maximum(state, 0.0)  # an integrator may look just below zero; what it returns there is refused by `check_bounds`
         rates = self._model.rates(state)
         self._check(rates, state)
         return rates

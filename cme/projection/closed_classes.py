@@ -72,7 +72,7 @@ def closed_classes(network: Network | Generator, *, initial=None, max_states: in
             raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
         if np.any(network.leak > 0):
             raise ValueError(f"the generator leaks at rates of up to {network.leak.max():.3g}, so that where it ends is not known")
-        generator, start, title = network, network.start(initial.p[-1] if isinstance(initial, Distribution) else initial), "generator"
+        generator, start, title = network, network.start(initial), "generator"
     else:
         most = 1_000_000 if max_states is None else check_count("max_states", max_states)
         space = StateSpace.reachable(network, max_states=most, initial=initial)

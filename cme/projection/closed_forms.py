@@ -40,7 +40,7 @@ def transient_law(
 
     def solve(name: str) -> Distribution | None:
         states, weights = starting_states(network, initial)
-        before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
+        before = initial.missing_at_end if isinstance(initial, Distribution) else 0.0
         if before > 0.5 * tol:
             raise ConvergenceError(
                 f"the initial distribution has already lost {before:.1e}; give it with a smaller tol, or raise tol={tol:g}"
@@ -102,7 +102,7 @@ def _first(solve, names: tuple[str, ...], method: str, network: Network, initial
     for name in names:
         try:
             found = solve(name)
-        except (ModelError, ConvergenceError):
+        except (ModelError, ConvergenceError):  # the network has no such form, or not to that accuracy: projection is for all
             continue
         if found is not None:
             return found
@@ -113,7 +113,7 @@ def _may_be_plain(network: Network, initial) -> bool:
     """Can a closed form be looked for, or does the model go beyond, or have a mistake of which projection tells?"""
     try:
         starting_states(network, initial)
-    except (ModelError, ValueError, TypeError):
+    except (ModelError, ValueError, TypeError):  # projection reads the same start, and says what is wrong with it
         return False
     return len(network.reactions) * len(network.species) <= MOST_MATRIX and not features(network)
 

@@ -128,6 +128,7 @@ class BandedCycle:
 
     def returns(self, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         _, times, chances = self._solve(outside)
+        # Where numbers have run out (inf times 0), a time without bound and no chance are the safe side.
         times, chances = np.nan_to_num(times, nan=np.inf, posinf=np.inf), np.nan_to_num(chances)
         return times * (1 + self._relative), chances * (1 - self._relative)
 

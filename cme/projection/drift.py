@@ -219,7 +219,7 @@ def stops_at(compiled: Compiled, s: int, top: int) -> bool:
         corner[s] = count
         try:
             propensities = _propensities(compiled, free, corner)
-        except NoBoundError:
+        except NoBoundError:  # it may make more, as far as is known
             return False
         if any(propensities[r] for r in np.flatnonzero(makes > top - count)):
             return False

@@ -136,7 +136,8 @@ def first_passage(
 
 def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float, options: dict) -> FirstPassage:
     ended, inner = chain.open, chain.labels < 0
-    certain = None if ended.never == 0 and (chain.for_good or chain.escaped > options["tol"]) else ended.never == 0
+    little_escapes = chain.escaped <= options["tol"]  # not if it is nan: a start may not know what it misses
+    certain = None if ended.never == 0 and (chain.for_good or not little_escapes) else ended.never == 0
     exact = not ended.leaks and not chain.missing
     lower = float(ended.moment(1).sum() / ended.arrived.sum()) if exact and ended.never == 0 else ended.survived * (1 - ROUNDING)
     bounds = Bounds(lower, lower if exact else chain.upper_mean) if ended.never == 0 else Bounds(math.inf, math.inf)

@@ -26,7 +26,7 @@ def likely_states(network: Network, start: StateSpace, tol: float, most_states: 
         return None
     try:
         found = _fixed_point(start.compiled, start.states[0].astype(np.float64))
-    except (ModelError, np.linalg.LinAlgError):
+    except (ModelError, np.linalg.LinAlgError):  # a guess alone: without it the set grows from the start, where a mistake is told
         return None
     if found is None:
         return None

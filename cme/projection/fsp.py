@@ -154,7 +154,7 @@ def fsp(
         network, initial = network.with_initial(initial), None
     network = with_amounts_apart(network)
     states, weights = _counts(network).start(initial)
-    lost_before = float(max(initial.error_bound[-1], 0.0)) if isinstance(initial, Distribution) else 0.0
+    lost_before = initial.missing_at_end if isinstance(initial, Distribution) else 0.0
     if lost_before > 0.5 * tol and space is None:
         raise ConvergenceError(
             f"the initial distribution has already lost {lost_before:.1e}; give it with a smaller tol, or raise tol={tol:g}"
@@ -329,9 +329,7 @@ def _on_given_states(
     """The law of a jump process on the states of its generator."""
     if initial is None:
         raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
-    if isinstance(initial, Distribution):
-        initial = initial.p[-1]
-    start = generator.start(initial)
+    start, lost_before = generator.start(initial), initial.missing_at_end if isinstance(initial, Distribution) else 0.0
     with progress_bar("fsp", float(times[-1]), show) as bar:
         run = evolve(generator, start, times, tol=tol / 2, method=_integrator(method), progress=bar)
     steady = isinstance(generator, Generator)
@@ -341,4 +339,5 @@ def _on_given_states(
     error, first = 2 * run.integration_error + 2 * times * quadrature, seen[0]
     found = {"integration_error": BOUND if steady and not quadrature else ESTIMATE, "quadrature_error": quadrature}
     info = record("fsp", "generator", started, {"tol": tol}, method=run.method, states=len(first), **found)
-    return Distribution(times, first.names, first.states, run.p, run.lost, error, info, widths=first.widths, cells=first.widths)
+    lost = run.lost + lost_before
+    return Distribution(times, first.names, first.states, run.p, lost, error, info, widths=first.widths, cells=first.widths)

@@ -81,7 +81,7 @@ def _window(generator: Generator, p: np.ndarray, now: float, times: np.ndarray, 
         if exhausted or m % 6 == 0 or m == MAX_BASIS:
             try:
                 inverse = la.inv(h[:m, :m])
-            except la.LinAlgError:
+            except la.LinAlgError:  # a basis that can't be used: another step is tried
                 return None
             small = (np.eye(m) - inverse) / gamma  # A seen from the basis
             residual = basis[m] - gamma * (matrix @ basis[m])

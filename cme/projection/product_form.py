@@ -100,7 +100,7 @@ def _all_states(balance: ComplexBalance, start: np.ndarray, tol: float, max_stat
     whole = np.repeat(start[None], len(states), axis=0)
     whole[:, live] = states
     spread = float((np.abs(balance.log_amounts[live]) + 1) @ (1 + np.sqrt(means)))
-    return Answer(whole, p, max(0.0, 1.0 - float(p.sum())), _rounding(balance, spread), "")
+    return Answer(whole, p, max(1.0 - float(p.sum()), 0.0), _rounding(balance, spread), "")
 
 
 def _log_weights(balance: ComplexBalance, amounts: np.ndarray, states: np.ndarray) -> np.ndarray:

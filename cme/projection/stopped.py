@@ -122,9 +122,9 @@ class StoppedGenerator(Stopped):
         if initial is None:
             raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
         super().__init__(generator.names, {name: generator_condition(generator, text, _what(name, text)) for name, text in texts.items()})
-        self.tol = tol
-        self.start = generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial)
-        self.missing = max(float(1 - self.start.sum()), 0.0) if isinstance(initial, Distribution) else 0.0
+        self.tol, self.initial = tol, initial
+        self.start = generator.start(initial)
+        self.missing = initial.missing_at_end if isinstance(initial, Distribution) else 0.0
         self.labels = self.label(generator.states)
         moves = self.labels < 0
         matrix = sp.csc_array(generator.sparse("the first passage") @ sp.diags_array(moves.astype(np.float64)))
@@ -135,7 +135,7 @@ class StoppedGenerator(Stopped):
         yield 1, ""
 
     def law(self, times: np.ndarray, tol: float) -> Distribution:
-        return fsp(self.generator, times, tol=tol, initial=self.start, progress=False)
+        return fsp(self.generator, times, tol=tol, initial=self.initial, progress=False)
 
     def rates_into(self, states: np.ndarray) -> np.ndarray:
         return _rates_into(self.generator, self.labels, len(self.conditions))
@@ -155,7 +155,7 @@ class StoppedNetwork(Stopped):
         self.network, self.original, self.title = replace(network, reactions=stopped), network, network.name
         self.initial, self.tol, self.most, self.given = initial, tol, most, space
         if isinstance(initial, Distribution):
-            self.missing = float(max(initial.error_bound[-1], 0.0))
+            self.missing = initial.missing_at_end
         self._states, self._weights = Compiled(self.network).start(initial)
 
     def solve(self) -> Iterator[tuple[int, str]]:

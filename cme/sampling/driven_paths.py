@@ -9,7 +9,7 @@ from cme.arguments import Seed, check_memory, check_seed, record
 from cme.errors import ModelError
 from cme.generator_in_time import TimeDependentGenerator
 from cme.projection.propagator import propagator
-from cme.results import Distribution, Trajectories
+from cme.results import Trajectories
 
 TOL = 1e-10  # of the probabilities of a step, in the 1-norm
 CHUNK = 2_000_000  # probabilities in memory at a time
@@ -25,7 +25,8 @@ def sample_in_time(generator: TimeDependentGenerator, times: np.ndarray, n_paths
     if initial is None:
         raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
     key, recorded_seed = check_seed(seed)
-    start = generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial)
+    start = generator.start(initial)
+    initial_lost, start = max(0.0, 1.0 - float(start.sum())), start / start.sum()  # what is missing is not drawn
     first = generator.at(0.0)
     check_memory(f"{n_paths} paths x {len(times)} times", n_paths * (2 * len(times) + 1) * 8)
     streams = (np.random.Generator(np.random.Philox(counter=[0, 0, 0, m], key=key)) for m in range(n_paths))
@@ -42,7 +43,7 @@ def sample_in_time(generator: TimeDependentGenerator, times: np.ndarray, n_paths
                 )
             here = after
         visited[:, t], before = here, now
-    info = record("ssa", "generator", started, {"n_paths": n_paths}, method="propagator", seed=recorded_seed)
+    info = record("ssa", "generator", started, {"n_paths": n_paths}, method="propagator", seed=recorded_seed, initial_lost=initial_lost)
     return Trajectories(times, first.names, first.states[visited], info, cells=first.widths)
 
 

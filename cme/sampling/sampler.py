@@ -14,7 +14,6 @@ from cme.kernels.lanes import WIDTH
 from cme.kernels.record import Sink
 from cme.network import Network
 from cme.ratelaw import Expr
-from cme.results import Distribution
 from cme.sampling.methods import ENGINES, METHODS, choose, every_event_task, make_job
 from cme.threads import Task
 
@@ -93,7 +92,7 @@ def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray,
 
     if initial is None:
         raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
-    start = np.cumsum(generator.start(initial.p[-1] if isinstance(initial, Distribution) else initial))
+    start = np.cumsum(generator.start(initial))
     rates = generator.rates
     cumulative = np.concatenate([np.cumsum(column) for column in np.split(rates.data, rates.indptr[1:-1])])
     fixed = rates.indptr.astype(np.int64), rates.indices.astype(np.int64), cumulative, generator.leak
@@ -107,4 +106,5 @@ def _on_given_states(generator: "Generator", times: np.ndarray, key: np.ndarray,
         values[:] = generator.states[visited]
 
     real = not np.issubdtype(generator.states.dtype, np.integer)
-    return Sampler(generator.names, len(generator.names), real, run, lambda *_: {}, {"method": "direct"})
+    found = {"method": "direct", "initial_lost": max(0.0, 1.0 - float(start[-1]))}
+    return Sampler(generator.names, len(generator.names), real, run, lambda *_: {}, found)
