@@ -74,9 +74,11 @@ def _codes(states: np.ndarray) -> np.ndarray:
 
 
 def _places(states: np.ndarray, begin: np.ndarray) -> np.ndarray:
-    """Where each state is along its line: the count of the last species, in the order of `states`, that changes along lines."""
+    """Where each state is along its line, by the count of a species that changes along lines: one more from each state to the next."""
     longest = int(np.argmax(np.diff(begin)))
-    change = states[begin[longest + 1] - 1] - states[begin[longest]]
-    s = int(np.argmax(np.abs(change)))
-    count = states[:, s] * np.sign(change[s])
-    return count - count.min()
+    if begin[longest + 1] - begin[longest] == 1:
+        return np.zeros(len(states), dtype=np.int64)
+    step = states[begin[longest] + 1] - states[begin[longest]]
+    s = int(np.argmax(np.abs(step)))
+    count = states[:, s] * np.sign(step[s])
+    return (count - count.min()) // abs(step[s])
