@@ -78,12 +78,11 @@ class Ledger:
             return pointer.astype(np.int32), row[:n_entries], rate[:n_entries], leak
         return pointer, row[:n_entries].astype(np.int64), rate[:n_entries], leak
 
-    def jumps(self, places: np.ndarray, n_states: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where each reaction leads from visited states, OUT for out of the first states, and at which rate, both (K, R)."""
-        n_reactions = len(self.compiled.network.reactions)
-        to, rate = self.to[places, :n_reactions].astype(np.int64), self.rate[places, :n_reactions]
-        to[to >= n_states] = reach.OUT
-        return to, rate
+    def spread(self, places: np.ndarray, flow: np.ndarray, outside: int, slow: float) -> np.ndarray:
+        """What the states from `outside` on get of a flow, see `reach.spread`."""
+        reached = np.zeros(self.size - outside)
+        reach.spread(self.to, self.rate, len(self.compiled.network.reactions), outside, slow, places, flow, reached)
+        return reached
 
     def index(self, wanted: np.ndarray, n_states: int) -> np.ndarray:
         """The place of each wanted state (K, S) among the first states, -1 where it is not."""

@@ -245,12 +245,13 @@ class StateSpace:
         """
         return self._ledger.columns(len(self))
 
-    def jumps(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each reaction leads from the states (K,) that `grow` was last given, -1 for out of the set, and its rate, both (K, R).
+    def spread(self, places: np.ndarray, flow: np.ndarray, outside: int, slow: float = -1.0) -> np.ndarray:
+        """What the states from `outside` on get, (N - outside,), of probability (K,) in the states (K,) that `grow` was last given.
 
-        A rate is 0 where nothing moves. Not for networks whose reactions draw numbers of molecules.
+        It makes one jump: it is divided as the propensities are, with the rate `slow` for what stays where it is. If that is negative, all
+        goes to those states. Not for networks whose reactions draw numbers of molecules.
         """
-        return self._ledger.jumps(places, len(self))
+        return self._ledger.spread(places, flow, outside, slow)
 
     def outcomes(self, reaction: int, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Where a reaction that does not change the counts by the same numbers each time leads from the states where it fires, (N,).

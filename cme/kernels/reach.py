@@ -260,6 +260,23 @@ def jump(model, r, state, x):
 
 
 @bare
+def spread(to, rate, n_reactions, outside, slow, places, flow, reached):
+    """Add what the states from `outside` on get of probability `flow` (K,) in visited states, in one jump, to `reached`, the first first.
+
+    It is divided as the rates are, with `slow` for what stays; if that is negative, among the jumps that lead there.
+    """
+    for i in range(len(places)):
+        n, total = places[i], max(slow, 0.0)
+        for r in range(n_reactions):
+            if slow >= 0.0 or to[n, r] >= outside:
+                total += rate[n, r]
+        for r in range(n_reactions):
+            if to[n, r] >= outside and rate[n, r] > 0.0:
+                reached[to[n, r] - outside] += flow[i] * rate[n, r] / total
+    return OK
+
+
+@bare
 def list_columns(to, rate, n_reactions, n_states, pointer, row, entry, leak):
     """The generator's columns in CSC form, each in order: where a state goes and at which rate; what leaves the states is `leak`.
 

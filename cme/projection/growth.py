@@ -8,29 +8,28 @@ MANY_LAYERS = 200
 
 
 def beyond(
-    space: StateSpace, sources: np.ndarray, outflow: np.ndarray, *, least: float, ahead: float, wanted: int, room: int
+    space: StateSpace,
+    sources: np.ndarray,
+    outflow: np.ndarray,
+    exit_rates: np.ndarray,
+    *,
+    least: float,
+    ahead: float,
+    wanted: int,
+    room: int,
 ) -> StateSpace:
     """The space with the states outside that the flow from its edge passes through.
 
-    The probability `outflow` (K,) that leaves through the states `sources` is followed jump by jump, as the propensities divide it, until
-    it comes back or a time of about `ahead` is over. States that get more than `least` of it are followed further; those that get most of
-    it, until `wanted` states are added. About `room` states are added at most.
+    The probability `outflow` (K,) that leaves through the states `sources`, whose total rates are `exit_rates` (K,), is followed jump by
+    jump, as the propensities divide it, until it comes back or a time of about `ahead` is over. States that get more than `least` of it are
+    followed further; those that get most of it, until `wanted` states are added. About `room` states are added at most.
     """
-    inside, frontier, flow, layers = len(space), sources, outflow, np.inf
-    passed = 0
+    inside, frontier, flow = len(space), sources, outflow
+    jumps_ahead = float(flow @ exit_rates / flow.sum()) * ahead
+    layers, passed = min(np.ceil(jumps_ahead + 4 * np.sqrt(jumps_ahead) + 2), MANY_LAYERS), 0
     while len(frontier) and passed < layers and len(space) < inside + room:
         space = space.grow(frontier, layers=1)
-        to, rate = space.jumps(frontier)
-        outside = to >= inside
-        total = rate.sum(axis=1)
-        if passed == 0:
-            jumps_ahead = float(flow @ total / flow.sum()) * ahead
-            layers = min(np.ceil(jumps_ahead + 4 * np.sqrt(jumps_ahead) + 2), MANY_LAYERS)
-            total = np.where(outside, rate, 0.0).sum(axis=1)
-            share = rate / np.where(total > 0, total, 1.0)[:, None]
-        else:
-            share = rate / (total + 1 / ahead)[:, None]
-        reached = np.bincount(to[outside] - inside, weights=(flow[:, None] * share)[outside], minlength=len(space) - inside)
+        reached = space.spread(frontier, flow, inside, 1 / ahead if passed else -1.0)
         more = len(space) < inside + wanted
         frontier = np.flatnonzero(reached > (min(least, 1e-3 * reached.max(initial=0.0)) if more else least))
         flow, frontier = reached[frontier], frontier + inside

@@ -22,6 +22,11 @@ GROWTH, FAST_GROWTH = (
     1.8,
 )  # the least factor by which a set with random jumps grows that leaks too much, and one that leaks far too much
 LITTLE = 1.1  # the same for a large set whose reactions change counts by fixed numbers: it is known where the probability goes
+TELLING = 100  # leaks up to this multiple of what is allowed say where the probability goes
+FURTHER = 30  # the most by which a leak is taken to grow between what was seen and what comes next
+HOPELESS = 3000, 3e12  # steps after which it is asked how many products, times states, are still to come, and how many are too many
+STEP = 3e5  # what a step costs beside its products, in products times states
+MUCH = 1.4  # growth by which a set was not made for what is to come in one piece
 # How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice: what it loses looks like a leak).
 LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
 
@@ -118,14 +123,16 @@ class March:
     def run(self, p: np.ndarray, times: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
         total, now, stride, failures, grown = float(p.sum()), 0.0, float(times[-1]), 0, False
+        pace = Pace(float(times[-1]))
         if times[0] == 0:
             self.outputs[0.0] = Output(self.space.states, p.copy(), 0.0)
         while now < times[-1]:
-            if not now + stride > now:
+            if not now + stride > now or (grown and pace.hopeless(now)):
                 raise ConvergenceError(
                     f"the law moves on faster than the states that are kept can follow near t={now:g}; give space=, or use ssa or lna"
                 )
             step = self.stepper.step(p, now, self._marks(now, now + stride, times))
+            pace.note(now, len(p) * float(np.sqrt(40 * self.stepper.exit_rates.max() * (step.end - now) + 400)))
             leaked = total - self.dropped - step.laws.sum(axis=1)
             tight = np.logical_and.accumulate(leaked <= self._allowed(step.times)) | self.fixed
             n_good = int(np.count_nonzero(tight))
@@ -138,15 +145,22 @@ class March:
             if not self.fixed and now < times[-1]:
                 failures = 0 if n_good else failures + 1
                 whole = n_good == len(step.times)
-                stride = (4 if whole and not grown else 2) * length if n_good else length / failures
-                stride = max(min(stride, 2 * (step.end - step.start)), self.stepper.least_stride(now))
+                seen = len(step.times) if whole else max(n_good + 1, int(np.count_nonzero(leaked <= TELLING * self._allowed(step.times))))
+                ahead = float(step.times[seen - 1]) - now  # what was tried in vain
+                if whole:
+                    stride = max((2 if grown else 4) * length, self.stepper.least_stride(now))
+                else:
+                    stride = max(ahead, 2 * length if n_good else 0.0) * 0.5 ** max(failures - 1, 0)
                 stride = min(stride, float(times[-1]) - now)
-                grown = not whole
+                factor, leak = self._next_leak(step, leaked, seen, stride - ahead)
+                grown = not whole or float(leaked[n_good - 1]) + leak > float(self._allowed(np.array(now + stride)))
                 if grown:
                     self.stepper.note_travel(now, now + 0.25 * (step.end - step.start))
-                    seen = np.max([before, *step.laws[: n_good + 1]], axis=0)
-                    gone = float(before.sum() - step.laws[n_good].sum())
-                    p = self._follow(p, seen, now, float(step.times[n_good]) - step.start, stride, gone)
+                    most = np.max([before, *step.laws[:seen], factor * step.laws[seen - 1]], axis=0)
+                    gone = max(float(before.sum() - step.laws[seen - 1].sum()), leak)
+                    n_states = len(self.space)
+                    p = self._follow(p, most, now, max(float(step.times[seen - 1]) - step.start, stride), stride, gone)
+                    stride *= 0.5 if len(self.space) > MUCH * n_states else 1.0
                 else:
                     p = self._drop(p, now, stride)
             if n_good:
@@ -164,6 +178,17 @@ class March:
             return np.unique(np.append(wanted, end))
         fractions = 0.5 ** np.array([0.0, 1, 2, 4, 6, 8, 10]) if len(self.space) <= SMALL else np.array([0.125, 0.25, 0.5, 1.0])
         return np.unique(np.append(wanted, np.append(now + (end - now) * fractions[fractions < 1], end)))
+
+    def _next_leak(self, step: Step, leaked: np.ndarray, seen: int, time: float) -> tuple[float, float]:
+        """By what factor the leak may grow in a time after the last law that was seen, and how much leaks then if the set stays."""
+        rate = float(self.stepper.leak @ step.laws[seen - 1])
+        if not self.stepper.many_times or seen < 2 or time <= 0 or rate == 0:
+            return 1.0, rate * max(time, 0.0) if self.stepper.many_times else 0.0
+        between = float(step.times[seen - 1] - step.times[seen - 2])
+        mean = max(float(leaked[seen - 1] - leaked[seen - 2]), 1e-300) / between
+        growth = max(np.log(rate / mean), 0.0) / (0.5 * between)
+        factor = min(float(np.exp(min(growth * time, 50.0))), FURTHER)
+        return factor, 0.5 * rate * factor * time
 
     def _keep_outputs(self, times: np.ndarray, step: Step, n_good: int) -> None:
         for time, law, error in zip(step.times[:n_good].tolist(), step.laws, step.errors, strict=False):
@@ -185,8 +210,8 @@ class March:
         allowed = LEAK * self.tol * duration / self.horizon
         least = 0.5 * allowed / max(int(np.count_nonzero(flux)), 1)
         sources = np.flatnonzero(flux > min(least, 0.5 * float(flux.max())))
-        n_states = len(p)
-        p, place = self._without(p, seen, sources, now, ahead)
+        n_states, exit_rates = len(p), self.stepper.exit_rates[sources]
+        p, place = self._without(p, seen, sources, now, ahead, worth=0.05)
         sources, flux = place[sources], flux[sources]
         n_kept = len(self.space)
         cheap = n_states > SMALL and self.stepper.least_stride(now) == 0  # to try again on a set that is a little larger
@@ -194,7 +219,8 @@ class March:
         if self.space.compiled.network.varying:
             self._expand(sources[np.argsort(-flux)], int((GROWTH if gone < 100 * allowed else FAST_GROWTH) * n_states) + 1)
         else:
-            self.space = beyond(self.space, sources, flux, least=least, ahead=ahead, wanted=wanted, room=max(n_states, FIRST_SIZE))
+            room = max(n_states, FIRST_SIZE)
+            self.space = beyond(self.space, sources, flux, exit_rates, least=least, ahead=ahead, wanted=wanted, room=room)
         if len(self.space) == n_kept:
             raise ConvergenceError(
                 f"probability {gone:.1e} is lost near t={now + duration:g} and no new states are found where it went; "
@@ -219,7 +245,7 @@ class March:
         return smaller
 
     def _without(
-        self, p: np.ndarray, seen: np.ndarray, spared: np.ndarray, now: float, ahead: float, worth: float = 0.2
+        self, p: np.ndarray, seen: np.ndarray, spared: np.ndarray, now: float, ahead: float, worth: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drop the states that matter least, if they are at least a part `worth` of all; returns p and the new place of each old state.
 
@@ -242,6 +268,27 @@ class March:
                 f"fsp needs {len(self.space)} states and more (lost so far {lost:.1e}, tol={self.tol:g}); "
                 f"raise max_states (now {self.max_states}), loosen tol, or use ssa"
             )
+
+
+class Pace:
+    """How much work the way to the horizon takes if it goes on as in the last steps."""
+
+    def __init__(self, horizon: float):
+        self._horizon, self._steps = horizon, list[tuple[float, float]]()
+        self._work = 0.0
+
+    def note(self, now: float, work: float) -> None:
+        """A step from `now` takes about so many products, times states."""
+        self._work += work + STEP
+        self._steps.append((now, self._work))
+
+    def hopeless(self, now: float) -> bool:
+        """Is it far too much?"""
+        n_steps, most = HOPELESS
+        if len(self._steps) < n_steps:
+            return False
+        then, work = self._steps[len(self._steps) // 2]
+        return (self._work - work) * (self._horizon - now) > most * (now - then)
 
 
 def gather(outputs: list[Output]) -> tuple[np.ndarray, np.ndarray]:
