@@ -74,6 +74,17 @@ BAD_NUMBER = 19  # from cme.kernels.stoichiometry
 UNRESOLVED = 21  # from cme.kernels.next_reaction
 
 
+def rounded_count(species: str, count: int) -> str | None:
+    """What is wrong with a whole number of molecules that double precision does not hold; None if it does."""
+    try:
+        held = int(float(count))
+    except OverflowError:
+        return f"species {species!r} starts at more than a number can hold"
+    if held == count:
+        return None
+    return f"species {species!r} starts at {count}, which double precision rounds to {held}; write {held}, if that will do"
+
+
 def describe_state(species, state):
     """Write a state as `{X: 3, Y: 0}`, leaving out zeros when there are many species."""
     pairs = [(name, value) for name, value in zip(species, np.asarray(state).tolist(), strict=True)]

@@ -8,12 +8,14 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
+from typing import cast
 
 import numpy as np
 
 from cme import infix, ratelaw, stoichiometry, wellformed
 from cme.elements import Event, Initial, MassAction, Reaction, Rule, Species, Values, write_label
-from cme.errors import ModelError
+from cme.errors import ModelError, rounded_count
 from cme.ratelaw import Expr, Number
 from cme.stoichiometry import Varying
 from cme.wellformed import did_you_mean
@@ -249,10 +251,10 @@ class Network:
             raise TypeError("give the initial counts as one mapping or sequence, or by name, not both")
         given = named if counts is None else counts
         if isinstance(given, Mapping) and given and all(isinstance(key, tuple) for key in given):
-            states = tuple(tuple(float(value) for value in state) for state in given)
+            states = tuple(self._counts(cast(tuple, state)) for state in given)
             return replace(self, initial=Initial(states, tuple(float(p) for p in given.values())))
         if isinstance(given, Mapping):
-            wanted = {str(name): float(value) for name, value in given.items()}
+            wanted = {str(name): value for name, value in given.items()}
             for name in wanted:
                 if name not in self.species_names:
                     raise ModelError(f"{self.name!r} has no species {name!r}{did_you_mean(name, self.species_names)}")
@@ -264,7 +266,15 @@ class Network:
 
     def _starting(self, counts: Iterable[float], given: set[str]) -> "Network":
         draws = tuple(draw for draw in self.initial.draws if draw.name not in given)
-        return replace(self, initial=Initial((tuple(float(value) for value in counts),), draws=draws))
+        return replace(self, initial=Initial((self._counts(counts),), draws=draws))
+
+    def _counts(self, counts: Iterable) -> tuple[float, ...]:
+        """Counts as real numbers; `ModelError` for a whole number that these do not hold."""
+        counts = tuple(counts)
+        for name, count in zip(self.species_names, counts, strict=False):
+            if isinstance(count, Integral) and (what := rounded_count(name, int(count))):
+                raise ModelError(what)
+        return tuple(map(float, counts))
 
     def to_sbml(self) -> str:
         """The network as SBML Level 3 Version 2; `cme.load` reads it back as an equal network."""

@@ -130,6 +130,7 @@ def test_lanes_complain_as_direct_does(text, complaint):
         "X -> 0 @ 1e-16; X -> Y @ 1e-17; X = 4000000000000000; Y -> X @ 1",  # more than a float64 counts
         "0 -> X @ 1000; X -> 0 @ 1e-16; X = 9007199254740792",  # past it, on the way
         "0 -> 2000000000000 X @ 1; X -> 0 @ 1e-13",  # changes that might pass 2^53 between two looks
+        "0 -> 999999999999999 X @ 20",  # the tenth passes it, and is odd, so that a float64 rounds it
         "A -> B @ 1e17; B -> A @ 1e17; A -> C @ 1e17; A = 1; B = 1",  # so fast that time might stand still, but it comes to rest
     ],
 )

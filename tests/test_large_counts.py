@@ -238,3 +238,34 @@ def test_a_law_of_many_counts_is_drawn_with_as_many_steps_as_can_be_told_apart()
     (outline,) = panel.collections[0].get_paths()
     assert len(outline.vertices) < 60_000
     assert outline.vertices[:, 1].max() == pytest.approx(1 / np.sqrt(2 * np.pi * 1e12), rel=1e-3)
+
+
+# ------------------------------------------------------------------------------------------- counts past 2^53
+
+
+@pytest.mark.parametrize(
+    "start", ["X = 9007199254740993", "start 1: X = 9007199254740993", "X = 9007199254740993; Y = 3"], ids=["count", "start", "more"]
+)
+def test_a_whole_number_that_double_precision_does_not_hold_is_refused(start):
+    told = r"species 'X' starts at 9007199254740993, which double precision rounds to 9007199254740992; write 9007199254740992, if that"
+    with pytest.raises(cme.ModelError, match=told):
+        cme.parse(f"X -> Y @ 1\n{start}")
+    network = cme.parse("X -> 0 @ 1; X = 9007199254740992; N = 602214076000000000000001")  # a parameter is a real number
+    assert network.initial.states == ((2.0**53,),)
+    for given in ({"X": 2**53 + 1}, [np.int64(2**53 + 1)], {(2**53 + 1,): 1.0}):
+        with pytest.raises(cme.ModelError, match=told):
+            network.with_initial(given)
+    with pytest.raises(cme.ModelError, match="species 'X' starts at more than a number can hold"):
+        network.with_initial(X=10**400)
+    assert network.with_initial(X=2**53 + 2).initial.states == ((2.0**53 + 2,),)
+    assert cme.ssa(network, 0.0, n_paths=1, seed=1, initial={"X": 2**60})["X"][0, 0] == 2**60
+
+
+def test_noise_that_rounding_swallows_is_refused():
+    """1000 of 1e18 molecules decay: sd 31.6, where neighbouring numbers are 128 apart; a paths' sd of 0 would be no answer."""
+    told = r"the noise of 'X' in a step, 4.47, is lost in the rounding of 1e\+18 to multiples of 128; give a longer dt, or use lna"
+    with pytest.raises(cme.ModelError, match=told):
+        cme.langevin(cme.parse("X -> 0 @ 1e-15; X = 1e18"), [1.0], n_paths=3, seed=1)
+    lasting = cme.langevin(cme.parse("0 -> X @ 1e18; X -> 0 @ 1; X = 1e18"), [1.0], n_paths=3, seed=1)
+    rare = cme.langevin(cme.parse("X -> 0 @ 1e-15; X = 1e6"), [1.0], n_paths=3, seed=1)  # less than a molecule in all
+    assert min(lasting.sd()[0, 0], rare.sd()[0, 0]) > 0

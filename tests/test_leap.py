@@ -250,6 +250,12 @@ def test_a_gene_switches_exactly_while_its_product_is_leapt_over():  # THEORY A.
 # --------------------------------------------------------------------------------------------------------------- stiff
 
 
+def test_reactions_that_undo_each_other_are_leapt_over_implicitly():
+    assert run("A <-> B @ 1e4, 1e4; B -> C @ 1; A = 1000; B = 1000; C = 0", [0.05], n_paths=2).info["implicit_leaps"] > 0
+    pairs = cme.parse("A + B <-> C @ 1, 2; 2 A <-> D @ 1, 1; C -> 0 @ 1; 0 -> C @ 1; A -> B @ 1; B => A @ B*B")
+    assert solver._partners(solver.Compiled(pairs)).tolist() == [1, 0, 3, 2, 5, 4, 8, 8]
+
+
 def test_stiff_conversion_keeps_means_and_spreads():
     # A and B in balance 10 000 times faster than what drains B: binomial, the total decays at rate 1/2.
     paths = run("A <-> B @ 1e4, 1e4; B -> C @ 1; A = 1000; B = 1000; C = 0", [1.0, 2.0], n_paths=3000)

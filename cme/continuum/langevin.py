@@ -22,6 +22,7 @@ from cme.threads import run_chunks
 
 BOUNDARIES = {"natural": engine.NATURAL, "reflect": engine.REFLECT, "absorb": engine.ABSORB}
 REPEATED = 1000  # paths that are run again at twice the step
+_RESOLVED = 4.0  # the noise of a step in units of the last place: with less, rounding adds a half per cent to the variance
 
 
 def langevin(
@@ -78,7 +79,7 @@ def langevin(
     ------
     ModelError
         If a propensity is undefined, or negative at whole counts ("reflect", "absorb"); or if "natural" is asked of a network with more
-        than one independent species.
+        than one independent species; or (rates constant) if the noise of a step is lost in the rounding of large counts.
     ConvergenceError
         If more than `max_steps` are needed; or if a path runs away, because the step is too long or the equation has no solution
         there.
@@ -164,6 +165,8 @@ def langevin(
             raise _complaint(network, status, swimmer, boundary, dt)
 
     run_chunks(sample, n_paths, threads=threads, label="langevin", unit="steps", show=progress)
+    if isinstance(paths, _Paths):
+        _check_resolution(paths.compiled, np.concatenate([starts[:1], counts[0]]), dt, times[-1])
     options = {"n_paths": n_paths, "boundary": boundary, "initial": describe_initial(initial), "threads": threads}
     found = {"seed": recorded_seed, "dt": dt, "dt_from": dt_from, "steps": 2 * int(schedule.pairs.sum()), **paths.found()}
     info = record("langevin", network.name, started, options, **found, initial_lost=max(0.0, 1.0 - float(cumulative[-1])))
@@ -176,6 +179,20 @@ def langevin(
         paths.observables(counts),
         coarse=Trajectories(times, network.species_names, coarse, rough_info, paths.observables(coarse)),
     )
+
+
+def _check_resolution(compiled: Compiled, states: np.ndarray, dt: float, horizon: float) -> None:
+    """`ModelError` if the noise of a step is lost in the rounding of one of the states (K, S), and comes to more than a molecule in all."""
+    change = compiled.network.stoichiometry.astype(np.float64)
+    spread = np.maximum(compiled.propensities(states), 0.0) @ change**2
+    noise, unit = np.sqrt(spread * dt), np.spacing(np.abs(states))
+    lost = (noise < _RESOLVED * unit) & (spread * horizon > 1.0)
+    if lost.any():
+        k, s = np.argwhere(lost)[0]
+        raise ModelError(
+            f"the noise of {compiled.network.species_names[s]!r} in a step, {noise[k, s]:.3g}, is lost in the rounding of "
+            f"{states[k, s]:.3g} to multiples of {unit[k, s]:.3g}; give a longer dt, or use lna, which keeps mean and noise apart"
+        )
 
 
 class _Paths:

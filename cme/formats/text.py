@@ -41,7 +41,7 @@ from typing import cast
 
 from cme import infix, ratelaw
 from cme.elements import Convention, Event, MassAction, Reaction, Rule, Side, Species
-from cme.errors import ModelError, Problem, refusal
+from cme.errors import ModelError, Problem, refusal, rounded_count
 from cme.formats.text_draft import Draft, finish
 from cme.network import Network
 from cme.ratelaw import ZERO, Expr
@@ -52,6 +52,7 @@ _ARROW = re.compile(r"<->|<=>|->|=>")
 _TERM = re.compile(rf"(?:(\d+|(?:{_NAME}\s*)?\(.*\))\s*\*?\s*)?(\$?)({_NAME})", re.DOTALL)
 _LABEL = re.compile(rf"({_NAME}|{_QUOTED})\s*:(?!=)\s*")
 _ASSIGN = re.compile(rf"({_NAME})\s*(:=|'\s*=|=|~)(?![=>])\s*(.*)", re.DOTALL)
+_WHOLE = re.compile(r"[0-9]+")
 _EVENT = re.compile(r"at\b([^:]*):(.*)", re.DOTALL)
 _START = re.compile(r"start\s+([^:=]*):(.*)", re.DOTALL)
 _MODEL = re.compile(rf"model\s+({_QUOTED}|\S+)")
@@ -165,6 +166,10 @@ def _read(statement: str, draft: Draft, line: int) -> None:
         draft.compartments[match[1]] = (infix.parse(match[2]), line)
     elif match := _START.fullmatch(statement):
         counts = {each.name: _number(each.formula) for each in _assignments(match[2])}
+        for item in _split_outside(match[2], ","):
+            species, _, count = (part.strip() for part in item.partition("="))
+            if _WHOLE.fullmatch(count) and (what := rounded_count(species, int(count))):
+                raise ModelError(what)
         draft.starts.append((_number(infix.parse(match[1])), counts, line))
     else:
         raise _unreadable(statement)
@@ -302,6 +307,8 @@ def _assign(variable: str, sign: str, text: str, draft: Draft, line: int) -> Non
         draft.rules[variable] = Rule(variable, formula)
     else:
         draft.assigned[variable] = (formula, line)
+        if _WHOLE.fullmatch(text.strip()) and int(text) != int(float(text)):
+            draft.rounded[variable] = int(text)
 
 
 def _assignments(text: str) -> tuple[Rule, ...]:

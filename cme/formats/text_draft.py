@@ -8,7 +8,7 @@ from typing import cast
 
 from cme import ratelaw
 from cme.elements import Convention, Event, Initial, MassAction, Reaction, Rule, Side, Species, Values
-from cme.errors import ModelError, Problem, refusal
+from cme.errors import ModelError, Problem, refusal, rounded_count
 from cme.formats.constants import evaluate_constants
 from cme.network import Network
 from cme.ratelaw import Apply, Expr, Number, Symbol
@@ -26,6 +26,7 @@ class Draft:
     rate_rules: list[Rule] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     draws: list[Rule] = field(default_factory=list)
+    rounded: dict[str, int] = field(default_factory=dict)  # whole numbers that were assigned, and that double precision does not hold
     starts: list[tuple[float, dict[str, float], int]] = field(default_factory=list)  # probability, counts and line
     convention: Convention = "combinations"
     name: str | None = None
@@ -147,6 +148,9 @@ def _slips(draft: Draft) -> Iterator[Problem]:
     """A spare parameter is harmless, a species in the wrong case is a slip, unless that species has a count of its own."""
     used = draft.used_names()
     spelled = {species.lower(): species for species in draft.species if species not in draft.assigned}
+    for variable, count in draft.rounded.items():
+        if variable in draft.species and (what := rounded_count(variable, count)):
+            yield Problem("count", variable, what, draft.assigned[variable][1])
     for variable, (_, line) in draft.assigned.items():
         meant = spelled.get(variable.lower())
         if variable not in used and variable not in draft.species and meant and not draft.starts:
