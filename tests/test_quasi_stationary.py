@@ -90,8 +90,8 @@ def test_generator():
     [
         (
             lambda: cme.quasi_stationary(NETWORK),
-            cme.ModelError,
-            "no way leads out of the states",
+            cme.ConvergenceError,
+            "no way leads out of the states .* that were looked at; give within=, or use stationary if there is none",
         ),
         (
             lambda: cme.quasi_stationary(cme.parse("A <-> B @ 1, 1; A = 2")),
@@ -179,3 +179,20 @@ def test_refusals_of_closed_classes(call, error, message):
 
 
 NETWORK = cme.parse("0 -> X @ 2; X -> 0 @ 1")
+
+
+def test_an_end_beyond_the_first_set_is_found():
+    flat = cme.quasi_stationary(cme.parse("0 -> X @ 100; X -> 0 @ 1; X = 100"), within="X < 150")
+    text = "0 -> X @ 100; X -> 0 @ 1; 0 -> Y @ 100; Y -> 0 @ 1; X = 100; Y = 100"
+    law = cme.quasi_stationary(cme.parse(text), within="X < 150")
+    assert law.info["decay_rate"] == pytest.approx(flat.info["decay_rate"], rel=1e-9)
+    assert np.abs(law["X"][0, : flat["X"].shape[1]] - flat["X"][0]).sum() < 1e-9
+
+
+def test_an_end_that_is_nowhere_is_told_from_one_that_is_not_kept():
+    network = cme.parse("0 -> X @ 10; X -> 0 @ 1; X = 10")
+    with pytest.raises(cme.ConvergenceError, match=r"no way leads out .* {X: 10} among the .*; raise max_states=9000, or use stationary"):
+        cme.quasi_stationary(network, within="X >= 0", max_states=9000)
+    generator = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 20}))
+    with pytest.raises(cme.ModelError, match="but to states that are not kept; keep more"):
+        cme.quasi_stationary(generator, within="X < 30", initial=(0,))

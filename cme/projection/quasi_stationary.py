@@ -69,7 +69,8 @@ def quasi_stationary(
     ModelError
         If no way leads out of T: then its law is stationary.
     ConvergenceError
-        If the law still changes at `max_states`; there may be none.
+        If the law still changes at `max_states`, or no way out of T is found among so many states (without `within`, among the first
+        4000); there may be none.
 
     Notes
     -----
@@ -139,7 +140,18 @@ def _adapt(network: Network, initial, condition, tol: float, max_states: int, ba
     before: tuple[StateSpace, _Class] | None = None
     expansions = 0
     while True:
-        law = _Class(Generator.from_network(network, space), home, condition)
+        try:
+            law = _Class(Generator.from_network(network, space), home, condition)
+        except NoWayOutYetError as yet:
+            larger = space.grow(yet.rim, size=int(GROWTH * len(space)) + 1)
+            if condition is None or len(larger) > max_states:  # a condition names an end, which may lie far off
+                way_out = "give within=" if condition is None else f"raise max_states={max_states}"
+                raise ConvergenceError(
+                    f"no way leads out of the states that are reached from {describe_state(network.species_names, home)} among the "
+                    f"{len(space)} that were looked at; {way_out}, or use stationary if there is none"
+                ) from None
+            before, space, expansions = None, larger, expansions + 1
+            continue
         if not np.any(law.leak > 0):
             return space.states, law, 0.0, expansions
         change, rate_change = np.inf, np.inf
@@ -169,6 +181,14 @@ def _change(before: StateSpace, old: "_Class", space: StateSpace, law: "_Class")
     return float(np.abs(common - old.p).sum() + whole.sum())
 
 
+class NoWayOutYetError(ModelError):
+    """No way leads out through the states that are kept, but some lead to others: the places of those that do are `rim`."""
+
+    def __init__(self, message: str, rim: np.ndarray):
+        super().__init__(message)
+        self.rim = rim
+
+
 class _Class:
     """The states that are reached from a start before the end, their quasi-stationary law and rate.
 
@@ -191,10 +211,13 @@ class _Class:
         reached = sp.csr_array(rates[:, inside])
         exits = np.asarray(reached[~inside].sum(axis=0)).ravel()
         if not np.any(exits > 0):
-            raise ModelError(
-                f"no way leads out of the states that are reached from {describe_state(generator.names, home)}: their law is stationary, "
-                "not quasi-stationary; use stationary, or give within="
+            which, rim = (
+                f"the states that are reached from {describe_state(generator.names, home)}",
+                np.flatnonzero(inside & (generator.leak > 0)),
             )
+            if len(rim):
+                raise NoWayOutYetError(f"no way leads out of {which} but to states that are not kept; keep more", rim)
+            raise ModelError(f"no way leads out of {which}: their law is stationary, not quasi-stationary; use stationary, or give within=")
         # At the rim there may be states whose ways out lead through others that are not kept.
         leads = leads_out(sp.csc_array(reached[inside]), np.ones(len(exits), dtype=bool), exits)
         self.members = np.flatnonzero(inside)[leads]
