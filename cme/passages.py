@@ -56,6 +56,8 @@ class FirstPassage:
         The probability to come where no way leads to a target; the truth lies in [never, never + escaped].
     escaped : float
         The probability of all paths that leave the states that are kept, and are not followed any further.
+    excess : float
+        What a start that is a `Distribution` may have too much of: the truth may also be below `probability` and `never` by so much.
     certain : bool or None
         Is a target met on all paths (but for less than the tolerance, which escapes)? None: not known, since too much escapes.
     mean_bounds : Bounds
@@ -79,6 +81,7 @@ class FirstPassage:
     probability: np.ndarray
     never: float
     escaped: float
+    excess: float
     certain: bool | None
     mean_bounds: Bounds
     times: np.ndarray
@@ -98,7 +101,9 @@ class FirstPassage:
         if target is None and math.isfinite(self.mean_bounds.upper):  # then it is met for sure
             return Bounds(1.0, 1.0)
         found = float(self.probability.sum()) if target is None else float(self.probability[self.target_index(target)])
-        return Bounds(found, 1.0 if math.isnan(self.escaped) else min(found + self.escaped, 1.0))
+        if math.isnan(self.escaped):
+            return Bounds(0.0, 1.0)
+        return Bounds(max(found - self.excess, 0.0), min(found + self.escaped, 1.0))
 
     def moment(self, k: int, target: str | None = None) -> float:
         """The k-th moment of T.

@@ -185,9 +185,14 @@ class Distribution(ResultInTime):
         return self.lost + self.integration_error
 
     @property
-    def missing_at_end(self) -> float:
-        """The error bound at the last time, of the law as a start of something else; nan if it is not known."""
-        return float(np.maximum(self.error_bound[-1], 0.0))  # round-off may leave it just below zero
+    def lack_and_excess(self) -> tuple[float, float]:
+        """How much the law at the last time may have too little and too much, where it is the start of something else; nan if not known.
+
+        Together they are the bound on its 1-norm error, and they differ by what its sum has below 1.
+        """
+        bound = np.maximum(self.error_bound[-1], 0.0)
+        gap = np.clip(1.0 - self.p[-1].sum(), -bound, bound)  # beyond the bound by round-off alone
+        return float((bound + gap) / 2), float((bound - gap) / 2)
 
     def values(self, name: str, time_index: int) -> np.ndarray:
         """What a species, observable or variable is in each state at one time, (N,)."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import scipy.stats
 import verdict
 
 import cme
@@ -57,6 +58,40 @@ def test_a_distribution_is_a_start_by_its_states_and_what_it_lost_stays_lost():
     driven = cme.ssa(DRIVEN, [0.0, 1.0], n_paths=4000, seed=1, initial=half)
     assert driven.info["initial_lost"] == pytest.approx(0.1)
     verdict.samples_match_pmf(driven.counts[:, 0, 0], np.full(6, 1 / 6))
+
+
+def test_bounds_hold_after_a_start_that_may_have_too_much():
+    network = cme.parse("0 -> X @ 4; X -> 0 @ 1")
+    poisson = scipy.stats.poisson.pmf(np.arange(41), 4)
+    short, beyond = np.arange(9), scipy.stats.poisson.sf(8, 4)
+    rough = cme.Distribution(  # cut off and made to sum to 1 again: too little beyond, too much everywhere else
+        np.array([np.inf]),
+        ("X",),
+        short[:, None],
+        poisson[None, :9] / poisson[:9].sum(),
+        np.array([2 * beyond]),
+        np.zeros(1),
+        {},
+    )
+    lack, excess = rough.lack_and_excess
+    assert (lack, excess) == pytest.approx((beyond, beyond), rel=1e-12)
+    box = cme.StateSpace.reachable(network, bounds={"X": 40})
+    generator = cme.Generator.from_network(network, box)
+    for method in ("projection", "monomolecular"):
+        law = cme.fsp(network, [0.5], initial=rough, method=method, tol=0.1)
+        truth = scipy.stats.poisson.pmf(law.states[:, 0], 4)
+        assert law.p.max() > truth.max()
+        assert np.all(law.p[0] - law.integration_error[0] <= truth)
+        assert np.all(truth <= law.p[0] + law.lost[0] + law.integration_error[0])
+        assert law.error_bound[0] == pytest.approx(rough.lost[0], rel=0.1)
+    law = cme.fsp(generator, [0.5], initial=rough)
+    assert np.all(law.p[0] - law.integration_error[0] <= poisson[law.states[:, 0]])
+    right = cme.first_passage(generator, {"low": "X <= 1", "high": "X >= 9"}, initial=poisson / poisson.sum())
+    found = cme.first_passage(generator, {"low": "X <= 1", "high": "X >= 9"}, initial=rough)
+    for name in ("low", "high"):
+        low, high = found.probability_bounds(name)
+        assert low <= right.probability_bounds(name).lower <= right.probability_bounds(name).upper <= high
+    assert 0.9 * right.mean() < found.mean_bounds.lower <= right.mean()
 
 
 def test_a_distribution_that_is_no_start():

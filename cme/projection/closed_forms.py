@@ -40,10 +40,10 @@ def transient_law(
 
     def solve(name: str) -> Distribution | None:
         states, weights = starting_states(network, initial)
-        before = initial.missing_at_end if isinstance(initial, Distribution) else 0.0
-        if before > 0.5 * tol:
+        lack, excess = initial.lack_and_excess if isinstance(initial, Distribution) else (0.0, 0.0)
+        if lack + excess > 0.5 * tol:
             raise ConvergenceError(
-                f"the initial distribution has already lost {before:.1e}; give it with a smaller tol, or raise tol={tol:g}"
+                f"the initial distribution has already lost {lack + excess:.1e}; give it with a smaller tol, or raise tol={tol:g}"
             )
         own = None if keep is None else [network.species_names.index(each) for each in keep]
         if name == "monomolecular":
@@ -55,8 +55,11 @@ def transient_law(
         if laws is None:
             return None
         species = network.species_names if keep is None else tuple(keep)
-        law = _distribution("fsp", network, species, times, laws, before, _options(tol, method, max_states, keep), name, started)
-        if np.any(law.error_bound - before > tol):
+        law = _distribution(
+            "fsp", network, species, times, laws, float(weights.sum()), _options(tol, method, max_states, keep), name, started
+        )
+        law = replace(law, lost=law.lost + lack, integration_error=law.integration_error + excess)
+        if np.any(law.error_bound - lack - excess > tol):
             worst = float(law.error_bound.max())
             raise ConvergenceError(f"the closed form only comes within {worst:.1e} of the law, rounding included; loosen tol={tol:g}")
         return law
@@ -80,13 +83,13 @@ def stationary_law(
             if laws is None:
                 return None
             species = network.species_names if keep is None else tuple(keep)
-            return _distribution("stationary", network, species, FOREVER, laws, 0.0, options, name, started)
+            return _distribution("stationary", network, species, FOREVER, laws, 1.0, options, name, started)
         if name == "product_form":
             answer = product_form(network, initial, tol, max_states, own)
         else:
             answer = one_step(network, initial, tol, max_states)
         laws = Laws([Block(answer.states, answer.p)], np.array([answer.rounding]), answer.exact_by)
-        law = _distribution("stationary", network, network.species_names, FOREVER, laws, 0.0, options, name, started)
+        law = _distribution("stationary", network, network.species_names, FOREVER, laws, 1.0, options, name, started)
         law = replace(law, lost=np.array([answer.lost]))
         return law if keep is None else only(law, network, keep)
 
@@ -128,13 +131,13 @@ def _distribution(
     species: tuple[str, ...],
     times: np.ndarray,
     laws: Laws,
-    lost_before: float,
+    total: float,
     options: Mapping[str, Any],
     name: str,
     started: float,
 ) -> Distribution:
     states, p = _at_all_times(laws.blocks)
-    lost = np.maximum(0.0, 1.0 - lost_before - p.sum(axis=1)) + lost_before
+    lost = np.maximum(0.0, total - p.sum(axis=1))
     known = {"method": name.replace("_", " "), "exact_by": laws.exact_by, "states": len(states)}
     known |= {"integration_error": BOUND, "certificate": "certified: in closed form"}
     if name == "generating_function":

@@ -138,8 +138,8 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
     ended, inner = chain.open, chain.labels < 0
     little_escapes = chain.escaped <= options["tol"]  # not if it is nan: a start may not know what it misses
     certain = None if ended.never == 0 and (chain.for_good or not little_escapes) else ended.never == 0
-    exact = not ended.leaks and not chain.missing
-    lower = float(ended.moment(1).sum() / ended.arrived.sum()) if exact and ended.never == 0 else ended.survived * (1 - ROUNDING)
+    exact = not ended.leaks and not chain.missing and not chain.excess
+    lower = float(ended.moment(1).sum() / ended.arrived.sum()) if exact and ended.never == 0 else _least_mean(chain)
     bounds = Bounds(lower, lower if exact else chain.upper_mean) if ended.never == 0 else Bounds(math.inf, math.inf)
     found = {
         "method": "elimination without subtraction",
@@ -164,6 +164,7 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
         probability=ended.arrived,
         never=ended.never,
         escaped=chain.escaped,
+        excess=chain.excess,
         certain=certain,
         mean_bounds=bounds,
         times=times,
@@ -176,3 +177,12 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
         info=record("first_passage", chain.title, started, options, **found),
         _solved=Solved(chain.closed.moment, decay, chain.closed.decay_rates, from_states),
     )
+
+
+def _least_mean(chain: Stopped) -> float:
+    """A lower bound of the mean time: that until paths arrive or leave the states, less what the start may have too much of."""
+    ended, excess = chain.open, 0.0
+    if chain.excess and len(ended.alive):
+        excess = chain.excess * float(ended.collected(np.ones(len(ended.alive))).max())
+    least = ended.survived * (1 - ROUNDING) - excess
+    return least if least > 0 else 0.0

@@ -154,10 +154,10 @@ def fsp(
         network, initial = network.with_initial(initial), None
     network = with_amounts_apart(network)
     states, weights = _counts(network).start(initial)
-    lost_before = initial.missing_at_end if isinstance(initial, Distribution) else 0.0
-    if lost_before > 0.5 * tol and space is None:
+    lack, excess = initial.lack_and_excess if isinstance(initial, Distribution) else (0.0, 0.0)
+    if lack + excess > 0.5 * tol and space is None:
         raise ConvergenceError(
-            f"the initial distribution has already lost {lost_before:.1e}; give it with a smaller tol, or raise tol={tol:g}"
+            f"the initial distribution has already lost {lack + excess:.1e}; give it with a smaller tol, or raise tol={tol:g}"
         )
     if space is not None and space.compiled.network.species_names != network.species_names:
         raise ValueError(f"the state space is over {space.compiled.network.species_names}, the network over {network.species_names}")
@@ -168,8 +168,8 @@ def fsp(
         for now in run.through_time(states, weights):
             bar.to(now, f"{run.states_in_use} states")
     found, p_out = gather(run.outputs)
-    errors = np.array([output.error for output in run.outputs])
-    lost = np.maximum(0.0, weights.sum() - p_out.sum(axis=1)) + lost_before  # round-off may leave a sum above one by 1e-16
+    errors = 2 * np.array([output.error for output in run.outputs]) + excess
+    lost = np.maximum(0.0, weights.sum() - p_out.sum(axis=1)) + lack  # round-off may leave a sum above one by 1e-16
     info = record(
         "fsp",
         network.name,
@@ -184,7 +184,7 @@ def fsp(
         **run.in_time(),
     )
     observables, variables = run.observables(found), run.variables()
-    law = Distribution(times, network.species_names, found, p_out, lost, 2 * errors, info, observables, variables=variables)
+    law = Distribution(times, network.species_names, found, p_out, lost, errors, info, observables, variables=variables)
     return law if keep is None else closed_forms.only(law, network, keep)
 
 
@@ -329,15 +329,15 @@ def _on_given_states(
     """The law of a jump process on the states of its generator."""
     if initial is None:
         raise ValueError("a generator does not say where it starts; give initial=, one state or N probabilities")
-    start, lost_before = generator.start(initial), initial.missing_at_end if isinstance(initial, Distribution) else 0.0
+    start, (lack, excess) = generator.start(initial), initial.lack_and_excess if isinstance(initial, Distribution) else (0.0, 0.0)
     with progress_bar("fsp", float(times[-1]), show) as bar:
         run = evolve(generator, start, times, tol=tol / 2, method=_integrator(method), progress=bar)
     steady = isinstance(generator, Generator)
     seen = [generator] if isinstance(generator, Generator) else [generator.at(now) for now in np.linspace(0.0, times[-1], LOOKS).tolist()]
     # A rate that is off is off in what comes in and in what goes out; a kernel that changes in time is looked at a few times.
     quadrature = max((float(each.quadrature_error.max()) for each in seen if each.quadrature_error is not None), default=0.0)
-    error, first = 2 * run.integration_error + 2 * times * quadrature, seen[0]
+    error, first = 2 * run.integration_error + 2 * times * quadrature + excess, seen[0]
     found = {"integration_error": BOUND if steady and not quadrature else ESTIMATE, "quadrature_error": quadrature}
     info = record("fsp", "generator", started, {"tol": tol}, method=run.method, states=len(first), **found)
-    lost = run.lost + lost_before
+    lost = run.lost + lack
     return Distribution(times, first.names, first.states, run.p, lost, error, info, widths=first.widths, cells=first.widths)

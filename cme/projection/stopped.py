@@ -38,8 +38,8 @@ class Stopped(ABC):
     ----------
     generator, labels, start
         The chain on the states that are kept, the target that each is in (-1 for none), and where it starts, (N,) each.
-    missing : float
-        Probability that is nowhere in the start.
+    missing, excess : float
+        What the start may have too little and too much.
     open, closed : Hitting
         What happens on the states in the end if what leaves them is not followed, and, where that is little, if it does not leave.
     for_good : bool
@@ -50,7 +50,7 @@ class Stopped(ABC):
 
     title = "generator"
     most = 1
-    missing = 0.0
+    missing, excess = 0.0, 0.0
     expansions = 0
     for_good = False
     upper_mean = np.inf
@@ -124,7 +124,8 @@ class StoppedGenerator(Stopped):
         super().__init__(generator.names, {name: generator_condition(generator, text, _what(name, text)) for name, text in texts.items()})
         self.tol, self.initial = tol, initial
         self.start = generator.start(initial)
-        self.missing = initial.missing_at_end if isinstance(initial, Distribution) else 0.0
+        if isinstance(initial, Distribution):
+            self.missing, self.excess = initial.lack_and_excess
         self.labels = self.label(generator.states)
         moves = self.labels < 0
         matrix = sp.csc_array(generator.sparse("the first passage") @ sp.diags_array(moves.astype(np.float64)))
@@ -155,7 +156,7 @@ class StoppedNetwork(Stopped):
         self.network, self.original, self.title = replace(network, reactions=stopped), network, network.name
         self.initial, self.tol, self.most, self.given = initial, tol, most, space
         if isinstance(initial, Distribution):
-            self.missing = initial.missing_at_end
+            self.missing, self.excess = initial.lack_and_excess
         self._states, self._weights = Compiled(self.network).start(initial)
 
     def solve(self) -> Iterator[tuple[int, str]]:
