@@ -10,7 +10,7 @@ from cme.projection.closed_class import ClosedClass
 from cme.projection.cycle import WIDEST_BAND, BandedCycle, SparseCycle, banded
 from cme.projection.levels import METHOD, multilevel_law
 from cme.projection.null_vector import eliminated, likely_state, sparse_cycle, stationary_vector
-from cme.projection.sweeps import IteratedCycle
+from cme.projection.sweeps import ENOUGH, IteratedCycle
 
 WIDEST_CUT = 1000  # states of which factors would hold the links of all with all
 
@@ -53,11 +53,22 @@ class ClosedLaw:
     expansions: int = 0
 
     @classmethod
-    def on(cls, generator: Generator, home: int | None = None, guess: np.ndarray | None = None, *, at_once: float = np.inf) -> "ClosedLaw":
+    def on(
+        cls,
+        generator: Generator,
+        home: int | None = None,
+        guess: np.ndarray | None = None,
+        *,
+        at_once: float = np.inf,
+        reflecting: bool = False,
+        enough: float = ENOUGH,
+    ) -> "ClosedLaw":
         """The law on a set that is closed by dropping the jumps that leave it or, for large sets, by leading them to one state.
 
         `home` is the place of a state that is not improbable, and `guess` (N,) a law to start from, if they are known. More than
-        `at_once` states are solved level by level: then nothing is known of the cycle.
+        `at_once` states are solved level by level: then nothing is known of the cycle. If `reflecting`, sweeps solve for the law on the
+        set that is closed by dropping jumps, and the cycle is one of the closed process. Sweeps go on until they change no more than
+        `enough`.
         """
         found = ClosedClass.of(generator)
         members = found.members
@@ -68,9 +79,10 @@ class ClosedLaw:
         if len(members) > at_once:
             states = generator.states if len(members) == len(generator) else generator.states[members]
             (pi, inaccuracy), method, cycle = multilevel_law(found.matrix, states), METHOD, None
-        elif _is_wide(generator.states[members]):
+        elif reflecting or _is_wide(generator.states[members]):
             known, at = None if guess is None else guess[members], likely_state(found.closed_matrix) if at is None else at
-            cycle = IteratedCycle(found.matrix, generator.states[members], at, known)
+            matrix = found.closed_matrix if reflecting else found.matrix
+            cycle = IteratedCycle(matrix, generator.states[members], at, known, enough=enough)
             total = float(cycle.z.sum())
             pi, method, inaccuracy = cycle.z / total, cycle.method, cycle.correction
         else:

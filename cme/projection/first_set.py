@@ -8,11 +8,12 @@ from cme.errors import ModelError
 from cme.graphs import conservation_laws
 from cme.network import Network
 from cme.projection.drift import stops_at
-from cme.projection.lattice import TooManyPointsError, lattice_points
+from cme.projection.lattice import TooManyPointsError, lattice_points, spanned, too_many
 from cme.states import StateSpace
 
 RIM_OF_MANY = 1e5  # the same where there are so many species that every state is at the rim
-MOST_OF_MANY = 0.7  # of the states that are allowed
+MOST_OF_MANY = 0.7, 1_500_000  # of the states that are allowed, and at all
+DEEPEST = 64.0  # the logarithm of the largest number there is by which a product may fall in a set
 FEW = 4
 RIM = 1e4  # what flows out of a set weighs more than what lies outside, by the way back and the width of the rim
 
@@ -34,24 +35,50 @@ def likely_states(network: Network, start: StateSpace, tol: float, most_states: 
     key = start.key
     spread = covariance[np.ix_(key, key)] + 0.25 * np.eye(len(key))
     distance = 2 * np.log(RIM / tol)
-    half = np.sqrt(distance * np.maximum(np.diag(covariance), 0.0)) + 1.0  # round-off may leave a variance below zero
     try:
-        points = lattice_points(network, np.maximum(np.ceil(mean - half), 0), np.floor(mean + half), start.states[0])
+        points = lattice_points(network, *_box(mean, covariance, tol), start.states[0])
         away = points[:, key] - mean[key]
         far = np.einsum("nk,nk->n", away @ np.linalg.inv(spread), away)
         points, far = points[far <= distance], far[far <= distance]
     except TooManyPointsError:
         if len(key) < len(mean):
             return None
-        deepest = np.log(RIM_OF_MANY / tol)
-        while deepest > 1:
-            points, far = _product(start.compiled, start.states[0], mean, np.diag(covariance), deepest, MOST_OF_MANY * most_states)
-            if len(points):
-                break
-            deepest -= 1.0
+        most = min(MOST_OF_MANY[0] * most_states, MOST_OF_MANY[1])
+        points, far = _product(start.compiled, start.states[0], mean, np.diag(covariance), np.log(RIM_OF_MANY / tol), most)
     if not 1 <= len(points) <= most_states:
         return None
     return StateSpace.holding(network, points), int(np.argmin(far))
+
+
+def _box(mean: np.ndarray, covariance: np.ndarray, tol: float) -> tuple[np.ndarray, np.ndarray]:
+    half = np.sqrt(2 * np.log(RIM / tol) * np.maximum(np.diag(covariance), 0.0)) + 1.0  # round-off may leave a variance below zero
+    return np.maximum(np.ceil(mean - half), 0), np.floor(mean + half)
+
+
+def product_states(network: Network, start: StateSpace, tol: float, most: float) -> tuple[StateSpace, np.ndarray] | None:
+    """The states that are most probable in a product of laws of single counts, and their probabilities (N,).
+
+    None if no law is known, or if there are so few species that their states can be looked at one by one.
+    """
+    if network.varying or len(start.key) < len(network.species):
+        return None
+    try:
+        found = _fixed_point(start.compiled, start.states[0].astype(np.float64))
+    except (ModelError, np.linalg.LinAlgError):
+        return None
+    if found is None or not too_many(*_box(*found, tol)):
+        return None
+    points, depth = np.zeros((0, len(network.species)), dtype=np.int64), np.zeros(0)
+    low, high = 0.0, DEEPEST
+    while high - low > 0.25:
+        deepest = (low + high) / 2
+        more, their_depth = _product(start.compiled, start.states[0], found[0], np.diag(found[1]), deepest, most)
+        if len(more):
+            points, depth, low = more, their_depth, deepest
+        else:
+            high = deepest
+    weight = np.exp(-depth)
+    return (StateSpace.holding(network, points), weight / weight.sum()) if len(points) else None
 
 
 def _product(
@@ -77,6 +104,7 @@ def _product(
         points = np.concatenate([np.column_stack([points[k], np.full(len(k), value)]) for k, value in zip(kept, values, strict=True)])
         depth = np.concatenate([depth[k] + cost[value] for k, value in zip(kept, values, strict=True)])
     order = np.lexsort(points.T[::-1])
+    order = order[spanned(points[order] - state, compiled.network.stoichiometry)]
     return points[order], depth[order]
 
 

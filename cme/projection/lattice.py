@@ -16,14 +16,18 @@ def lattice_points(network: Network, low: np.ndarray, high: np.ndarray, home: np
     """The states of a box that have the conserved totals of a state, and differ from it by whole numbers of reactions, (K, S)."""
     if np.any(high < low):
         return np.zeros((0, len(low)), dtype=np.int64)
-    size = np.prod(high - low + 1)
-    if size * len(low) > MOST_NUMBERS:
-        raise TooManyPointsError(size)
+    if too_many(low, high):
+        raise TooManyPointsError(np.prod(high - low + 1))
     axes = [np.arange(int(a), int(b) + 1) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(low))
     laws = conservation_laws(network)
     points = points[np.all((points - home) @ laws.T == 0, axis=1)] if len(laws) else points
     return points[spanned(points - home, network.stoichiometry)]
+
+
+def too_many(low: np.ndarray, high: np.ndarray) -> bool:
+    """Are the points of a box too many to look at one by one?"""
+    return bool(np.prod(high - low + 1) * len(low) > MOST_NUMBERS)
 
 
 def spanned(differences: np.ndarray, changes: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from cme.projection.drift import Drift, NoDriftError, find_drifts
 from cme.projection.first_set import likely_states
 from cme.projection.levels import METHOD
 from cme.projection.reshape import grow, reshape
+from cme.projection.spread import spread_law
 from cme.projection.way_back import MoreStatesError
 from cme.results import Distribution
 from cme.states import StateSpace
@@ -56,7 +57,9 @@ def stationary(
 
     This is a theorem where ``info["certificate"]`` begins with "certified": then a function of the counts is known that falls on average
     outside the set, so that the way back is short; `Distribution.bounds` gives both bounds of every marginal probability. Where no such
-    function is found it says "estimate" and why, and `lost` is how much the law changed when the set last grew by two fifths. Where all
+    function is found it says "estimate" and why, and `lost` is how much the law changed when the set last grew by two fifths. With many
+    species most states are at the rim of a set, and a proof may take many times more of them than the law: then it says "not certified",
+    the set follows the flow of probability, and `lost` is estimated from the last change and from how much less flows out since. Where all
     paths may end in states that none leaves, but a way leads past these, it says so, and `lost` is a bound for the paths of this start.
 
     Parameters
@@ -197,6 +200,9 @@ def _adapted_set(network: Network, initial, tol: float, max_states: int, bar) ->
         found = _adapt(network, *guess, initial, tol, max_states, bar, tentative=True)
         if found is not None:
             return found
+    found = spread_law(network, start, tol, max_states, bar)
+    if found is not None:
+        return found
     found = _adapt(network, start.grow(np.arange(len(start)), size=FIRST_SIZE), None, initial, tol, max_states, bar, tentative=False)
     assert found is not None
     return found

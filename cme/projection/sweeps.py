@@ -7,12 +7,14 @@ from scipy.sparse.linalg import splu
 from cme.errors import ConvergenceError
 from cme.kernels.sweeps import coarse_entries, gather_residual, pull, push, scatter
 from cme.projection.cycle import ROUNDING
+from cme.projection.polynomials import by_counts
 
 MOST_BLOCKS = 3000
 MOST_CYCLES = 300
 ENOUGH = 1e-11  # change of the law in a cycle, as a part of it
 REMEMBERED = 6
 REFRESHED = (2, 8)
+LOOKED_AT = 1_000_000  # jumps that tell how fast the process moves along each axis
 FIRST_SWEEPS = 12  # before the weights of states in their blocks are set
 
 
@@ -21,8 +23,16 @@ class IteratedCycle:
 
     method = "Gauss-Seidel sweeps and aggregation"
 
-    def __init__(self, matrix: sp.csc_array, states: np.ndarray, reference: int, guess: np.ndarray | None = None):
-        self.reference = reference
+    def __init__(self, matrix: sp.csc_array, states: np.ndarray, at: int, guess: np.ndarray | None = None, *, enough: float = ENOUGH):
+        order = by_counts(states)  # neighbours lie near each other in memory: up to ten times as fast
+        self._order = None if np.array_equal(order, np.arange(len(order))) else order
+        if self._order is not None:
+            place = np.empty(len(order), dtype=matrix.indices.dtype)
+            place[order] = np.arange(len(order), dtype=place.dtype)
+            matrix = sp.csc_array((matrix.data, place[matrix.indices], matrix.indptr), shape=matrix.shape)[:, order]
+            states, guess = states[order], None if guess is None else guess[order]
+        reference = at if self._order is None else int(place[at])
+        self.reference, self._place, self._enough = at, reference, enough
         self._columns = matrix.indptr, matrix.indices, matrix.data
         self._exits = -matrix.diagonal()
         self._exits[reference] = max(self._exits[reference], 1e-300)
@@ -41,15 +51,15 @@ class IteratedCycle:
 
     @property
     def _model(self) -> tuple:
-        return *self._columns, self._exits, self.reference
+        return *self._columns, self._exits, self._place
 
     def _solve(self, guess: np.ndarray | None) -> None:
-        x = np.zeros(len(self._exits)) if guess is None else np.maximum(guess / guess[self.reference], 0.0)
-        x[self.reference] = 0.0
+        x = np.zeros(len(self._exits)) if guess is None else np.maximum(guess / guess[self._place], 0.0)
+        x[self._place] = 0.0
         residual = self._source.copy()
         scatter(*self._model, x, residual)
         for i in range(FIRST_SWEEPS):
-            residual[self.reference] = 0.0
+            residual[self._place] = 0.0
             push(*self._model, i % 2, x, residual)
         self._set_blocks(x)
         mixed = Mixing()
@@ -57,10 +67,10 @@ class IteratedCycle:
             old = x.copy()
             self._correct(x, residual)
             for backward in (0, 1):
-                residual[self.reference] = 0.0
+                residual[self._place] = 0.0
                 push(*self._model, backward, x, residual)
             moved = float(np.abs(x - old).sum() / np.abs(x).sum())
-            if moved <= ENOUGH:
+            if moved <= self._enough:
                 break
             if cycle in REFRESHED:
                 self._set_blocks(x)
@@ -78,11 +88,23 @@ class IteratedCycle:
         x[x < 0] = 0.0
         residual = self._source.copy()
         scatter(*self._model, x, residual)
-        residual[self.reference] = 0.0
-        self._residual = residual
+        residual[self._place] = 0.0
+        flow = self._terms * ROUNDING * (2 * self._exits * x + self._source)
+        flow[self._place] = 0.0
+        self._residual = self._restored(np.abs(residual) + flow)
         self.correction = 20 * moved
-        x[self.reference] = 1.0
-        self.z = x
+        x[self._place] = 1.0
+        self.z = self._restored(x)
+
+    def _sorted(self, x: np.ndarray) -> np.ndarray:
+        return x if self._order is None else x[self._order]
+
+    def _restored(self, x: np.ndarray) -> np.ndarray:
+        if self._order is None:
+            return x
+        out = np.empty_like(x)
+        out[self._order] = x
+        return out
 
     def _set_blocks(self, x: np.ndarray) -> None:
         """The coarse equations, with the states of each block weighed by x."""
@@ -109,28 +131,29 @@ class IteratedCycle:
         self._coarse = splu(coarse, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
     def _correct(self, x: np.ndarray, residual: np.ndarray) -> None:
-        residual[self.reference] = 0.0
+        residual[self._place] = 0.0
         step = self._coarse.solve(np.bincount(self._block, weights=residual, minlength=self._coarse.shape[0]))
         step = self._weight * step[self._block]
-        step[self.reference] = 0.0
+        step[self._place] = 0.0
         x += step
         scatter(*self._model, step, residual)
 
     def returns(self, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         upper = self.times(outside)
         if self._chances is None:
-            self._chances, self._off = self._adjoint(self._to, np.ones(len(upper)), None, 1e-3 / float(upper.max()))
+            chances, self._off = self._adjoint(self._to, np.ones(len(upper)), None, 1e-3 / float(upper.max()))
+            self._chances = self._restored(chances)
         lower = self._chances - self._off * upper
         lower[self.reference] = 1.0
         return upper, lower
 
     def times(self, outside: np.ndarray) -> np.ndarray:
         """The first of these alone."""
-        spent = 1.0 + outside
+        spent = 1.0 + self._sorted(outside)
         self._times, defect = self._adjoint(spent, spent, self._times, 0.05)
         upper = np.abs(self._times) / (1 - defect) if defect < 1 else np.full(len(spent), np.inf)
-        upper[self.reference] = 0.0
-        return upper
+        upper[self._place] = 0.0
+        return self._restored(upper)
 
     def _adjoint(self, right: np.ndarray, scale: np.ndarray, guess: np.ndarray | None, enough: float) -> tuple[np.ndarray, float]:
         """The solution of the transposed equations, and a bound of the part of `scale` by which they fail."""
@@ -153,9 +176,7 @@ class IteratedCycle:
         return x, defect
 
     def inaccuracy(self, times: np.ndarray) -> float:
-        flow = self._terms * ROUNDING * (2 * self._exits * self.z + self._source)
-        flow[self.reference] = 0.0
-        return float((np.abs(self._residual) + flow) @ times) + self.below
+        return float(self._residual @ times) + self.below
 
 
 class Mixing:
@@ -163,19 +184,22 @@ class Mixing:
 
     def __init__(self) -> None:
         self._steps: list[tuple[np.ndarray, np.ndarray]] = []  # differences of what came out, and of how far that was from what went in
+        self._products = np.zeros((0, 0))  # of the latter with each other
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def next(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Where to go on, from what the last iteration made of `before`."""
         moved = after - before
         if self._last is not None:
-            self._steps = [*self._steps[1 - REMEMBERED :], (after - self._last[0], moved - self._last[1])]
+            first = max(len(self._steps) + 1 - REMEMBERED, 0)
+            self._steps = [*self._steps[first:], (after - self._last[0], moved - self._last[1])]
+            latest = np.array([self._steps[-1][1] @ each for _, each in self._steps])
+            self._products = np.block([[self._products[first:, first:], latest[:-1, None]], [latest[None]]])
         self._last = after, moved
         if not self._steps:
             return after
-        product = np.array([[a @ b for _, b in self._steps] for _, a in self._steps])
-        product += 1e-14 * np.trace(product) * np.eye(len(product))
-        share = np.linalg.lstsq(product, np.array([a @ moved for _, a in self._steps]), rcond=None)[0]
+        product = self._products + 1e-14 * np.trace(self._products) * np.eye(len(self._products))
+        share = np.linalg.lstsq(product, np.array([each @ moved for _, each in self._steps]), rcond=None)[0]
         out = after.copy()
         for part, (step, _) in zip(share, self._steps, strict=True):
             out -= part * step
@@ -186,21 +210,32 @@ def blocks(states: np.ndarray, matrix: sp.csc_array) -> np.ndarray:
     """Blocks of states for the slow modes, (N,): boxes that are wide where jumps are fast."""
     states = np.asarray(states)
     low = states.min(axis=0)
-    links = matrix.tocoo()
-    some = slice(None, None, max(links.nnz // 2_000_000, 1))
-    row, col, rate = links.row[some], links.col[some], links.data[some]
-    weight = np.where(row != col, rate, 0.0)
-    speed = ((states[row] - states[col]) ** 2 * weight[:, None]).sum(axis=0) / max(len(np.unique(col)), 1)
-    width = np.ones(states.shape[1])
-    extent = states.max(axis=0) - low + 1.0
+    some = np.arange(0, matrix.nnz, max(matrix.nnz // LOOKED_AT, 1))
+    row, col = matrix.indices[some], np.searchsorted(matrix.indptr, some, side="right") - 1
+    jump = (states[row] - states[col]).astype(np.float64)
+    speed = np.where(row != col, matrix.data[some], 0.0) @ jump**2
+    width = np.ones(states.shape[1], dtype=np.int64)
+    extent = states.max(axis=0) - low + 1
+    sample = states[:: max(len(states) // 100_000, 1)] - low
     while True:
-        place = ((states - low) // width).astype(np.int64)
-        shape = place.max(axis=0) + 1
-        if np.prod(shape.astype(np.float64)) < 2**62:
-            _, block = np.unique(np.ravel_multi_index(tuple(place.T), tuple(shape)), return_inverse=True)
-            if block.max() < MOST_BLOCKS:
+        block = _numbered(sample, width)
+        if block is not None and block.max() < MOST_BLOCKS:
+            block = block if len(sample) == len(states) else _numbered(states - low, width)
+            if block is not None and block.max() < MOST_BLOCKS:
                 return block.astype(np.int64)
         ahead = np.where(width < extent, speed / width**2, -1.0)
         if ahead.max() < 0:
             return np.zeros(len(states), dtype=np.int64)
         width[int(np.argmax(ahead))] *= 2
+
+
+def _numbered(places: np.ndarray, width: np.ndarray) -> np.ndarray | None:
+    """The box in which each place lies, numbered in order, (N,); None if there are too many for their numbers."""
+    box = places // width
+    shape = box.max(axis=0) + 1
+    if np.prod(shape.astype(np.float64)) >= 2**62:
+        return None
+    number = np.ravel_multi_index(tuple(box.T), tuple(shape))
+    if np.prod(shape) > 100 * MOST_BLOCKS:
+        return np.unique(number, return_inverse=True)[1]
+    return (np.cumsum(np.bincount(number) > 0) - 1)[number]
