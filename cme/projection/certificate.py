@@ -95,9 +95,12 @@ def certify_end(space: StateSpace, law: ClosedLaw, generator: Generator, initial
 
 
 def _gone(space: StateSpace, law: ClosedLaw, generator: Generator, initial) -> float:
-    """The probability to leave the states before the class is met; nan if they are too many to know."""
+    """The probability to leave the states before the class is met; nan if it is not known."""
     states, weights = Compiled(space.compiled.network).start(initial)
-    start = np.bincount(space.index(states), weights=weights, minlength=len(space))
+    place = space.index(states)
+    if np.any(place < 0):  # dropped on the way, since the law is elsewhere
+        return np.nan
+    start = np.bincount(place, weights=weights, minlength=len(space))
     target = np.full(len(space), -1)
     target[law.members] = 0
     try:

@@ -59,8 +59,9 @@ def stationary(
     outside the set, so that the way back is short; `Distribution.bounds` gives both bounds of every marginal probability. Where no such
     function is found it says "estimate" and why, and `lost` is how much the law changed when the set last grew by two fifths. With many
     species most states are at the rim of a set, and a proof may take many times more of them than the law: then it says "not certified",
-    the set follows the flow of probability, and `lost` is estimated from the last change and from how much less flows out since. Where all
-    paths may end in states that none leaves, but a way leads past these, it says so, and `lost` is a bound for the paths of this start.
+    the set follows the flow of probability, and `lost` is estimated from the last change and from how much less flows out since. Where
+    paths end in states that none leaves, as by extinction, and it is not proved that all do, the law is that of the paths that do, and
+    `lost` bounds the distance from it to where the paths of this start really are in the end.
 
     Parameters
     ----------
