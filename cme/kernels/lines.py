@@ -88,21 +88,21 @@ def factorise(pointer, index, rate, place, scale, deviation, target, source, len
             if kind[k] == seed and length[k] > size:
                 longest, size = k, length[k]
         if longest >= 0:
-            for j in range(size):
-                table[seed, place[source[longest] + j]] = scale * entry(pointer, index, rate, target[longest] + j, source[longest] + j)
+            for j in range(min(size, width - place[source[longest]])):
+                table[seed, place[source[longest]] + j] = scale * entry(pointer, index, rate, target[longest] + j, source[longest] + j)
     found[0] = 0
     for k in range(n_pieces):
         row, size, known = kind[k], length[k], -1
-        for j in range(size):
-            if table[row, place[source[k] + j]] > 0.0:
+        for j in range(min(size, width - place[source[k]])):  # cells are looked at as they will be read
+            if table[row, place[source[k]] + j] > 0.0:
                 known = j
                 break
-        good = known >= 0
+        good = known >= 0 and place[source[k]] + size <= width
         if good:
             known_rate = scale * entry(pointer, index, rate, target[k] + known, source[k] + known)
-            factor[k] = known_rate / table[row, place[source[k] + known]]
+            factor[k] = known_rate / table[row, place[source[k]] + known]
             for j in range(size):
-                a, cell = scale * entry(pointer, index, rate, target[k] + j, source[k] + j), place[source[k] + j]
+                a, cell = scale * entry(pointer, index, rate, target[k] + j, source[k] + j), place[source[k]] + j
                 if table[row, cell] < 0.0:
                     table[row, cell] = a / factor[k]
                 off = abs(table[row, cell] * factor[k] - a)

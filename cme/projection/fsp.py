@@ -28,6 +28,8 @@ from cme.states import StateSpace
 from cme.times_ahead import times_in_piece
 
 EVENT_DROP = 0.05  # of the tolerance of the time before an event, what may be dropped at it; see `march` for the rest
+FAR = ("auto", "chebyshev", "rational_krylov")  # integrators for which states that are left fast, and hardly reached, cost little
+FEW = 64  # states to begin with for the others
 FIXED = 1e-11  # the integrator's tolerance on a given set, where `lost` is to be what has left it
 LOOKS = 5  # times at which the quadrature error of a kernel that changes in time is looked at
 
@@ -64,7 +66,7 @@ def fsp(
     tol
         Largest error allowed at the last time, in the 1-norm over all states, everything included.
     method
-        "projection": integrate on a set of states; "uniformisation", "chebyshev", "krylov", "rational_krylov": with this integrator,
+        "projection": integrate on a set of states; "uniformisation", "chebyshev", "krylov", "rational_krylov", "squaring": with this one,
         which else is chosen from the matrix and the times, set by set (rates that move take Magnus steps). "monomolecular": Poisson and
         multinomial laws, where molecules come one by one, turn into one other, and vanish. "generating_function": where each molecule acts
         alone (a first-order network, such as a gene that makes mRNAs that make proteins), from the equations of single molecules. "auto"
@@ -227,7 +229,7 @@ class _Run:
                 raise ValueError(
                     f'method="{self.method}" is for constant rates, and those of {self.network.name!r} move with time; leave it out'
                 )
-            size = MOVING_FIRST_SIZE if moving else FIRST_SIZE
+            size = min(self.max_states, MOVING_FIRST_SIZE if moving else FIRST_SIZE if self.method in FAR else FEW)
             start = space if self.given is not None else space.grow(np.arange(len(space)), size=size)
             run = self._march(start, standing, piece, moving)
             duration = piece.end - piece.start

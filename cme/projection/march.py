@@ -219,7 +219,7 @@ class March:
         if self.space.compiled.network.varying:
             self._expand(sources[np.argsort(-flux)], int((GROWTH if gone < 100 * allowed else FAST_GROWTH) * n_states) + 1)
         else:
-            room = max(n_states, FIRST_SIZE)
+            room = min(max(n_states, FIRST_SIZE), max(self.max_states - n_kept, 1))
             self.space = beyond(self.space, sources, flux, exit_rates, least=least, ahead=ahead, wanted=wanted, room=room)
         if len(self.space) == n_kept:
             raise ConvergenceError(

@@ -1,6 +1,6 @@
 """The propagator: p(t) = exp(tA) p(0) for a (sub-)generator A, with a bound on the integrator's error in the 1-norm.
 
-Four integrators, chosen from the matrix, the time span and the tolerance alone:
+Five integrators, chosen from the matrix, the time span and the tolerance alone:
 
 *uniformisation* (Jensen 1953): a Poisson mixture of powers of the non-negative matrix P = I + A/q. Its cost is q t products, its error
 the Poisson tail that is left out.
@@ -12,12 +12,15 @@ the Poisson tail that is left out.
 *rational_krylov*: shift-invert Arnoldi, one sparse factorisation of I - gamma A for a time window that grows with the age of the
 solution. Its cost does not grow with the stiffness of A.
 
-The last three are certified by the residual: exp(tA) is a contraction in the 1-norm, so that the error is at most the integral of
+*squaring*: exp(tA) by scaling and squaring in whole numbers of 132 bits. For few states, where so many jumps happen that round-off is felt.
+
+Series and bases are certified by the residual: exp(tA) is a contraction in the 1-norm, so that the error is at most the integral of
 ||y' - A y||_1, and their residuals are one or two fixed vectors times scalar functions of time.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,10 +28,11 @@ from cme.arguments import check_times
 from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.progress import Progress
+from cme.projection import squaring
 from cme.projection.krylov import krylov, rational_krylov
 from cme.projection.polynomials import LONGEST, ROUNDING, SEGMENT, Rows, Step, chebyshev_series, n_products, uniformisation
 
-METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov")
+METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov", "squaring")
 FIRST_SERIES = 3e4  # q t in the first Chebyshev series: a longer one may be in vain
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
 EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is too rough for rational functions
@@ -66,7 +70,7 @@ def propagate(
         The integrator's error over the whole span, in the 1-norm, is kept below this, but for the round-off of very many jumps, which
         is in `integration_error` too.
     method
-        "uniformisation", "chebyshev", "krylov" or "rational_krylov"; "auto" chooses from the matrix, the times and `tol`.
+        "uniformisation", "chebyshev", "krylov", "rational_krylov" or "squaring"; "auto" chooses from the matrix, the times and `tol`.
     progress
         Told the time reached.
 
@@ -140,6 +144,11 @@ class Integrator:
             )
         if method in ("krylov", "rational_krylov") and not self.rows.has_entries:
             raise ValueError(f'method="{method}" needs the entries of the generator, this one can only be applied; use "chebyshev"')
+        if method == "squaring" and not (self.rows.has_entries and len(generator) <= squaring.MOST_STATES):
+            raise ValueError(
+                f'method="squaring" is for at most {squaring.MOST_STATES} states with the entries of the generator, '
+                f'and there are {len(generator)} states; use "chebyshev"'
+            )
         self.method = self._choice() if method == "auto" else method
 
     @property
@@ -162,6 +171,8 @@ class Integrator:
             return "uniformisation"
         if not self.rows.has_entries or z <= 4 * EARLY:
             return "chebyshev"
+        if n_states <= squaring.MOST_STATES and 4 * ROUNDING * z > 0.1 * self.tol:
+            return "squaring"
         n_series = max(z / min(self.reach.jumps, FIRST_SERIES), 1.0)
         series = n_series * n_products(z / n_series, self.digits) * (1.5 * self.rows.n_entries + 1000)
         if ROUNDING * z > 0.1 * self.tol:  # the round-off of so many products is felt
@@ -195,12 +206,19 @@ class Integrator:
             return Step(now, times, np.repeat(p[None], len(times), axis=0), np.zeros(len(times)))
         if self.method == "uniformisation":
             return uniformisation(self.rows, p, now, times, 0.5 * self._share(now, min(times[-1], now + SEGMENT / self.q)))
+        if self.method == "squaring":
+            laws, errors = self._squares.laws(p, times - now)
+            return Step(now, times, laws, errors, float(errors[-1]))
         if self.method == "krylov":
             reached = krylov(self.rows, p, now, times, self._share, self.reach.jumps / self.q)
             self.reach.jumps = 2 * self.q * (reached.end - now)
             return reached
         step = self._window(p, now, times) if self.method == "rational_krylov" else None
         return self._series(p, now, times) if step is None else step
+
+    @cached_property
+    def _squares(self) -> squaring.Squares:
+        return squaring.Squares(self.generator)
 
     def _series(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """A Chebyshev series; where the law travels far, a shorter one."""
