@@ -30,9 +30,9 @@ class Compiled:
             if feature.kind is not Kind.VARYING:
                 raise ModelError(f"{self.network.name!r} has no constant rates: {feature}; ssa and rate_equations take more")
 
-    @cached_property
+    @property
     def propensity_formulas(self) -> tuple[Expr, ...]:
-        return tuple(self.network.resolve(reaction.propensity) for reaction in self.network.reactions)
+        return self.network.propensity_formulas
 
     @cached_property
     def rate_formulas(self) -> tuple[Expr, ...]:

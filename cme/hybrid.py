@@ -47,9 +47,9 @@ class Hybrid:
         values = {**network.parameters, **network.compartments}
         return np.array([*network.initial.states[0], *(values[name] for name in network.variables)])
 
-    @cached_property
+    @property
     def propensity_formulas(self) -> tuple[Expr, ...]:
-        return tuple(self.network.resolve(reaction.propensity) for reaction in self.network.reactions)
+        return self.network.propensity_formulas
 
     @cached_property
     def rate_formulas(self) -> tuple[Expr, ...]:

@@ -130,6 +130,11 @@ class Network:
         return not self.is_boundary(name)
 
     @cached_property
+    def propensity_formulas(self) -> tuple[Expr, ...]:
+        """The propensities with every rule and constant filled in: kept, since to resolve a thousand takes longer than many a run."""
+        return tuple(self.resolve(reaction.propensity) for reaction in self.reactions)
+
+    @cached_property
     def changed_species(self) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of a reaction and a species that it changes, by reaction: their numbers."""
         rows, columns, _ = self.sparse_stoichiometry

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cme.kernels.direct import LARGEST_PROPENSITY
-from cme.kernels.jit import apart, inlined, inner
+from cme.kernels.jit import inlined
 from cme.kernels.propensity import propensity
 from cme.kernels.stoichiometry import varies
 
@@ -162,7 +162,7 @@ def choose(model, plan, leaper, room):
     if len(leaper.matrix) == 0:
         return tau, 0
     settling = balance(model, plan, leaper, room)
-    if plan.method == AUTO and settling == 0.0:
+    if plan.method == AUTO and (settling == 0.0 or room - settling <= _STIFF * tau):  # no implicit leap can be long enough
         return tau, 0
     longer = min(longest_leap(model, plan, leaper, True), room - settling)
     return (longer, 1) if plan.method == IMPLICIT or longer > _STIFF * tau else (tau, 0)
@@ -199,13 +199,12 @@ def longest_leap(model, plan, leaper, implicit):
     return 1.0 / haste if haste > 0.0 else np.inf
 
 
-@inner
+@inlined
 def balance(model, plan, leaper, room):
     """Mark the reversible pairs that relax within an implicit leap; returns the time that is kept for them before the next sample.
 
     That is log(1 / epsilon) of the slowest's relaxation times. Only pairs to which this leaves at least half of the time are marked.
     """
-    apart()
     a, settling = leaper.a, 0.0
     leaper.balanced[:] = 0.0
     patience = -math.log(plan.epsilon)
