@@ -139,7 +139,10 @@ class FirstPassage:
         return math.sqrt(max(self.variance(target), 0.0))  # a difference of large numbers where hardly any time is left to chance
 
     def decay(self) -> Decay:
-        """The slowest mode: the rate with which the chance that no target has been met decays in the end, and the law then."""
+        """The slowest mode: the rate with which the chance that no target has been met decays in the end, and the law then.
+
+        `ConvergenceError` where two modes decay so nearly alike that the law of the slowest does not settle.
+        """
         return self._solved.decay()
 
     def decay_rates(self, k: int) -> np.ndarray:

@@ -8,9 +8,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from cme.generator import Generator
 from cme.projection.censored import Censored
-from cme.projection.modes import slow_rates
-
-MOST_ITERATIONS, SETTLED = 300, 1e-13  # of the inverse iteration for the slowest mode; its relative width then
+from cme.projection.modes import slow_rates, slowest_mode
 
 
 class Decay(NamedTuple):
@@ -132,24 +130,13 @@ class Hitting:
         return chances, times
 
     def decay(self) -> Decay:
-        """The slowest mode, by inverse iteration with positive numbers alone: right in relative terms."""
-        law, shape = self._start / max(self._start.sum(), 1e-300), np.zeros(self._n_states)
-        shape[self.alive] = law
-        if not law.any():
+        """The slowest mode, right in relative terms; `ConvergenceError` where two modes decay nearly alike."""
+        shape = np.zeros(self._n_states)
+        if self.chain is None or not self._start.any():
             return Decay(np.inf, np.inf, np.inf, shape)
-        low, high = 0.0, np.inf
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            for _ in range(MOST_ITERATIONS):
-                longer = self._occupy(law)
-                kept = longer > 1e-280 * longer.max()
-                ratio = longer[kept] / law[kept]
-                low, high = 1 / ratio.max(), 1 / ratio.min()
-                rate = law.sum() / longer.sum()
-                law = longer / longer.sum()
-                if high - low <= SETTLED * rate:
-                    break
-        shape[self.alive] = law
-        return Decay(float(rate), float(low), float(high), shape)
+        mode = slowest_mode(self.chain, self._within, self._exits, self._start)
+        shape[self.alive] = mode.law
+        return Decay(mode.rate, mode.lower, mode.upper, shape)
 
     def decay_rates(self, k: int) -> np.ndarray:
         """The k slowest rates at which modes of the chain decay, on all states from which a way leads out."""

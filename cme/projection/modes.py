@@ -1,7 +1,10 @@
 """The slowest modes of a Markov chain, each right in relative terms, however many powers of ten lie between them."""
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigs
 
 from cme.errors import ConvergenceError
@@ -10,6 +13,19 @@ from cme.projection.censored import Censored
 DENSE = 300  # up to this many states, all eigenvalues are computed
 WINDOW = 1e6  # a mode within this factor of the shift has at least nine digits
 LOWEST = 1e-280
+MOST_ITERATIONS, SETTLED = 300, 1e-13  # of an inverse iteration; what a law moves then, and the relative width of the bounds on a rate
+SQUARED, MOST_SQUARINGS = 600, 60  # states up to which the iteration goes on by squaring its matrix; and how often
+WIDEST = 1e-9  # of the bounds on a rate that is called found
+ROUNDING = 1e-12  # of an elimination that subtracts nothing, as a part of its results
+
+
+class Mode(NamedTuple):
+    """A mode of a chain that stops: like exp(-rate t) in the end."""
+
+    rate: float
+    lower: float  # bounds on the rate (Collatz and Wielandt), round-off included
+    upper: float
+    law: np.ndarray  # (N,) sums to 1
 
 
 def slow_rates(rates: sp.csc_array, exits: np.ndarray, k: int) -> np.ndarray:
@@ -62,3 +78,102 @@ def _largest(chain: Censored, n_states: int, k: int) -> np.ndarray:
     start = chain.occupy(np.ones(n_states))
     operator = LinearOperator((n_states, n_states), matvec=lambda x: chain.occupy(np.asarray(x).ravel()), dtype=np.float64)
     return eigs(operator, k=k, which="LM", v0=start, return_eigenvectors=False)
+
+
+def slowest_mode(chain: Censored, rates: sp.csc_array, exits: np.ndarray, start: np.ndarray) -> Mode:
+    """Find how a chain decays in the end from a start: its slowest mode there, by iterations with positive numbers alone.
+
+    Of classes of states between which there is no way back each has a rate of its own, and the least of them is that of the chain. So
+    its bounds are narrow even where the law settles slowly or not at all, as where states of the same rate follow on each other.
+
+    Parameters
+    ----------
+    chain
+        On all N states.
+    rates : (N, N)
+        From column to row.
+    exits : (N,)
+        Out of all states.
+    start : (N,)
+        Any weights, not all 0.
+
+    Raises
+    ------
+    ConvergenceError
+        If two modes decay so nearly alike that the law of the slowest does not settle.
+    """
+    reached = np.flatnonzero(chain.occupy(start) > 0)
+    within = sp.csc_array(rates[reached][:, reached])
+    n_classes, label = connected_components(within, directed=True, connection="strong")
+    links = within.tocoo()
+    onward = label[links.row] != label[links.col]
+    out = exits[reached] + np.bincount(links.col[onward], links.data[onward], len(reached))  # of the class
+    least = np.full(n_classes, np.inf)
+    np.minimum.at(least, label, out)  # no slower than this: a class is left at this rate or more from everywhere
+    single = np.bincount(label, minlength=n_classes) == 1
+    low = np.where(single, least, np.inf)
+    high = low.copy()
+    laws: dict[int, np.ndarray] = {}
+    for c in np.argsort(least):
+        if least[c] > high.min() or not np.isfinite(least[c]):
+            break
+        if not single[c]:
+            here = label == c
+            whole = len(chain.order) == np.count_nonzero(here)
+            alone = chain if whole else Censored(sp.csc_array(within[here][:, here]), out[here])
+            laws[c], low[c], high[c] = _settle(alone, np.full(np.count_nonzero(here), 1 / np.count_nonzero(here)))
+    lower, upper = float(low.min()), float(high.min())
+    slowest = np.flatnonzero(low <= upper * (1 + ROUNDING))
+    if len(slowest) == 1:  # nothing that leads there is left in the end, and all that comes after follows it
+        law, c = np.zeros(len(exits)), slowest[0]
+        law[reached[label == c]] = laws.get(c, 1.0)
+        if np.any(links.data[onward & (label[links.col] == c)] > 0):
+            law, _, _ = _settle(chain, law, rate=upper)
+    else:
+        law, _, _ = _settle(chain, start / start.sum(), rate=upper)
+    rate = min(max(float(law.sum() / chain.occupy(law).sum()), lower), upper)
+    return Mode(rate, lower * (1 - ROUNDING), upper * (1 + ROUNDING), law)
+
+
+def _settle(chain: Censored, law: np.ndarray, rate: float | None = None) -> tuple[np.ndarray, float, float]:
+    """The law that the mean times in the states come to when they are the start again and again, and bounds on its rate.
+
+    Where the rate is given, the law alone is asked for.
+    """
+    moved, low, high = np.inf, 0.0, np.inf
+    for _ in range(MOST_ITERATIONS):
+        law, before = _normed(chain.occupy(law)), law
+        moved = float(np.abs(law - before).sum())
+        if moved <= SETTLED:
+            low, high = _bounds(chain, law)
+            if rate is not None or high - low <= SETTLED * high:
+                return law, low, high
+    if moved > SETTLED and len(law) <= SQUARED:  # the same with 2, 4, 8, ... steps at once
+        many = np.array([chain.occupy(unit) for unit in np.eye(len(law))]).T
+        for _ in range(MOST_SQUARINGS):
+            many /= many.max()
+            law, before = _normed(many @ law), law
+            moved = float(np.abs(law - before).sum())
+            if moved <= SETTLED:
+                break
+            many = many @ many
+    low, high = _bounds(chain, law)
+    if moved > SETTLED or (rate is None and high - low > WIDEST * high):
+        between = f"{low:.6g} and {high:.6g}" if rate is None else f"{rate:.6g} and more"
+        raise ConvergenceError(
+            f"two modes decay so nearly alike, at rates of {between}, that the law of the slowest still moves by {moved:.1e} after "
+            f"{MOST_ITERATIONS} steps of inverse iteration; decay_rates(2) gives both rates, and the law at earlier times needs no mode"
+        )
+    return law, low, high
+
+
+def _normed(time: np.ndarray) -> np.ndarray:
+    return time / time.sum()
+
+
+def _bounds(chain: Censored, law: np.ndarray) -> tuple[float, float]:
+    """Between the least and the largest rate at which a law is left from its states lies that of the slowest mode."""
+    time = chain.occupy(law)
+    kept = (time > 1e-280 * time.max()) & (law > 0)
+    ratio = time[kept] / law[kept]
+    return float(1 / ratio.max()), float(1 / ratio.min())
