@@ -32,6 +32,7 @@ class Step(NamedTuple):
     laws: np.ndarray  # (J, N)
     errors: np.ndarray  # (J,): bounds on the 1-norm of the error made since the start
     round_off: float = 0.0  # how much of the error no smaller step would help against
+    n_products: int = 0  # of a series
 
     @property
     def end(self) -> float:
@@ -214,7 +215,7 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
     n_certified = int(np.count_nonzero(certified))
     out = out[:n_certified]
     np.maximum(out, 0.0, out=out)  # the law is not negative: this brings the answer nearer to it
-    return Step(now, times[:n_certified], out, (left_out + rounded)[:n_certified], float(rounded[n_certified - 1]))
+    return Step(now, times[:n_certified], out, (left_out + rounded)[:n_certified], float(rounded[n_certified - 1]), last)
 
 
 def _without_entries(rows: Rows, p, weights, tails, tol, norms, cursor, out) -> None:

@@ -37,7 +37,8 @@ FIRST_SERIES = 3e4  # q t in the first Chebyshev series: a longer one may be in 
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
 EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is too rough for rational functions
 WINDOWED = 50  # q t up to which a law in a box is followed by uniformisation in a window
-PATIENCE = 10  # series after which a window of rational Krylov is tried again where one was in vain
+PATIENCE = 10  # series after which a window of rational Krylov, or a longer series, is tried again where one was in vain
+GROWN = 1.5  # times the terms that a series takes, from which on two shorter ones take less
 MAX_JUMPS = 1e15
 OFF = 1e-15  # a relative error that a rate may have
 SMALL, CHEAP = 4000, 1e-11  # up to so many states digits cost little: the integrator gets no more error than this
@@ -110,11 +111,25 @@ def propagate(
 class Reach:
     """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next.
 
-    `smooth` is the time from which a window of rational Krylov may be worth a trial.
+    `smooth` is the time from which a window of rational Krylov may be worth a trial. A law that travels makes the terms of a long series
+    grow: `most` jumps in one are then tried for the next few series, `patience` of them.
     """
 
     jumps: float = FIRST_SERIES
     smooth: float = 0.0
+    most: float = np.inf
+    patience: int = 0
+
+    def note_series(self, reached: float, tried: float, growth: float) -> None:
+        """A series reached so far of what was tried, with so many times the terms that it takes where none grows."""
+        if reached < tried or growth > GROWN:
+            self.most, self.patience = max(tried / 4, reached) if reached < tried else tried / 2, PATIENCE
+            self.jumps = min(reached, self.most)
+            return
+        self.patience -= 1
+        if self.patience <= 0:
+            self.most = np.inf
+        self.jumps = max(self.jumps, min(4 * reached, self.most))
 
 
 class Integrator:
@@ -197,7 +212,7 @@ class Integrator:
 
     def note_travel(self, now: float, time: float) -> None:
         """Until about this time no window of rational Krylov is worth while, since the set of states will change."""
-        self.reach.smooth = max(self.reach.smooth, min(time, now + PATIENCE * self.reach.jumps / max(self.q, 1e-300)))
+        self.reach.smooth = max(self.reach.smooth, min(time, now + PATIENCE * max(self.reach.jumps, SEGMENT) / max(self.q, 1e-300)))
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step, to the last of `times` or as far as one series, basis or factorisation reaches; the law at the times on the way."""
@@ -232,10 +247,9 @@ class Integrator:
             if step is None:
                 limit = now + (marks[0] - now) / 4
                 continue
-            if len(step.times) < len(marks):
-                self.reach.jumps = self.q * (step.end - now)
-            elif marks[-1] == limit:
-                self.reach.jumps = 4 * self.q * (limit - now)
+            tried, tol = self.q * float(marks[-1] - now), part * self._share(now, float(marks[-1]))
+            if len(step.times) < len(marks) or marks[-1] == limit:
+                self.reach.note_series(self.q * (step.end - now), tried, step.n_products / n_products(tried, tol))
             return step
 
     def _window(self, p: np.ndarray, now: float, times: np.ndarray) -> Step | None:
@@ -250,11 +264,11 @@ class Integrator:
         marks = times if times[-1] <= end else np.append(times[times < end], end)
         step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
         if step is None:
-            self.reach.smooth = now + min(2 * (end - now), PATIENCE * self.reach.jumps / self.q)
+            self.reach.smooth = now + min(2 * (end - now), PATIENCE * max(self.reach.jumps, SEGMENT) / self.q)
         return step
 
     def _share(self, now: float, end: float) -> float:
-        """The error that a step may make: half of the tolerance goes with the time, half with its logarithm."""
+        """The error that a step may make: as much of the tolerance goes with the time as with its logarithm; some is left for rounding."""
         early = min(SEGMENT / self.q, self.horizon / 50)
         log_part = np.log(max(end, early) / max(now, early)) / np.log(self.horizon / early)
-        return self.digits * (0.5 * (end - now) / self.horizon + 0.49 * log_part + 1e-3)
+        return self.digits * (0.3 * (end - now) / self.horizon + 0.3 * log_part + 1e-3)
