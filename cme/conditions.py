@@ -16,7 +16,7 @@ _COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 _CONDITIONS = _COMPARISONS | {"and", "or", "xor", "not"}
 
 
-def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_time: str | None) -> Expr:
+def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_time: str | None, constants: Iterable[str] = ()) -> Expr:
     """The formula of a condition on names that are known.
 
     Parameters
@@ -31,6 +31,8 @@ def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_ti
         What the names belong to.
     no_time
         Why it can't use the time; None if it can.
+    constants
+        Further names that it may use, which no message lists.
 
     Raises
     ------
@@ -45,11 +47,13 @@ def read_condition(text: str, known: Iterable[str], what: str, owner: str, no_ti
         formula = parse(text)
     except (ModelError, TypeError, AttributeError) as error:
         raise ValueError(f"{what}={text!r} can't be read: {error}") from None
-    known = {*known, *([ratelaw.TIME] if no_time is None else [])}
+    known = {*known, *constants, *([ratelaw.TIME] if no_time is None else [])}
     for name in sorted(ratelaw.names(formula) - known):
         if name == ratelaw.TIME:
             raise ValueError(f"{what}={text!r} uses the time; {no_time}")
-        raise ValueError(f"{what}={text!r} uses {name!r}, which the {owner} does not have{did_you_mean(name, sorted(known))}")
+        raise ValueError(
+            f"{what}={text!r} uses {name!r}, which the {owner} does not have{did_you_mean(name, sorted(known - {*constants}))}"
+        )
     if ratelaw.has_draws(formula):
         raise ValueError(f"{what}={text!r} draws a random number; a condition is on what there is, such as 'X >= 100'")
     if not (isinstance(formula, Apply) and formula.op in _CONDITIONS):

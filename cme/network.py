@@ -263,10 +263,13 @@ class Network:
             for name in wanted:
                 if name not in self.species_names:
                     raise ModelError(f"{self.name!r} has no species {name!r}{did_you_mean(name, self.species_names)}")
-            if len(self.initial.states) > 1:
-                raise ModelError("this network starts from a distribution; give the counts of all species in order")
+            if len(self.initial.states) > 1 and len(wanted) < len(self.species):
+                raise ModelError("this network starts from a distribution; give the counts of all species, by name or in order")
             old = dict(zip(self.species_names, self.initial.states[0], strict=True))
             return self._starting({**old, **wanted}.values(), set(wanted))
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            name = next(iter(self.species_names), "X")
+            raise TypeError(f"the initial counts must be numbers, in order or by name, such as {{{name!r}: 5}}, not {given!r}")
         return self._starting(given, set(self.species_names))
 
     def _starting(self, counts: Iterable[float], given: set[str]) -> "Network":
@@ -277,6 +280,8 @@ class Network:
         """Counts as real numbers; `ModelError` for a whole number that these do not hold."""
         counts = tuple(counts)
         for name, count in zip(self.species_names, counts, strict=False):
+            if isinstance(count, str) or np.ndim(count) or not hasattr(count, "__float__"):
+                raise TypeError(f"the initial count of {name!r} must be a number, not {count!r}")
             if isinstance(count, Integral) and (what := rounded_count(name, int(count))):
                 raise ModelError(what)
         return tuple(map(float, counts))

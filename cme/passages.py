@@ -200,7 +200,10 @@ class FirstPassage:
         return with_info(pd.DataFrame(columns), self.info)
 
     def from_states(self) -> "pd.DataFrame":
-        """A row for each kept state: the probability to come from it to each target first, and the mean time on the paths that do."""
+        """A row for each kept state: the probability to come from it to each target first, and the mean time on the paths that do.
+
+        From where no way leads to a target the probability is 0 and the mean nan. Both are nan where it takes states that are not kept.
+        """
         import pandas as pd
 
         chances, times = self._solved.from_states()

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from cme import errors, memory, ratelaw
 from cme.abilities import require
+from cme.arguments import check_count
 from cme.box import Box, BoxMatrix, reachable_box
 from cme.compiled import Compiled
 from cme.conditions import network_condition
@@ -84,7 +85,7 @@ class StateSpace:
         ModelError
             If a propensity is negative or undefined, or a reaction would drive a count below zero.
         ValueError
-            If a start lies outside, or the condition is none.
+            If a start lies outside, the condition is none, or a bound or `max_states` is no count.
 
         Notes
         -----
@@ -99,6 +100,7 @@ class StateSpace:
         >>> len(cme.StateSpace.reachable(cme.parse("0 -> U @ 1; 0 -> V @ 1"), within="U + V <= 2"))
         6
         """
+        max_states = check_count("max_states", max_states)
         start = cls.around(network, initial=initial, size=1, bounds=bounds, within=within)
         whole = start._whole_box(max_states) if within is None else None
         if whole is not None:
@@ -142,10 +144,12 @@ class StateSpace:
         compiled = Compiled(network)
         states, _ = compiled.start(initial)
         upper = np.full(len(network.species), UNBOUNDED)
+        if bounds is not None and not isinstance(bounds, Mapping):
+            raise TypeError(f"bounds must be a mapping from species to largest counts, such as {{'X': 100}}, not {bounds!r}")
         for name, bound in (bounds or {}).items():
             if name not in network.species_names:
                 raise ValueError(f"bounds names {name!r}, which is no species; there are {', '.join(network.species_names)}")
-            upper[network.species_names.index(name)] = bound
+            upper[network.species_names.index(name)] = min(check_count(f"the bound of {name!r}", bound, least=0), UNBOUNDED)
         if np.any(states > upper):
             raise ValueError("an initial state lies outside the bounds")
         condition = _read(network, within)
@@ -158,6 +162,7 @@ class StateSpace:
     @classmethod
     def holding(cls, network: Network, states: np.ndarray) -> "StateSpace":
         """Exactly the given states (K, S), all different, in their order."""
+        states = _check_states(network, states)
         upper = np.full(len(network.species), UNBOUNDED)
         return cls._build(np.ascontiguousarray(states, dtype=np.int64), Compiled(network), upper, _key(network, states))
 
@@ -266,6 +271,24 @@ class StateSpace:
 
     def __repr__(self) -> str:
         return f"StateSpace: {len(self)} states of {', '.join(self.compiled.network.species_names)}"
+
+
+def _check_states(network: Network, states) -> np.ndarray:
+    """States as an array of whole numbers (K, S)."""
+    try:
+        found = np.asarray(states)
+    except ValueError:  # rows of different lengths
+        found = np.empty(0)
+    if found.ndim != 2 or found.shape[1] != len(network.species):
+        counted = ", ".join(network.species_names)
+        raise ValueError(
+            f"states must be an array of shape (K, {len(network.species)}), with columns {counted}, not of shape {found.shape}"
+        )
+    if found.dtype.kind not in "iu":
+        wrong = found[found != np.round(found)] if found.dtype.kind == "f" else found.ravel()  # nan is not equal to itself
+        if wrong.size:
+            raise ValueError(f"states must be whole numbers of molecules, not {wrong[0]!s}")
+    return found
 
 
 def _key(network: Network, states: np.ndarray) -> np.ndarray:

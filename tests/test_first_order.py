@@ -221,6 +221,8 @@ def test_nothing_moves():
 
 def test_refusals():
     network = cme.parse(NETWORKS["two stages"])
+    with pytest.raises(TypeError, match="keep must be the names of species, not 5"):
+        cme.fsp(network, [1.0], keep=5)
     with pytest.raises(ValueError, match="keep names 'Q', which is no species; there are M, P"):
         cme.fsp(network, [1.0], keep=["Q"])
     with pytest.raises(ValueError, match="keep must name one species or more, each once"):

@@ -176,6 +176,23 @@ def test_the_slowest_mode_where_there_is_no_way_back(text, target, rate, law):
     assert slow.law.sum() == pytest.approx(1, abs=1e-12)
 
 
+def test_from_where_no_way_leads_the_chance_is_zero():
+    table = cme.first_passage(cme.parse("A -> B @ 1; A -> C @ 1; C -> D @ 1; A = 1"), "B == 1").from_states()
+    assert dict(zip(table["A"], table["P(B == 1)"], strict=True)) == {1: 0.5, 0: 0.0}
+    assert math.isnan(table["mean"][table["A"] == 0].iloc[0])
+
+
+def test_a_probability_is_one_at_most():
+    found = cme.first_passage(cme.parse("X -> 0 @ 1; 0 -> X @ 0.1; X = 30"), "X == 0", times=[1e2, 1e3, 1e4])
+    assert np.all(found.cdf <= 1) and found.cdf[-1, 0] == pytest.approx(1, abs=1e-8)
+
+
+def test_a_generator_offers_its_own_names():
+    generator = cme.Generator.from_rates([[0, 1], [1, 0]], states=[[0], [1]], names=("s",))
+    with pytest.raises(ValueError, match="uses 'x', which the generator does not have; there are s$"):
+        cme.first_passage(generator, "x == 3", initial=0)
+
+
 def test_a_law_that_does_not_settle_is_no_answer():
     with pytest.raises(cme.ConvergenceError, match=r"decay so nearly alike, at rates of 3 and more, .* decay_rates\(2\) gives both"):
         cme.first_passage(cme.parse("0 -> X @ 3"), "X >= 700").decay()

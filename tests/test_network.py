@@ -100,6 +100,12 @@ def test_with_initial_takes_names_sequences_and_distributions():
     assert "starts from a distribution over 2 states" in repr(mixed)
     with pytest.raises(cme.ModelError, match="starts from a distribution; give the counts of all species"):
         mixed.with_initial(A=1)
+    assert mixed.with_initial(A=1, B=2, C=0).initial == Initial(((1.0, 2.0, 0.0),))
+    with pytest.raises(TypeError, match="the initial count of 'A' must be a number, not 'x'"):
+        n.with_initial(A="x")
+    for counts in (5, "A=3"):
+        with pytest.raises(TypeError, match=r"must be numbers, in order or by name, such as {'A': 5}, not '?(5|A=3)"):
+            n.with_initial(counts)
     with pytest.raises(cme.ModelError, match="has no species 'D'; there are A, B, C"):
         n.with_initial(D=1)
     with pytest.raises(cme.ModelError, match="species 'A' starts at -1; an initial count must be >= 0"):

@@ -101,6 +101,40 @@ def test_bounds_name_species():
         cme.StateSpace.reachable(cme.parse("0 -> X @ 1; X = 9"), bounds={"X": 3})
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"bounds": {"X": 2.7}}, TypeError, "the bound of 'X' must be a whole number, not 2.7"),
+        ({"bounds": {"X": "a"}}, TypeError, "the bound of 'X' must be a whole number, not 'a'"),
+        ({"bounds": {"X": np.nan}}, TypeError, "the bound of 'X' must be a whole number, not nan"),
+        ({"bounds": {"X": -1}}, ValueError, "the bound of 'X' must be at least 0, not -1"),
+        ({"bounds": [3]}, TypeError, r"bounds must be a mapping from species to largest counts, such as {'X': 100}, not \[3\]"),
+        ({"max_states": 2.5}, TypeError, "max_states must be a whole number, not 2.5"),
+        ({"max_states": 0}, ValueError, "max_states must be at least 1, not 0"),
+    ],
+)
+def test_bounds_are_counts(options, error, message):
+    with pytest.raises(error, match=message):
+        cme.StateSpace.reachable(cme.parse("0 -> X @ 1; X = 9"), **options)
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ([[5.5]], "whole numbers of molecules, not 5.5"),
+        ([[np.nan]], "whole numbers of molecules, not nan"),
+        ([["a"]], "whole numbers of molecules, not a"),
+        ([1, 2], r"an array of shape \(K, 1\), with columns X, not of shape \(2,\)"),
+        ([[1, 2]], r"an array of shape \(K, 1\), with columns X, not of shape \(1, 2\)"),
+        ([[1], [1, 2]], r"an array of shape \(K, 1\), with columns X"),
+    ],
+)
+def test_given_states_are_whole_counts_of_all_species(states, message):
+    with pytest.raises(ValueError, match=f"states must be {message}"):
+        cme.StateSpace.holding(cme.parse("0 -> X @ 1"), states)
+    assert cme.StateSpace.holding(cme.parse("0 -> X @ 1"), [[3.0], [4]]).states.tolist() == [[3], [4]]
+
+
 def test_large_space_is_enumerated():
     network = cme.parse("0 => U @ 2 + 60*400/(400+V^2); U -> 0 @ 1; 0 => V @ 2 + 50*400/(400+U^2); V -> 0 @ 1")
     space = cme.StateSpace.reachable(network, bounds={"U": 449, "V": 449})

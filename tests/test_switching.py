@@ -109,7 +109,16 @@ def test_refusals(network, sets, error, match):
         cme.switching_rates(cme.parse(network), sets)
 
 
+def test_a_network_that_starts_from_a_distribution():
+    network = cme.parse("A <-> B @ 1, 1; A = 3").with_initial({(3, 0): 0.5, (2, 1): 0.5})
+    found = cme.switching_rates(network, {"a": "A == 3", "b": "A == 0"})
+    assert found.rate("a", "b") == pytest.approx(found.rate("b", "a"), rel=1e-12)
+
+
 def test_refusals_of_generators():
+    for sets in ("s == 0", None):
+        with pytest.raises(TypeError, match="sets must be a mapping from names to conditions, such as {'off': .*}, not ('s == 0'|None)"):
+            cme.switching_rates(cme.Generator.from_rates([[0, 1], [1, 0]]), sets)
     trapped = cme.Generator.from_rates([[0, 1, 0], [1, 0, 0], [1, 0, 0]])
     with pytest.raises(cme.ModelError, match="there is no long run of switching"):
         cme.switching_rates(trapped, {"a": "x == 0", "b": "x == 1"})

@@ -1,6 +1,6 @@
 """The door to closed forms: which solver has which, and when one answers of itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -172,6 +172,8 @@ def check_keep(network: Network, keep: Sequence[str] | None) -> tuple[str, ...] 
     """Names of species, each once."""
     if keep is None:
         return None
+    if not isinstance(keep, Iterable):
+        raise TypeError(f"keep must be the names of species, not {keep!r}")
     names = (keep,) if isinstance(keep, str) else tuple(keep)
     for name in names:
         if name not in network.species_names:

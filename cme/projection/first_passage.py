@@ -44,7 +44,7 @@ def first_passage(
         needed.
     target
         A condition such as ``"X >= 5 && Y == 0"`` on species, parameters and rules (of a `Generator`, on its names). Or a mapping from
-        names to conditions, no two of which hold together.
+        names to conditions, no two of which hold together in a state that is reached before either is met.
     times : (L,)
         When the law of the time is wanted; None: only what happens in the end.
     tol
@@ -69,7 +69,7 @@ def first_passage(
     Raises
     ------
     ValueError
-        If a target is no condition, or two hold together; the message names the state.
+        If a target is no condition, or two hold together in a state where the process may stop; the message names it.
     ModelError
         If a propensity is negative or undefined, a target compares what is no finite number in a state, or the network is
         more than a Markov chain with constant rates.

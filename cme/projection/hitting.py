@@ -56,6 +56,9 @@ class Hitting:
         for k in range(n_targets):
             ways[k] = np.where(inner, np.asarray(rates[target == k].sum(axis=0)).ravel(), 0.0)
         alive = inner & leads_out(rates, inner, ways.sum(axis=0) + leak)
+        self._hopeless = inner & ~alive
+        if closed:  # where the jumps that are dropped lead is not known
+            self._hopeless &= ~leads_out(rates, inner, np.where(inner, generator.leak, 0.0))
         astray = np.asarray(rates[inner & ~alive].sum(axis=0)).ravel()  # to where no way leads out
         self.alive = np.flatnonzero(alive)
         self.ways, self._leak, self._astray = ways[:, alive], leak[alive], astray[alive]
@@ -119,9 +122,10 @@ class Hitting:
     def from_states(self) -> tuple[np.ndarray, np.ndarray]:
         """From each state the probabilities to come to each target (N, K), and the mean time on the paths that come to any (N,).
 
-        In the targets themselves, and where no way leads to one, both are left nan.
+        Both are nan in the targets themselves, and where all ways to a target lead through states that are not kept. Where no way
+        leads to one the probabilities are 0.
         """
-        chances, times = np.full((self._n_states, len(self.ways)), np.nan), np.full(self._n_states, np.nan)
+        chances, times = np.where(self._hopeless[:, None], 0.0, np.full((1, len(self.ways)), np.nan)), np.full(self._n_states, np.nan)
         inner = np.array([self._collect(way) for way in self.ways]).T.reshape(len(self.alive), len(self.ways))
         total = inner.sum(axis=1)
         chances[self.alive] = inner

@@ -34,7 +34,7 @@ def passage_times(chain: Stopped, times: np.ndarray, tol: float) -> PassageTimes
     early, late = times[times <= last], times[times > last]
     law = chain.law(early if not len(late) else np.append(early[early < last], last), tol)
     labels = chain.label(law.states)
-    cdf = np.array([law.p[:, labels == k].sum(axis=1) for k in range(n_targets)]).T
+    cdf = np.array([np.minimum(law.p[:, labels == k].sum(axis=1), 1.0) for k in range(n_targets)]).T  # round-off adds a hair
     density = np.where(labels < 0, law.p, 0.0) @ chain.rates_into(law.states).T
     found = PassageTimes(cdf, density, law.lost, law.integration_error, str(law.info["method"]))
     return found if not len(late) else _late(chain, found, law, early, late, last, tol)
@@ -76,7 +76,7 @@ def _late(chain: Stopped, found: PassageTimes, law, early: np.ndarray, late: np.
     gone = -np.expm1(-slow.rate * ages)[:, None]
     kept = np.exp(-slow.rate * ages)[:, None]
     keep = slice(0, len(early))
-    cdf = np.concatenate([found.cdf[keep], found.cdf[-1] + share * gone * into / total])
+    cdf = np.concatenate([found.cdf[keep], np.minimum(found.cdf[-1] + share * gone * into / total, 1.0)])
     density = np.concatenate([found.density[keep], share * kept * into])
     # A path may differ from that of the set closed once it would have left; of the set open, what left is lost.
     differs = 0.0 if chain.closed is chain.open else chain.open.escaped

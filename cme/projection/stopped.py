@@ -265,7 +265,7 @@ def label_states(conditions: Mapping[str, Expr], names: tuple[str, ...], states:
 def generator_condition(generator: Generator, text: str, what: str) -> Expr:
     """The formula of a condition on the states of a generator."""
     constants = {name: ratelaw.Number(value) for name, value in ratelaw.CONSTANTS.items() if name not in generator.names}
-    formula = read_condition(text, {*generator.names, *constants}, what, "generator", NO_TIME)
+    formula = read_condition(text, generator.names, what, "generator", NO_TIME, constants)
     return ratelaw.substitute(formula, constants)
 
 

@@ -50,7 +50,8 @@ def switching_rates(
     network
         A Markov chain with constant rates and one stationary law. Or a `Generator`, whose states are kept as they are.
     sets
-        Names and conditions, two or more, such as ``{"off": "X <= 80", "on": "X >= 560"}``, of which no two hold together.
+        Names and conditions, two or more, such as ``{"off": "X <= 80", "on": "X >= 560"}``, of which no two hold together in a state
+        that the process comes to.
     tol
         Largest change of a rate allowed at the last growth of the set of states, as a part of it.
     initial
@@ -92,6 +93,8 @@ def switching_rates(
     started = time.perf_counter()
     tol = check_positive("tol", tol)
     require(network, "switching_rates")
+    if not isinstance(sets, Mapping):
+        raise TypeError(f"sets must be a mapping from names to conditions, such as {{'off': 'X <= 80', 'on': 'X >= 560'}}, not {sets!r}")
     texts = dict(sets)
     if len(texts) < 2:
         raise ValueError("sets must hold two conditions or more, such as {'off': 'X <= 80', 'on': 'X >= 560'}")
