@@ -184,12 +184,13 @@ def test_from_where_no_way_leads_the_chance_is_zero():
 
 def test_a_probability_is_one_at_most():
     found = cme.first_passage(cme.parse("X -> 0 @ 1; 0 -> X @ 0.1; X = 30"), "X == 0", times=[1e2, 1e3, 1e4])
-    assert np.all(found.cdf <= 1) and found.cdf[-1, 0] == pytest.approx(1, abs=1e-8)
+    assert np.all(found.cdf <= 1)
+    assert found.cdf[-1, 0] == pytest.approx(1, abs=1e-8)
 
 
 def test_a_generator_offers_its_own_names():
     generator = cme.Generator.from_rates([[0, 1], [1, 0]], states=[[0], [1]], names=("s",))
-    with pytest.raises(ValueError, match="uses 'x', which the generator does not have; there are s$"):
+    with pytest.raises(ValueError, match=r"uses 'x', which the generator does not have; there are s$"):
         cme.first_passage(generator, "x == 3", initial=0)
 
 

@@ -117,7 +117,7 @@ def test_a_network_that_starts_from_a_distribution():
 
 def test_refusals_of_generators():
     for sets in ("s == 0", None):
-        with pytest.raises(TypeError, match="sets must be a mapping from names to conditions, such as {'off': .*}, not ('s == 0'|None)"):
+        with pytest.raises(TypeError, match=r"sets must be a mapping from names to conditions, such as {'off': .*}, not ('s == 0'|None)"):
             cme.switching_rates(cme.Generator.from_rates([[0, 1], [1, 0]]), sets)
     trapped = cme.Generator.from_rates([[0, 1, 0], [1, 0, 0], [1, 0, 0]])
     with pytest.raises(cme.ModelError, match="there is no long run of switching"):
