@@ -225,12 +225,13 @@ def test_cycles_by_elimination_and_by_LU_solve_the_same_equations(seed):
     reference = 17
     order, half = cycle.banded(matrix, reference)
     banded, sparse = cycle.BandedCycle(matrix, leak, reference, order, half), cycle.SparseCycle(matrix, reference)
+    censored = cycle.CensoredCycle(matrix, leak, reference, np.inf)
     others = np.delete(np.arange(40), reference)
     block = matrix.toarray()[np.ix_(others, others)]
     z = np.insert(np.linalg.solve(block, -matrix.toarray()[others, reference]), reference, 1.0)
     times = np.insert(np.linalg.solve(block.T, -(1 + outside)[others]), reference, 0.0)
     chances = np.insert(np.linalg.solve(block.T, -matrix.toarray()[reference, others]), reference, 1.0)
-    for each in (banded, sparse):
+    for each in (banded, sparse, censored):
         assert each.z == pytest.approx(z, rel=1e-10)
         upper, lower = each.returns(outside)
         assert upper == pytest.approx(times, rel=1e-9)

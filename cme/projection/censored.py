@@ -18,7 +18,7 @@ class Censored:
     Nothing is subtracted from anything, see `cme.kernels.censoring`.
     """
 
-    def __init__(self, rates: sp.csc_array, exits: np.ndarray):
+    def __init__(self, rates: sp.csc_array, exits: np.ndarray, most_products: float = MOST_PRODUCTS):
         n_states = len(exits)
         self.order = _order(rates)
         self._place = np.empty(n_states, dtype=np.int64)
@@ -30,7 +30,8 @@ class Censored:
         parent, mark, n_links, cursor = (np.empty(n_states, dtype=np.int64) for _ in range(4))
         count_links(*pattern, parent, mark, n_links)
         self.n_links, n_products = int(n_links.sum()), float((n_links.astype(np.float64) ** 2).sum())
-        if n_products > MOST_PRODUCTS:
+        self.most_links = int(n_links.max(initial=0))
+        if n_products > most_products:
             raise ConvergenceError(
                 f"mean times on {n_states} states take {n_products:.0e} products and {20 * self.n_links / 2**30:.2g} GiB; "
                 "give a smaller space, loosen tol, or use ensemble with stop="

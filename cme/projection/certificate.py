@@ -65,7 +65,8 @@ def _core(law: ClosedLaw, drift: Drift, change: np.ndarray, way: np.ndarray) -> 
         fall = part * drift.fall
         core = change > -fall
         core[law.cycle.reference] = True
-        slowest = float(np.max(times[core] / np.maximum(chances[core], 1e-300)))  # to choose by; the bound is found by `bounds`
+        with np.errstate(over="ignore"):
+            slowest = float(np.max(times[core] / np.maximum(chances[core], 1e-300)))  # to choose by; the bound is found by `bounds`
         missing = there / fall + left * slowest
         if missing < best[0]:
             best = missing, fall, core

@@ -7,14 +7,14 @@ import numpy as np
 
 from cme.generator import Generator
 from cme.projection.closed_class import ClosedClass
-from cme.projection.cycle import WIDEST_BAND, BandedCycle, SparseCycle, banded
+from cme.projection.cycle import WIDEST_BAND, BandedCycle, CensoredCycle, SparseCycle, banded
 from cme.projection.levels import METHOD, multilevel_law
 from cme.projection.null_vector import eliminated, likely_state, sparse_cycle, stationary_vector
 from cme.projection.sweeps import ENOUGH, IteratedCycle
 
 WIDEST_CUT = 1000  # states of which factors would hold the links of all with all
 
-AnyCycle = BandedCycle | SparseCycle | IteratedCycle
+AnyCycle = BandedCycle | SparseCycle | CensoredCycle | IteratedCycle
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,8 @@ def _solve(found: ClosedClass, at: int | None) -> tuple[np.ndarray, str, float, 
     if pi is None:
         if not leaky:
             return *stationary_vector(found.matrix, at), None
-        sparse = sparse_cycle(found.matrix, likely_state(found.closed_matrix) if at is None else at)
-        total = float(sparse.z.sum())
-        return sparse.z / total, sparse.method, (float(np.abs(sparse.correction).sum()) + sparse.below) / total, sparse
+        sparse, inaccuracy = sparse_cycle(found.matrix, found.leak, likely_state(found.closed_matrix) if at is None else at)
+        return sparse.z / float(sparse.z.sum()), sparse.method, inaccuracy, sparse
     cycle: AnyCycle | None = None
     if leaky:
         reference = int(np.argmax(pi))

@@ -3,8 +3,7 @@
 import numpy as np
 
 from cme.projection.closed_law import ClosedLaw
-from cme.projection.cycle import SparseCycle
-from cme.projection.sweeps import IteratedCycle
+from cme.projection.cycle import BandedCycle
 from cme.states import StateSpace
 
 GROWTH = 1.4
@@ -32,7 +31,7 @@ def reshape(space: StateSpace, law: ClosedLaw, tol: float) -> StateSpace:
 
     What may be dropped at the cost of a small part of `tol` is dropped.
     """
-    if not isinstance(law.cycle, SparseCycle | IteratedCycle) or space.compiled.network.varying:
+    if law.cycle is None or isinstance(law.cycle, BandedCycle) or space.compiled.network.varying:
         return grow(space, law)
     added = _rays(space, law, tol)
     if not len(added):

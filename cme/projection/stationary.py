@@ -24,6 +24,7 @@ from cme.projection.first_set import likely_states
 from cme.projection.levels import METHOD
 from cme.projection.reshape import grow, reshape
 from cme.projection.spread import spread_law
+from cme.projection.sweeps import IteratedCycle
 from cme.projection.way_back import MoreStatesError
 from cme.results import Distribution
 from cme.states import StateSpace
@@ -32,7 +33,9 @@ MOST_EXPANSIONS = 40  # of a set of states; most settle in fewer than 15
 FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
 AT_ONCE = 1_500_000  # states from which on the factors of a sparse matrix take too much memory
 SOONER = 150_000  # and from which on they take longer, on a lattice
+ROUND_OFF = 1e-8  # of large sets, by a bound that is far from what it is: no smaller `tol` is refused for it
 MOST_ROUNDS = 4  # of adding states from which the drift does not lead back
+MOST_ADDED = 200_000  # of these, where the law on them is found by elimination; else a few times those that are kept
 
 
 def stationary(
@@ -69,7 +72,7 @@ def stationary(
         The initial counts select the conservation class (and nothing else). Or a `Generator` of any jump process, whose states are
         kept as they are (closed by dropping what leaks, if it leaks).
     tol
-        Largest error of the law allowed, in the 1-norm.
+        Largest error of the law allowed, in the 1-norm, beside round-off below 1e-8 (which is in `integration_error`).
     method
         "projection": linear algebra on a set of states. "product_form": the product of Poisson laws of a complex-balanced network, such as
         any weakly reversible mass-action network of deficiency 0. "one_step": the product of ratios of neighbouring propensities of a
@@ -91,8 +94,8 @@ def stationary(
     Returns
     -------
     Distribution
-        One time, infinity. `integration_error` bounds what the linear solver adds in the 1-norm, from its residual, where the law is
-        certified; otherwise it is the solver's last correction, an estimate.
+        One time, infinity. `integration_error` bounds what the linear solver adds in the 1-norm, from its residual or its number of
+        roundings; of sweeps and levels that are not certified it is the last correction, an estimate.
 
     Raises
     ------
@@ -109,7 +112,8 @@ def stationary(
     this: a further mode behind a barrier that the smaller set does not reach is not seen.
 
     For nearly one-dimensional sets the law is found by Grassmann-Taksar-Heyman elimination, and every probability is right in relative
-    terms, however small; otherwise by a sparse LU with one state taken out. Where factors would hold too many numbers, as in four
+    terms, however small; otherwise by a sparse LU with one state taken out, or, where its residual does not prove that it is right to nine
+    digits, as with states that hardly communicate, by sparse elimination without subtraction. Where factors would hold too many numbers, as in four
     dimensions and more, sweeps and aggregation take its place. Given states (a space or a generator) that are more than 1.5 million, or
     150 000 on the lattice of a generator, are solved level by level, in 400 bytes for each, without bounds.
 
@@ -154,6 +158,7 @@ def stationary(
     fixed = space is not None
     with progress_bar("stationary", max_states, progress) as bar:
         space, law = _fixed_set(network, space) if space is not None else _adapted_set(network, initial, tol, max_states, bar)
+    _check_solved(law, tol)
     kept = law.pi > 0
     found = space.states[law.members[kept]]
     record_ = record(
@@ -248,7 +253,8 @@ def _adapt(
             except MoreStatesError as more:
                 rounds += 1
                 reason, states = str(more), more.states
-                if rounds <= MOST_ROUNDS and len(states) <= 4 * len(space) + 20_000 and len(space) + len(states) <= max_states:
+                most = 4 * len(space) + 20_000 if isinstance(law.cycle, IteratedCycle) else max(4 * len(space), MOST_ADDED)
+                if rounds <= MOST_ROUNDS and len(states) <= min(most, max_states - len(space)):
                     reason, before, expansions = "", None, expansions + 1
                     home_state, place = space.states[law.home], space.index(states)
                     if np.any(place < 0):
@@ -319,8 +325,7 @@ def _on_given_states(generator: Generator, started: float, tol: float) -> Distri
     """The stationary law of a jump process on the states of its generator."""
     lattice = np.issubdtype(generator.states.dtype, np.integer) and generator.states.shape[1] > 1
     law = ClosedLaw.on(generator, at_once=SOONER if lattice else AT_ONCE)
-    if law.inaccuracy > tol:
-        raise ConvergenceError(f"the linear solver only comes within {law.inaccuracy:.1e} of a stationary law; loosen tol={tol:g}")
+    _check_solved(law, tol)
     unknown = np.nan if np.any(generator.leak > 0) else 0.0
     record_ = record("stationary", "generator", started, {"tol": tol}, method=law.method, states=len(generator))
     pi = np.zeros(len(generator))
@@ -328,3 +333,8 @@ def _on_given_states(generator: Generator, started: float, tol: float) -> Distri
     times, lost, error = np.array([np.inf]), np.array([unknown]), np.array([law.inaccuracy])
     widths = generator.widths
     return Distribution(times, generator.names, generator.states, pi[None], lost, error, record_, widths=widths, cells=widths)
+
+
+def _check_solved(law: ClosedLaw, tol: float) -> None:
+    if law.inaccuracy > max(tol, ROUND_OFF):
+        raise ConvergenceError(f"the linear solver only comes within {law.inaccuracy:.1e} of a stationary law; loosen tol={tol:g}")
