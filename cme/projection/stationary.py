@@ -113,9 +113,9 @@ def stationary(
 
     For nearly one-dimensional sets the law is found by Grassmann-Taksar-Heyman elimination, and every probability is right in relative
     terms, however small; otherwise by a sparse LU with one state taken out, or, where its residual does not prove that it is right to nine
-    digits, as with states that hardly communicate, by sparse elimination without subtraction. Where factors would hold too many numbers, as in four
-    dimensions and more, sweeps and aggregation take its place. Given states (a space or a generator) that are more than 1.5 million, or
-    150 000 on the lattice of a generator, are solved level by level, in 400 bytes for each, without bounds.
+    digits, as with states that hardly communicate, by sparse elimination without subtraction. Where factors would hold too many numbers, as
+    in four dimensions and more, sweeps and aggregation take its place. Given states (a space or a generator) that are more than 1.5
+    million, or 150 000 on the lattice of a generator, are solved level by level, in 400 bytes for each, without bounds.
 
     In closed form, `lost` is a bound: what lies outside the states that are given. `integration_error` is an estimate of round-off. Laws
     of one count come with their tails, down to 1e-280.
