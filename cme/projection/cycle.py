@@ -184,7 +184,7 @@ class SparseCycle:
         return np.insert(upper, self.reference, 0.0)
 
     def _defect(self, x: np.ndarray, right: np.ndarray, spent: np.ndarray) -> float:
-        """The defect of a solution x of B^T x = -right, as a part of `spent`: it is right within that part of the times (-B is an M-matrix)."""
+        """The defect of a solution x of B^T x = -right, as a part of `spent`: right within that part of the times (-B is an M-matrix)."""
         size = self._terms * ROUNDING * 2 * np.abs(self._block.diagonal())
         return float(np.max((np.abs(self._transposed @ x + right) + size * np.abs(x)) / spent))
 
