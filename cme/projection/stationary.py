@@ -31,6 +31,7 @@ from cme.states import StateSpace
 
 MOST_EXPANSIONS = 40  # of a set of states; most settle in fewer than 15
 FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
+FIRST_OF_DRAWS = 600  # where a reaction draws numbers of molecules: jumps lead from every state to all larger ones
 AT_ONCE = 1_500_000  # states from which on the factors of a sparse matrix take too much memory
 SOONER = 150_000  # and from which on they take longer, on a lattice
 ROUND_OFF = 1e-8  # of large sets, by a bound that is far from what it is: no smaller `tol` is refused for it
@@ -209,7 +210,8 @@ def _adapted_set(network: Network, initial, tol: float, max_states: int, bar) ->
     found = spread_law(network, start, tol, max_states, bar)
     if found is not None:
         return found
-    found = _adapt(network, start.grow(np.arange(len(start)), size=FIRST_SIZE), None, initial, tol, max_states, bar, tentative=False)
+    size = FIRST_OF_DRAWS if network.varying else FIRST_SIZE
+    found = _adapt(network, start.grow(np.arange(len(start)), size=size), None, initial, tol, max_states, bar, tentative=False)
     assert found is not None
     return found
 
