@@ -116,3 +116,19 @@ def test_where_some_paths_never_arrive_the_mean_is_infinite_for_sure():
 def test_every_chain_says_how_its_states_are_found():
     with pytest.raises(TypeError, match="abstract class Stopped"):
         Stopped(("X",), {})
+
+
+def test_a_rare_target_is_found():
+    """The gambler's ruin: (1 - r^333) / (1 - r^1000) with r = 3/2."""
+    ruin = "X => 2 X @ 0.4*(X<{0})*(X>0); X => 0 @ 0.6*(X<{0})*(X>0); X=333"
+    targets = {"ruin": "X == 0", "win": "X == {0}"}
+    found = cme.first_passage(cme.parse(ruin.format(1000)), {name: text.format(1000) for name, text in targets.items()})
+    log = 333 * math.log(1.5) + math.log1p(-(1.5**-333)) - 1000 * math.log(1.5)
+    assert found.probability[1] == pytest.approx(math.exp(log), rel=1e-10)
+    assert math.isfinite(found.mean("win"))
+    assert found.info["rare"] == []
+    # What is further away than a few thousand states is not looked for, but said.
+    far = cme.first_passage(cme.parse(ruin.format(100_000)), {name: text.format(100_000) for name, text in targets.items()})
+    assert far.info["rare"] == ["win"]
+    assert far.probability[1] == 0
+    assert 0 < far.probability_bounds("win").upper < 1e-200

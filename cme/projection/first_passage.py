@@ -34,8 +34,9 @@ def first_passage(
     .. math:: T = \min\{t : x(t) \in \mathrm{target}\}, \qquad E[T^k] = k!\; \mathbf 1^\top (-A_J)^{-k} p(0)
 
     The states J that are not in a target are found on the way, until less than `tol` of the probability leaves them before a target is
-    met. Mean times and probabilities come from an elimination that subtracts nothing, and are right in relative terms: to about
-    thirteen digits, whether the mean is 1 or 1e200.
+    met. Mean times and probabilities on J come from an elimination that subtracts nothing, and are right in relative terms: to about
+    thirteen digits, whether the mean is 1 or 1e200. What escapes from J is beside them: a target that ``info["rare"]`` names is met so
+    seldom that no more than `probability_bounds` is known of how often.
 
     Parameters
     ----------
@@ -147,6 +148,7 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
         "states": int(inner.sum()),
         "expansions": chain.expansions,
         "truncation": "none" if exact else "bounds on probabilities and the mean, estimates of moments",
+        "rare": chain.rare,
         "upper_mean": "exact" if exact or ended.never > 0 else chain.ground,  # some never arrive: infinite for sure
         "mean_change": chain.change,
     }

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from cme import ratelaw
 from cme.compiled import Compiled
 from cme.conditions import check_defined, network_condition, read_condition
-from cme.errors import ConvergenceError, describe_state
+from cme.errors import ConvergenceError, ModelError, describe_state
 from cme.generator import Generator
 from cme.network import Network
 from cme.projection.drift import NoDriftError
@@ -103,6 +103,11 @@ class Stopped(ABC):
         return self.open.escaped + self.missing
 
     @property
+    def rare(self) -> list[str]:
+        """The targets whose probabilities are not known in relative terms: more escapes than `tol` times what comes to them."""
+        return [name for name, p in zip(self.conditions, self.open.arrived, strict=True) if self.escaped > self.tol * p]
+
+    @property
     def change(self) -> float:
         """How far the mean times with the states closed and open differ, as a part of the former."""
         if self.open is self.closed:
@@ -192,8 +197,14 @@ class StoppedNetwork(Stopped):
         while True:
             self._solve(self.tol)
             n_states, escaped = len(self.space), self.open.escaped
-            if not self.open.leaks or (escaped <= self.tol and self.change <= self.tol):
+            if not self.open.leaks:
                 return
+            if escaped <= self.tol and self.change <= self.tol:
+                # Few more states may tell how likely the rare targets are.
+                if not self.rare or FAST_GROWTH * n_states > SMALL or not self._grow(at_least=False):
+                    return
+                yield n_states, f"{escaped:.1e} escapes, less than comes to a target"
+                continue
             yield n_states, f"{escaped:.1e} escapes"
             arrived = float(self.open.arrived.sum())
             seen.append((n_states, escaped, arrived))
@@ -214,14 +225,22 @@ class StoppedNetwork(Stopped):
             raise ValueError("the given state space does not hold the initial state")
         self.start = np.bincount(where, weights=self._weights, minlength=len(space))
 
-    def _grow(self) -> bool:
-        """A larger set, beyond the states through which nearly all escapes; False if there are no more."""
+    def _grow(self, at_least: bool = True) -> bool:
+        """A larger set, beyond the states through which nearly all escapes; False if there are no more.
+
+        If it need not be, also False where it would be too large, or has states that mean nothing.
+        """
         flux = self.open.leaving
         order = np.argsort(flux)
         sources = order[np.cumsum(flux[order]) > 1e-3 * flux.sum()][::-1]
         growth = FAST_GROWTH if len(self.space) < SMALL else GROWTH
-        larger = self.space.grow(sources, size=int(growth * len(self.space)) + 1)
-        if len(larger) == len(self.space):
+        try:
+            larger = self.space.grow(sources, size=int(growth * len(self.space)) + 1)
+        except ModelError:  # of states that hardly any path comes to
+            if at_least:
+                raise
+            return False
+        if len(larger) == len(self.space) or (not at_least and len(larger) > self.most):
             return False
         if len(larger) > self.most:
             short = f"{self.open.escaped:.1e} of the probability leaves them before a target is met"
