@@ -36,7 +36,7 @@ TAKES: dict[str, set[Kind]] = {
     "fsp": _CHAIN_IN_TIME | {Kind.VARYING},
     "stationary": {Kind.VARYING},
     "rate_equations": set(Kind) - {Kind.DRAW},
-    "lna": _RATES_IN_TIME | {Kind.TIMED_EVENT},
+    "lna": _RATES_IN_TIME | {Kind.TIMED_EVENT, Kind.VARYING},
     "langevin": _RATES_IN_TIME | {Kind.TIMED_EVENT},
     "fokker_planck": _RATES_IN_TIME,
 }  # fmt: skip

@@ -96,6 +96,37 @@ def test_a_large_sparse_network_agrees_with_the_closed_form():
     assert result.covariance[0] == pytest.approx(covariance, abs=1e-3)
 
 
+def test_bursts_have_the_second_moment_of_their_size():
+    """Bursts at rate 2 with a geometric number of mean 5, E[B^2] = 55: dV/dt = 110 + m - 2 V from 0, with m = 10 (1 - e^-t)."""
+    network = cme.parse("0 -> geometric(b) P @ 2; P -> 0 @ 1; b = 5")
+    t = np.array([0.3, 1.0, 4.0])
+    found = cme.lna(network, t)
+    assert found["P"] == pytest.approx(10 * (1 - np.exp(-t)), rel=1e-7)
+    assert found.covariance[:, 0, 0] == pytest.approx(60 * (1 - np.exp(-2 * t)) - 10 * (np.exp(-t) - np.exp(-2 * t)), rel=1e-7)
+    assert cme.lna(network, np.inf).covariance[0, 0, 0] == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 -> (2 + 3*poisson(1.5)) P @ 0.7; P -> 0 @ 1",
+        "A -> (1 + binomial(2, 0.3)) B + (bernoulli(0.5) + binomial(2, 0.5)) C @ 1; B -> C @ 1; C -> 0 @ 1; A = 2",
+        "G -> G + geometric(1) P @ 1; G -> H @ 1; H -> G @ 2; P -> 0 @ 1; G = 1",
+        "A -> binomial(3, 0.6) B @ 1; B -> 0 @ 2; A = 3",
+    ],
+)
+def test_drawn_numbers_in_linear_networks_have_the_moments_of_the_master_equation(text):
+    network, times = cme.parse(text), [0.4, 2.0]
+    law, found = cme.fsp(network, times, tol=1e-9), cme.lna(network, times)
+    assert found.means == pytest.approx(law.mean(), rel=1e-6, abs=1e-7)
+    assert found.covariance == pytest.approx(law.covariance(), rel=1e-5, abs=1e-6)
+
+
+def test_drawn_numbers_and_rates_in_time_together_are_refused():
+    with pytest.raises(cme.ModelError, match=r"what reaction 'r1' changes 'P' by, geometric\(5\), is not the same each time, and other"):
+        cme.lna(cme.parse("0 => geometric(5) P @ 2 + sin(time); P -> 0 @ 1"), [1.0])
+
+
 def test_no_species_moves_and_variances_are_never_negative():
     assert cme.lna(cme.parse("$X -> 0 @ 1; X = 3"), np.inf).covariance.tolist() == [[[0.0]]]
     assert cme.lna(cme.parse("X -> 0 @ 1; X = 3"), [1.0, 60.0]).sd()[1, 0] == pytest.approx(0, abs=1e-3)

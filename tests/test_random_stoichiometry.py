@@ -202,7 +202,7 @@ def test_a_cell_that_divides():
     np.testing.assert_allclose(law.mean(), mean.mean(), atol=2e-3)
     verdict.mean_matches(paths["P"][:, 1], mean["P"][1])
     able = {name for name, obstacle in cme.check(network, max_states=1000).solvers.items() if not obstacle}
-    assert able == {"tau_leap", "ssa", "fsp", "stationary", "rate_equations"}
+    assert able == {"tau_leap", "ssa", "fsp", "stationary", "rate_equations", "lna"}
 
 
 def test_laws_follow_what_a_draw_changes():
@@ -261,7 +261,7 @@ def test_sizes_that_move_are_left_to_ssa():
 # ----------------------------------------------------------------------------------------------------------- refusals
 
 
-@pytest.mark.parametrize("solver", [cme.lna, cme.langevin, cme.fokker_planck])
+@pytest.mark.parametrize("solver", [cme.langevin, cme.fokker_planck])
 def test_other_solvers(solver):
     what = r"can't take 'network': what reaction 'r1' changes 'P' by, geometric\(5\), is not the same each time; use ssa or tau_leap or"
     with pytest.raises(cme.ModelError, match=what):

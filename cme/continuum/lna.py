@@ -6,9 +6,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import solve_continuous_lyapunov
 
-from cme.abilities import features, require
+from cme.abilities import Kind, features, is_chain, require
 from cme.arguments import check_positive, check_times, record
 from cme.continuum.diffusion import Diffusion, with_jump_moments
+from cme.continuum.drawn_jumps import DrawnField
 from cme.continuum.rate_equations import describe_initial, integrate, steady_state
 from cme.continuum.rates_in_time import LinearMap, RatesInTime, is_blink
 from cme.continuum.vector_field import VectorField, refuse_negative, vector_field
@@ -33,7 +34,8 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     ----------
     network
         S species, R reactions; rates may depend on time, and on variables whose course does not depend on counts. Events at times that
-        are known in advance may set variables, and counts to linear functions of counts. Or a `Diffusion`: its drift takes the place of
+        are known in advance may set variables, and counts to linear functions of counts. Where rates are constant, reactions may draw
+        numbers of molecules, like ``geometric(5)``. Or a `Diffusion`: its drift takes the place of
         S^T f, its noise B that of S^T diag(f) S.
     times : (T,), in the model's time unit
         Increasing. The single time inf asks for the stationary law.
@@ -59,9 +61,10 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
 
     Notes
     -----
-    Exact for mean and covariance where every propensity is at most linear in the amounts. Otherwise it is the leading order for large
-    volumes at fixed times and around one stable state: it knows nothing of other wells, of the correction of the mean by the noise, of
-    skewness or of the boundary at zero. A variance that the integrator leaves below zero, by less than its tolerance, is zero.
+    Exact for mean and covariance where every propensity is at most linear in the amounts, and numbers of molecules that a reaction draws
+    do not depend on these: their mean and second moment take the place of S^T f and S^T diag(f) S. Otherwise it is the leading order
+    for large volumes at fixed times and around one stable state: it knows nothing of other wells, of the correction of the mean by the
+    noise, of skewness or of the boundary at zero. A variance that the integrator leaves below zero, by less than its tolerance, is zero.
     Conserved totals keep the covariance that they have at the start (zero for a sharp start).
     Rates are integrated piece by piece, from one switch of a condition on the time to the next, in steps of at most a 32nd of the
     time, none of which passes over a pulse of the rates, however short (see `cme.resolved_times`).
@@ -84,10 +87,13 @@ def lna(network: Network | Diffusion, times, *, initial=None, rtol: float = 1e-9
     times = check_times(times, infinity=True)
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
     require(network, "lna")
-    if isinstance(network, Network) and features(network):
+    if isinstance(network, Network) and not is_chain(network):
         return _in_time(network, times, initial, rtol, atol, started)
     network = with_jump_moments(network)
-    field = vector_field(network, stationary=bool(np.isinf(times[0])))
+    if isinstance(network, Network) and network.varying:
+        field: VectorField = DrawnField(network)
+    else:
+        field = vector_field(network, stationary=bool(np.isinf(times[0])))
     states, p = field.start(initial)
     mean = p @ states
     covariance = ((states - mean).T * p) @ (states - mean)
@@ -118,6 +124,9 @@ def _check_variances(names: tuple[str, ...], times: np.ndarray, covariances: np.
 
 def _in_time(network: Network, times: np.ndarray, initial, rtol: float, atol: float, started: float) -> Moments:
     """The same for a network whose rates move with time, or where events happen at known times: one piece of time after the other."""
+    if network.varying:
+        law = next(each for each in features(network) if each.kind is Kind.VARYING)
+        raise ModelError(f"{law}, and other things move with time; lna takes either, but not both: use ssa or fsp")
     if np.isinf(times[0]):
         raise ModelError(f"{network.name!r} comes to rest in no way that can be looked for: {features(network)[0]}; ask for finite times")
     moving = RatesInTime(network, initial, times)
