@@ -265,3 +265,16 @@ def test_what_the_initial_law_had_lost_counts():
     assert first.lost[0] > 1e-7
     again = cme.fsp(network, [1e-9], initial=first, tol=1e-2)
     assert again.lost[0] >= first.lost[0]
+
+
+def test_what_is_dropped_is_within_its_budget():
+    from cme.projection.growth import worth_keeping
+
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        weight = 10.0 ** rng.uniform(-30, 3, 200) * (rng.random(200) < 0.9)
+        budget = 10.0 ** rng.uniform(-12, 2)
+        kept = worth_keeping(weight, budget)
+        assert weight[~kept].sum() <= budget * (1 + 1e-12)
+        assert weight[~kept].max(initial=0.0) < weight[kept].min(initial=np.inf)
+    assert worth_keeping(np.array([1.0, 2.0, 0.0]), 0.0).tolist() == [True, True, False]

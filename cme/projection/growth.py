@@ -38,8 +38,10 @@ def beyond(
 
 
 def worth_keeping(weight: np.ndarray, budget: float) -> np.ndarray:
-    """False for the states of least weight, of which there is no more than `budget` in all."""
-    order = np.argsort(weight)
-    kept = np.ones(len(weight), dtype=bool)
-    kept[order[: np.searchsorted(np.cumsum(weight[order]), budget)]] = False
-    return kept
+    """False for the states of least weight, of which there is no more than `budget` in all. They are told apart by powers of two."""
+    size = np.frexp(weight)[1]
+    there = weight > 0
+    low = int(size[there].min(initial=0))
+    size[~there] = low
+    mass = np.cumsum(np.bincount(size - low, weights=weight))
+    return there & (size >= low + int(np.searchsorted(mass, budget, side="right")))
