@@ -9,10 +9,13 @@ from cme.generator import Generator
 from cme.projection.closed_class import ClosedClass
 from cme.projection.cycle import WIDEST_BAND, BandedCycle, CensoredCycle, SparseCycle, banded
 from cme.projection.levels import METHOD, multilevel_law
-from cme.projection.null_vector import eliminated, likely_state, sparse_cycle, stationary_vector
+from cme.projection.null_vector import WIDEST_BAND as WIDEST_OF_ALL
+from cme.projection.null_vector import eliminated, likely_state, sparse_cycle
 from cme.projection.sweeps import ENOUGH, IteratedCycle
 
 WIDEST_CUT = 1000  # states of which factors would hold the links of all with all
+
+SOLVERS = ("elimination", "lu", "sweeps", "levels")
 
 AnyCycle = BandedCycle | SparseCycle | CensoredCycle | IteratedCycle
 
@@ -60,15 +63,16 @@ class ClosedLaw:
         guess: np.ndarray | None = None,
         *,
         at_once: float = np.inf,
+        solver: str = "auto",
         reflecting: bool = False,
         enough: float = ENOUGH,
     ) -> "ClosedLaw":
         """The law on a set that is closed by dropping the jumps that leave it or, for large sets, by leading them to one state.
 
         `home` is the place of a state that is not improbable, and `guess` (N,) a law to start from, if they are known. More than
-        `at_once` states are solved level by level: then nothing is known of the cycle. If `reflecting`, sweeps solve for the law on the
-        set that is closed by dropping jumps, and the cycle is one of the closed process. Sweeps go on until they change no more than
-        `enough`.
+        `at_once` states are solved level by level: then nothing is known of the cycle. `solver` is one of `SOLVERS`, or "auto". If
+        `reflecting`, all sets are closed by dropping jumps, and the cycle is one of the closed process, if there is one.
+        Sweeps go on until they change no more than `enough`.
         """
         found = ClosedClass.of(generator)
         members = found.members
@@ -76,17 +80,20 @@ class ClosedLaw:
         outside[members] = False
         at = None if home is None or outside[home] else int(np.searchsorted(members, home))
         cycle: AnyCycle | None
-        if len(members) > at_once:
+        if solver in ("sweeps", "levels") and not np.issubdtype(generator.states.dtype, np.integer):
+            raise ValueError(f"method={solver!r} takes states that are counts; use method='lu' or 'auto'")
+        alone = len(members) == 1
+        if not alone and (solver == "levels" or (solver == "auto" and len(members) > at_once)):
             states = generator.states if len(members) == len(generator) else generator.states[members]
             (pi, inaccuracy), method, cycle = multilevel_law(found.matrix, states), METHOD, None
-        elif reflecting or _is_wide(generator.states[members]):
+        elif not alone and (solver == "sweeps" or (solver == "auto" and _is_wide(generator.states[members]))):
             known, at = None if guess is None else guess[members], likely_state(found.closed_matrix) if at is None else at
             matrix = found.closed_matrix if reflecting else found.matrix
             cycle = IteratedCycle(matrix, generator.states[members], at, known, enough=enough)
             total = float(cycle.z.sum())
             pi, method, inaccuracy = cycle.z / total, cycle.method, cycle.correction
         else:
-            pi, method, inaccuracy, cycle = _solve(found, at)
+            pi, method, inaccuracy, cycle = _solve(found, at, solver, reflecting)
         inflow = np.zeros(len(generator))
         if len(members) < len(generator):
             whole = np.zeros(len(generator))
@@ -139,16 +146,20 @@ def _is_wide(states: np.ndarray) -> bool:
     return bool(cuts and min(cuts) > WIDEST_CUT)
 
 
-def _solve(found: ClosedClass, at: int | None) -> tuple[np.ndarray, str, float, AnyCycle | None]:
+def _solve(found: ClosedClass, at: int | None, solver: str, reflecting: bool) -> tuple[np.ndarray, str, float, AnyCycle | None]:
     if len(found.members) == 1:
         return np.ones(1), "one state", 0.0, BandedCycle(found.matrix, found.leak, 0, np.zeros(1, dtype=np.int64), 0)
-    leaky = bool(np.any(found.leak > 0))
-    pi = eliminated(found.closed_matrix)
+    leaky = bool(np.any(found.leak > 0)) and not reflecting
+    pi = None if solver == "lu" else eliminated(found.closed_matrix)
+    if pi is None and solver == "elimination":
+        raise ValueError(
+            f"method='elimination' takes states in a narrow band, and {len(found.members)} states here have links to more than "
+            f"{WIDEST_OF_ALL} places away in every order that was tried; use method='lu', 'sweeps' or 'auto'"
+        )
     if pi is None:
-        if not leaky:
-            return *stationary_vector(found.matrix, at), None
-        sparse, inaccuracy = sparse_cycle(found.matrix, found.leak, likely_state(found.closed_matrix) if at is None else at)
-        return sparse.z / float(sparse.z.sum()), sparse.method, inaccuracy, sparse
+        matrix, leak = (found.matrix, found.leak) if leaky else (found.closed_matrix, np.zeros(len(found.members)))
+        sparse, inaccuracy = sparse_cycle(matrix, leak, likely_state(found.closed_matrix) if at is None else at)
+        return sparse.z / float(sparse.z.sum()), sparse.method, inaccuracy, sparse if leaky else None
     cycle: AnyCycle | None = None
     if leaky:
         reference = int(np.argmax(pi))

@@ -110,7 +110,7 @@ def spread_law(network: Network, start: StateSpace, tol: float, max_states: int,
 
 
 def _closed(generator: Generator, home: int, guess: np.ndarray, tol: float) -> ClosedLaw:
-    return ClosedLaw.on(generator, home, guess, reflecting=True, enough=max(ACCURACY * tol, ENOUGH))
+    return ClosedLaw.on(generator, home, guess, solver="sweeps", reflecting=True, enough=max(ACCURACY * tol, ENOUGH))
 
 
 def _leads_back(space: StateSpace, law: ClosedLaw, start: StateSpace) -> bool:

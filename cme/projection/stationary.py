@@ -18,7 +18,7 @@ from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
 from cme.projection.certificate import certify, certify_end
 from cme.projection.closed_class import check_dead_ends
-from cme.projection.closed_law import ClosedLaw
+from cme.projection.closed_law import SOLVERS, ClosedLaw
 from cme.projection.drift import Drift, NoDriftError, find_drifts
 from cme.projection.first_set import likely_states
 from cme.projection.levels import METHOD
@@ -80,13 +80,18 @@ def stationary(
         birth-death chain. "generating_function": where each molecule acts alone (a first-order network, such as a gene that makes mRNAs
         that make proteins), from the equations of single molecules; right in absolute terms, by an estimate, which is why "auto" takes it
         only where some species are kept. "auto" takes a closed form where there is one (then ``info["exact_by"]`` names it), else
-        projection.
+        projection. Projection chooses a solver for each set of states, which can be asked for instead: "elimination" (without subtraction;
+        best for nearly one-dimensional sets, and right in relative terms), "lu" (sparse, one state taken out; best for two and three
+        dimensions; without subtraction too where its residual does not prove it right), "sweeps" (Gauss-Seidel and blocks; best from four
+        dimensions on) and "levels" (aggregation; least memory for millions of given states, without bounds, tails right in relative
+        terms). ``info["method"]`` says which it was.
     initial
         Another start than the network's own.
     max_states
         Give up when the set would be larger (a million by default).
     space
-        A fixed set of states. `lost` is nan where nothing is known of the rest; jumps that leave the set are then dropped.
+        A fixed set of states. `lost` is nan where nothing is known of the rest; jumps that leave the set are then dropped, or lead
+        to one of its states.
     keep
         Species whose joint law is wanted; the others are summed over. In a first-order network that costs as much as these have states.
     progress
@@ -139,15 +144,18 @@ def stationary(
     started = time.perf_counter()
     tol = check_positive("tol", tol)
     require(network, "stationary")
-    check_choice("method", method, closed_forms.STATIONARY_METHODS)
-    if method not in ("auto", "projection") and (isinstance(network, Generator) or space is not None):
+    check_choice("method", method, (*closed_forms.STATIONARY_METHODS, *SOLVERS))
+    solver = method if method in SOLVERS else "auto"
+    if method in closed_forms.STATIONARY and (isinstance(network, Generator) or space is not None):
         raise ValueError(f"method={method!r} takes a network and finds its own states; leave out space, or use method='projection'")
+    if method == "levels" and space is None and not isinstance(network, Generator):
+        raise ValueError("method='levels' takes given states and finds none itself; give space=, or use method='projection'")
     if isinstance(network, Generator):
         if keep is not None:
             raise ValueError("a generator has no species to sum over; leave out keep")
         if space is not None or max_states is not None or initial is not None:
             raise ValueError("a generator has its states already; leave out initial, space and max_states")
-        return _on_given_states(network, started, tol)
+        return _on_given_states(network, started, tol, solver)
     if space is not None and max_states is not None:
         raise ValueError("a given space is kept as it is; leave out max_states")
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
@@ -158,7 +166,10 @@ def stationary(
             return known
     fixed = space is not None
     with progress_bar("stationary", max_states, progress) as bar:
-        space, law = _fixed_set(network, space) if space is not None else _adapted_set(network, initial, tol, max_states, bar)
+        if space is not None:
+            space, law = _fixed_set(network, space, solver)
+        else:
+            space, law = _adapted_set(network, initial, tol, max_states, solver, bar)
     _check_solved(law, tol)
     kept = law.pi > 0
     found = space.states[law.members[kept]]
@@ -182,10 +193,10 @@ def stationary(
     return whole if keep is None else closed_forms.only(whole, network, keep)
 
 
-def _fixed_set(network: Network, space: StateSpace) -> tuple[StateSpace, ClosedLaw]:
+def _fixed_set(network: Network, space: StateSpace, solver: str) -> tuple[StateSpace, ClosedLaw]:
     """The law on given states; certified if the drift outside of them is known."""
     space = space.under(network)
-    law = ClosedLaw.on(Generator.from_network(network, space), at_once=AT_ONCE)
+    law = ClosedLaw.on(Generator.from_network(network, space), at_once=AT_ONCE, solver=solver)
     if law.method == METHOD:
         why = f"{len(space)} states are solved level by level, which gives no bounds"
     elif np.any(law.leak > 0):
@@ -199,25 +210,26 @@ def _fixed_set(network: Network, space: StateSpace) -> tuple[StateSpace, ClosedL
     return space, replace(law, certificate=f"estimate: {why}")
 
 
-def _adapted_set(network: Network, initial, tol: float, max_states: int, bar) -> tuple[StateSpace, ClosedLaw]:
+def _adapted_set(network: Network, initial, tol: float, max_states: int, solver: str, bar) -> tuple[StateSpace, ClosedLaw]:
     """A set of states that grows and is pruned until what it misses is at most `tol`."""
     start = StateSpace.around(network, initial=initial, size=1)
     guess = likely_states(network, start, tol, max_states)
     if guess is not None and len(guess[0]) > FIRST_SIZE:
-        found = _adapt(network, *guess, initial, tol, max_states, bar, tentative=True)
+        found = _adapt(network, *guess, initial, tol, max_states, solver, bar, tentative=True)
         if found is not None:
             return found
-    found = spread_law(network, start, tol, max_states, bar)
+    found = spread_law(network, start, tol, max_states, bar) if solver in ("auto", "sweeps") else None
     if found is not None:
         return found
     size = FIRST_OF_DRAWS if network.varying else FIRST_SIZE
-    found = _adapt(network, start.grow(np.arange(len(start)), size=size), None, initial, tol, max_states, bar, tentative=False)
+    first = start.grow(np.arange(len(start)), size=size)
+    found = _adapt(network, first, None, initial, tol, max_states, solver, bar, tentative=False)
     assert found is not None
     return found
 
 
 def _adapt(
-    network: Network, space: StateSpace, home: int | None, initial, tol: float, max_states: int, bar, *, tentative: bool
+    network: Network, space: StateSpace, home: int | None, initial, tol: float, max_states: int, solver: str, bar, *, tentative: bool
 ) -> tuple[StateSpace, ClosedLaw] | None:
     """From a first set. A tentative one may hold states that can't be reached: None unless the law on it is certified."""
     drifts: list[Drift] | None = None
@@ -231,7 +243,7 @@ def _adapt(
                 guess, place = np.zeros(len(space)), space.index(before[0].states[before[1].members])
                 guess[place[place >= 0]] = before[1].pi[place >= 0]
             generator = Generator.from_network(network, space)
-            law = replace(ClosedLaw.on(generator, home, guess), expansions=expansions)
+            law = replace(ClosedLaw.on(generator, home, guess, solver=solver), expansions=expansions)
         except ModelError:
             if tentative:
                 return None
@@ -323,10 +335,10 @@ def _change(before: StateSpace, old: ClosedLaw, space: StateSpace, law: ClosedLa
     return float(np.abs(common - old.pi[kept]).sum() + old.pi[~kept].sum() + whole.sum())
 
 
-def _on_given_states(generator: Generator, started: float, tol: float) -> Distribution:
+def _on_given_states(generator: Generator, started: float, tol: float, solver: str) -> Distribution:
     """The stationary law of a jump process on the states of its generator."""
     lattice = np.issubdtype(generator.states.dtype, np.integer) and generator.states.shape[1] > 1
-    law = ClosedLaw.on(generator, at_once=SOONER if lattice else AT_ONCE)
+    law = ClosedLaw.on(generator, at_once=SOONER if lattice else AT_ONCE, solver=solver, reflecting=True)
     _check_solved(law, tol)
     unknown = np.nan if np.any(generator.leak > 0) else 0.0
     record_ = record("stationary", "generator", started, {"tol": tol}, method=law.method, states=len(generator))
