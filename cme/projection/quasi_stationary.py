@@ -122,7 +122,9 @@ def quasi_stationary(
         states=len(states),
         expansions=expansions,
         decay_rate=law.rate,
-        certificate="exact: no jump leads to states that are not kept" if lost == 0 else "estimate: the law on two sets is compared",
+        certificate="estimate: the law on two sets is compared"
+        if np.any(law.leak > 0)
+        else "exact: no jump leads to states that are not kept",
     )
     observables = {}
     if isinstance(network, Network):
