@@ -196,3 +196,14 @@ def test_an_end_that_is_nowhere_is_told_from_one_that_is_not_kept():
     generator = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 20}))
     with pytest.raises(cme.ModelError, match="but to states that are not kept; keep more"):
         cme.quasi_stationary(generator, within="X < 30", initial=(0,))
+
+
+def test_two_sets_that_agree_prove_nothing_and_draws_begin_with_few_states():
+    text = "0 -> geometric(3) X @ 2; binomial(X, 1/2) X => 0 @ 0.5; X -> 0 @ 0.3; X = 30"
+    law = cme.quasi_stationary(cme.parse(text), within="X >= 4")
+    assert law.info["certificate"] == "estimate: the law on two sets is compared"
+    assert len(law.states) < 1000
+    space = cme.StateSpace.reachable(cme.parse(text), bounds={"X": 120})
+    given = cme.quasi_stationary(cme.Generator.from_network(cme.parse(text), space), within="X >= 4", initial=30)
+    assert given.info["certificate"] == "none: nothing is known of states that are not kept"
+    assert law.info["decay_rate"] == pytest.approx(given.info["decay_rate"], rel=1e-9)

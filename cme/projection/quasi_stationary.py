@@ -21,6 +21,7 @@ from cme.results import Distribution
 from cme.states import StateSpace
 
 FIRST_SIZE = 4000
+FIRST_OF_DRAWS = 600  # where a reaction draws numbers of molecules: jumps lead from every state to nearly all others
 GROWTH = 1.4
 MOST_STEPS = 5000
 LARGE = 0.05  # a class of this part of the states that leads out of them is an end, a smaller one the rim
@@ -122,9 +123,7 @@ def quasi_stationary(
         states=len(states),
         expansions=expansions,
         decay_rate=law.rate,
-        certificate="estimate: the law on two sets is compared"
-        if np.any(law.leak > 0)
-        else "exact: no jump leads to states that are not kept",
+        certificate=_certificate(law, lost),
     )
     observables = {}
     if isinstance(network, Network):
@@ -135,10 +134,16 @@ def quasi_stationary(
     return Distribution(times, names, states, law.p[None], np.array([lost]), error, info, observables, widths=widths, cells=widths)
 
 
+def _certificate(law: "_Class", lost: float) -> str:
+    if not np.any(law.leak > 0):
+        return "exact: no jump leads to states that are not kept"
+    return "none: nothing is known of states that are not kept" if np.isnan(lost) else "estimate: the law on two sets is compared"
+
+
 def _adapt(network: Network, initial, condition, tol: float, max_states: int, bar) -> tuple[np.ndarray, "_Class", float, int]:
     start, p = Compiled(network).start(initial)
     home = start[np.argmax(p)]
-    space = StateSpace.around(network, initial=initial, size=FIRST_SIZE)
+    space = StateSpace.around(network, initial=initial, size=FIRST_OF_DRAWS if network.varying else FIRST_SIZE)
     before: tuple[StateSpace, _Class] | None = None
     expansions = 0
     while True:
