@@ -132,6 +132,7 @@ def _slepc(matrix, start, time, tol):
     before, after = operator.createVecs()
     before.setArray(start)
     exponential = SLEPc.MFN().create()
+    exponential.setType("expokit")  # its default takes no steps in time, and may return another law without a word
     exponential.setOperator(operator)
     function = exponential.getFN()
     function.setType(SLEPc.FN.Type.EXP)
