@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from cme import errors
+from cme import errors, memory
 from cme.kernels import reach_random, stoichiometry
-from cme.ledger import Ledger, one_at_a_time
+from cme.ledger import FEWER, Ledger, one_at_a_time
 
 SPARED = 0.1  # of the probability with which a reaction leads out of a set at random, this part may do so after a step of growth
 FIRST_WIDTH, WIDEST = 256, 2**22  # values of a drawn number
@@ -48,6 +48,8 @@ class RandomLedger(Ledger):
         while status in (errors.FULL, stoichiometry.WIDE):
             status = reach_random.assemble(*self._model, *self._first(n_states), listing, cursor, pointer, row, rate, leak, place)
             if status == errors.FULL:
+                what = f"the rates between {n_states} states, each of which leads to many at random,"
+                memory.require_memory(2 * len(row) * 2 * 16, what, FEWER)  # twice: they are sorted later
                 row, rate = _enlarge(row, 2 * len(row)), _enlarge(rate, 2 * len(rate))
             elif status == stoichiometry.WIDE:
                 listing = self._listing(listing)

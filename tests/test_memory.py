@@ -32,6 +32,14 @@ def test_a_generator_that_does_not_fit(monkeypatch):
         cme.Generator.from_network(space.compiled.network, space)
 
 
+def test_dense_rates_that_do_not_fit(monkeypatch):
+    network = cme.parse("0 -> geometric(100) X @ 1; X -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, bounds={"X": 1000})
+    monkeypatch.setattr(memory, "available", lambda: 2_000_000)
+    with pytest.raises(cme.ConvergenceError, match=r"the rates between 1001 states, each of which leads to many at random, need about"):
+        cme.Generator.from_network(network, space)
+
+
 def test_less_room_where_there_is_less_memory(monkeypatch):
     """Not twice as many states are made room for where there is no memory for so many."""
     monkeypatch.setattr(memory, "available", lambda: 40_000_000)

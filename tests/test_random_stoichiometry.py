@@ -8,11 +8,13 @@ import pytest
 import twins
 import verdict
 from scipy import stats
+from scipy.linalg import expm
 from scipy.sparse.linalg import expm_multiply
 
 import cme
 from cme.arguments import check_seed
 from cme.kernels.stoichiometry import TAIL
+from cme.projection.krylov import is_full
 
 BURSTS = "0 -> geometric(b) P @ a; P -> 0 @ 1; a = 2; b = 5"
 CELL = "0 -> M @ 2; M -> M + P @ 3; M -> 0 @ 1; P -> 0 @ 0.2; binomial(M, 1/2) M + binomial(P, 1/2) P => 0 @ 0.4"
@@ -371,3 +373,18 @@ def test_a_small_table_of_states_has_room_after_a_random_jump():
     counts = np.unique(space.states)
     assert len(counts) == len(space) >= 200
     assert counts[-1] - counts[0] == len(counts) - 1
+
+
+def test_full_factors_are_within_the_bound():
+    network = cme.parse("0 -> geometric(20) X @ 0.5; X -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, bounds={"X": 600})
+    generator = cme.Generator.from_network(network, space)
+    assert is_full(len(generator), generator.matrix.nnz)
+    law = cme.fsp(network, [4.0, 40.0], space=space, method="rational_krylov")
+    start = np.eye(len(space))[space.index([[0]])[0]]
+    for k, t in enumerate(law.times):
+        exact = expm(t * generator.matrix.toarray()) @ start
+        p = np.zeros(len(space))
+        p[space.index(law.states)] = law.p[k]
+        assert np.abs(p - exact).sum() <= law.integration_error[k] + 1e-12
+        assert law.integration_error[k] < 1e-9

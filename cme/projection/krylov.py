@@ -16,6 +16,7 @@ from cme.generator import Generator
 from cme.kernels import arnoldi
 from cme.projection.polynomials import Rows, Step
 
+FULL, MOST_FULL = 0.1, 10_000  # part of entries that are not zero from which on factors are full matrices, and states up to which
 MAX_BASIS = 100  # Arnoldi vectors in one window
 SIZES = (16, 24, 36, 54)  # vectors of an incompletely orthogonal basis after which the bound is looked at
 
@@ -121,8 +122,19 @@ def _blas_threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def is_full(n_states: int, n_entries: int) -> bool:
+    """Are the factors of a matrix taken as full ones? Where reactions draw numbers of molecules, most of its entries are not zero."""
+    return n_states <= MOST_FULL and n_entries > FULL * n_states**2
+
+
 def _factorise(matrix: sp.csc_array, gamma: float):
     """Solve with I - gamma A: a column diagonally dominant M-matrix, so that no pivoting is needed."""
+    if is_full(matrix.shape[0], matrix.nnz):
+        dense = matrix.toarray(order="F")
+        dense *= -gamma
+        np.einsum("nn->n", dense)[:] += 1.0  # the diagonal, in place
+        factors = la.lu_factor(dense, overwrite_a=True, check_finite=False)
+        return lambda right: la.lu_solve(factors, right, check_finite=False)
     shifted = sp.csc_matrix(sp.eye_array(matrix.shape[0], format="csc") - gamma * matrix)
     return splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
 

@@ -29,7 +29,7 @@ from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.progress import Progress
 from cme.projection import squaring
-from cme.projection.krylov import krylov, rational_krylov
+from cme.projection.krylov import is_full, krylov, rational_krylov
 from cme.projection.polynomials import LONGEST, ROUNDING, SEGMENT, Rows, Step, chebyshev_series, n_products, uniformisation
 
 METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov", "squaring")
@@ -196,6 +196,8 @@ class Integrator:
         band = n_states / min(ranges.max(initial=1.0), n_states)
         windows = 1 + np.log(z / EARLY) / np.log(WINDOW)
         factorise = n_states * (1500 + 0.2 * band**2 + 30 * band) + 2e6  # the factors, and some fifty solves with them
+        if is_full(n_states, self.rows.n_entries):
+            factorise = n_states**2 * (0.02 * n_states + 35) + 2e6
         return "rational_krylov" if windows * factorise < series else "chebyshev"
 
     def steps(self, p: np.ndarray, now: float, times: np.ndarray) -> Iterator[Step]:
