@@ -279,3 +279,10 @@ def test_what_is_dropped_is_within_its_budget():
         assert weight[~kept].sum() <= budget * (1 + 1e-12)
         assert weight[~kept].max(initial=0.0) < weight[kept].min(initial=np.inf)
     assert worth_keeping(np.array([1.0, 2.0, 0.0]), 0.0).tolist() == [True, True, False]
+
+
+def test_the_first_states_are_no_more_than_may_be():
+    network = cme.parse("0 -> X @ 2; X -> 0 @ 1; 0 -> Y @ 2; Y -> 0 @ 1")
+    law = cme.fsp(network, [1.0], max_states=500, method="projection")
+    assert len(law.states) <= 500
+    assert law.lost[0] <= 1e-6

@@ -231,6 +231,9 @@ class _Run:
                 )
             size = min(self.max_states, MOVING_FIRST_SIZE if moving else FIRST_SIZE if self.method in FAR else FEW)
             start = space if self.given is not None else space.grow(np.arange(len(space)), size=size)
+            while self.given is None and len(start) > self.max_states and size > len(space):  # the last layer was too large
+                size //= 2
+                start = space.grow(np.arange(len(space)), size=size)
             run = self._march(start, standing, piece, moving)
             duration = piece.end - piece.start
             ages = np.clip(self.times[len(self.outputs) :] - piece.start, 0.0, duration)[: self._n_before(piece.limit)]
