@@ -5,38 +5,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import breadth_first_order
 
 from cme.abilities import require
 from cme.arguments import check_choice, check_count, check_positive, record
 from cme.compiled import Compiled
-from cme.errors import ConvergenceError, ModelError
+from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.network import Network
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
-from cme.projection.certificate import certify, certify_end
+from cme.projection.adapted_set import adapted_law
+from cme.projection.certificate import certify
 from cme.projection.closed_class import check_dead_ends
 from cme.projection.closed_law import SOLVERS, ClosedLaw
-from cme.projection.drift import Drift, NoDriftError, find_drifts
-from cme.projection.first_set import likely_states
+from cme.projection.drift import NoDriftError
 from cme.projection.levels import METHOD
-from cme.projection.reshape import grow, reshape
-from cme.projection.spread import spread_law
-from cme.projection.sweeps import IteratedCycle
-from cme.projection.way_back import MoreStatesError
 from cme.results import Distribution
 from cme.states import StateSpace
 
-MOST_EXPANSIONS = 40  # of a set of states; most settle in fewer than 15
-FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
-FIRST_OF_DRAWS = 600  # where a reaction draws numbers of molecules: jumps lead from every state to all larger ones
 AT_ONCE = 1_500_000  # states from which on the factors of a sparse matrix take too much memory
 SOONER = 150_000  # and from which on they take longer, on a lattice
 ROUND_OFF = 1e-8  # of large sets, by a bound that is far from what it is: no smaller `tol` is refused for it
-MOST_ROUNDS = 4  # of adding states from which the drift does not lead back
-MOST_ADDED = 200_000  # of these, where the law on them is found by elimination; else a few times those that are kept
 
 
 def stationary(
@@ -169,7 +158,7 @@ def stationary(
         if space is not None:
             space, law = _fixed_set(network, space, solver)
         else:
-            space, law = _adapted_set(network, initial, tol, max_states, solver, bar)
+            space, law = adapted_law(network, initial, tol, max_states, solver, bar)
     _check_solved(law, tol)
     kept = law.pi > 0
     found = space.states[law.members[kept]]
@@ -208,131 +197,6 @@ def _fixed_set(network: Network, space: StateSpace, solver: str) -> tuple[StateS
         why = "nothing is known of states that are not among the given ones"
     check_dead_ends(network, space, space.states[law.home], law.dead_ends)
     return space, replace(law, certificate=f"estimate: {why}")
-
-
-def _adapted_set(network: Network, initial, tol: float, max_states: int, solver: str, bar) -> tuple[StateSpace, ClosedLaw]:
-    """A set of states that grows and is pruned until what it misses is at most `tol`."""
-    start = StateSpace.around(network, initial=initial, size=1)
-    guess = likely_states(network, start, tol, max_states)
-    if guess is not None and len(guess[0]) > FIRST_SIZE:
-        found = _adapt(network, *guess, initial, tol, max_states, solver, bar, tentative=True)
-        if found is not None:
-            return found
-    found = spread_law(network, start, tol, max_states, bar) if solver in ("auto", "sweeps") else None
-    if found is not None:
-        return found
-    size = FIRST_OF_DRAWS if network.varying else FIRST_SIZE
-    first = start.grow(np.arange(len(start)), size=size)
-    found = _adapt(network, first, None, initial, tol, max_states, solver, bar, tentative=False)
-    assert found is not None
-    return found
-
-
-def _adapt(
-    network: Network, space: StateSpace, home: int | None, initial, tol: float, max_states: int, solver: str, bar, *, tentative: bool
-) -> tuple[StateSpace, ClosedLaw] | None:
-    """From a first set. A tentative one may hold states that can't be reached: None unless the law on it is certified."""
-    drifts: list[Drift] | None = None
-    first_states, foreign = space.states, tentative  # may the set hold states that can't be reached?
-    reason, expansions, change, rounds = "", 0, np.inf, 0
-    before: tuple[StateSpace, ClosedLaw] | None = None
-    while True:
-        try:
-            guess = None
-            if before is not None:
-                guess, place = np.zeros(len(space)), space.index(before[0].states[before[1].members])
-                guess[place[place >= 0]] = before[1].pi[place >= 0]
-            generator = Generator.from_network(network, space)
-            law = replace(ClosedLaw.on(generator, home, guess, solver=solver), expansions=expansions)
-        except ModelError:
-            if tentative:
-                return None
-            raise
-        if not np.any(law.leak > 0):
-            if tentative:
-                return None
-            dead_ends = _met(law.dead_ends, network, space, first_states) if foreign else law.dead_ends
-            check_dead_ends(network, space, space.states[law.home], dead_ends)
-            return space, certify_end(space, law, generator, initial)
-        if before is not None:
-            change = max(_change(*before, space, law), law.escaping)
-        away = law.away
-        bar.to(len(space), f"missing {min(away, change):.1e}")
-        if not reason and (away <= tol / 2 or change <= tol):
-            try:
-                drifts = find_drifts(space, law.members, law.pi) if drifts is None else drifts
-                found = certify(space, law, drifts)
-                if found.lost <= tol:
-                    return space, found
-            except MoreStatesError as more:
-                rounds += 1
-                reason, states = str(more), more.states
-                most = 4 * len(space) + 20_000 if isinstance(law.cycle, IteratedCycle) else max(4 * len(space), MOST_ADDED)
-                if rounds <= MOST_ROUNDS and len(states) <= min(most, max_states - len(space)):
-                    reason, before, expansions = "", None, expansions + 1
-                    home_state, place = space.states[law.home], space.index(states)
-                    if np.any(place < 0):
-                        foreign = True
-                        space = StateSpace.holding(network, np.concatenate([space.states, states[place < 0]]))
-                    else:  # they are kept, but the set has no way from there to the others
-                        space = space.grow(np.concatenate([law.members[law.leak > 0], place]), size=2 * len(space))
-                    home = int(space.index(home_state)[0])
-                    continue
-            except NoDriftError as why:
-                reason = str(why.args[0])
-            if reason and tentative:
-                return None
-        if reason and change <= tol:
-            dead_ends = _met(law.dead_ends, network, space, first_states) if foreign else law.dead_ends
-            check_dead_ends(network, space, space.states[law.home], dead_ends)
-            return space, replace(law, lost=change, certificate=f"estimate: {reason}")
-        unsettled = change if reason else min(away, change)
-        if expansions >= MOST_EXPANSIONS:
-            raise ConvergenceError(
-                f"the set of states has not settled after {expansions} changes (the law still changes by {unsettled:.1e}, tol={tol:g}); "
-                f"loosen tol, or give a space=; {_without_end(network)}"
-            )
-        larger = grow(space, law) if reason or rounds else reshape(space, law, tol)
-        if len(larger) > max_states:
-            raise ConvergenceError(
-                f"stationary needs more than max_states={max_states} states (the law still changes by {unsettled:.1e}, tol={tol:g}); "
-                f"raise max_states or loosen tol; {_without_end(network)}"
-            )
-        home = int(larger.index(space.states[law.home])[0])
-        before, space, expansions = (space, law), larger, expansions + 1
-
-
-def _without_end(network: Network) -> str:
-    """When there may be no stationary law, and what to ask for instead."""
-    change = np.zeros((1, 1)) if network.varying else network.stoichiometry
-    grown = np.flatnonzero((change >= 0).all(axis=0) & (change > 0).any(axis=0))
-    if not len(grown):
-        return "if the counts grow without bound there is no stationary law, and fsp gives the law at a time"
-    names = " and ".join(repr(network.species_names[s]) for s in grown)
-    return (
-        f"no reaction takes {names} away, so that there is no stationary law unless its making comes to an end; fsp gives the law at a time"
-    )
-
-
-def _met(places: np.ndarray, network: Network, space: StateSpace, first_states: np.ndarray) -> np.ndarray:
-    """Those of some states to which the first states lead inside the set; the others were added to prove something, not reached."""
-    jumps = Generator.from_network(network, space).sparse("the stationary law").T.tocsr()
-    place = space.index(first_states)
-    place = place[place >= 0]
-    start = sp.csr_array((np.ones(len(place)), place, [0, len(place)]), shape=(1, len(space)))
-    ways = sp.block_array([[jumps, None], [start, sp.csr_array((1, 1))]], format="csr")
-    met = breadth_first_order(ways, len(space), return_predecessors=False)
-    return places[np.isin(places, met)]
-
-
-def _change(before: StateSpace, old: ClosedLaw, space: StateSpace, law: ClosedLaw) -> float:
-    """The 1-norm distance of the laws on two sets."""
-    place = space.index(before.states[old.members])
-    kept, whole = place >= 0, np.zeros(len(space))
-    whole[law.members] = law.pi
-    common = whole[place[kept]]
-    whole[place[kept]] = 0.0
-    return float(np.abs(common - old.pi[kept]).sum() + old.pi[~kept].sum() + whole.sum())
 
 
 def _on_given_states(generator: Generator, started: float, tol: float, solver: str) -> Distribution:

@@ -1,0 +1,199 @@
+"""The stationary law on a set of states that grows and is pruned until what it misses is small."""
+
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import breadth_first_order
+
+from cme.errors import ConvergenceError, ModelError
+from cme.generator import Generator
+from cme.network import Network
+from cme.projection.certificate import certify, certify_end
+from cme.projection.closed_class import check_dead_ends
+from cme.projection.closed_law import ClosedLaw
+from cme.projection.drift import Drift, NoDriftError, find_drifts
+from cme.projection.first_set import likely_states
+from cme.projection.reshape import grow, reshape
+from cme.projection.spread import spread_law
+from cme.projection.sweeps import IteratedCycle
+from cme.projection.way_back import MoreStatesError
+from cme.states import StateSpace
+
+MOST_EXPANSIONS = 40  # of a set of states; most settle in fewer than 15
+FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
+FIRST_OF_DRAWS = 600  # where a reaction draws numbers of molecules: jumps lead from every state to all larger ones
+MOST_ROUNDS = 4  # of adding states from which the drift does not lead back
+MOST_ADDED = 200_000  # of these, where the law on them is found by elimination; else a few times those that are kept
+
+
+def adapted_law(network: Network, initial, tol: float, max_states: int, solver: str, bar) -> tuple[StateSpace, ClosedLaw]:
+    """A set of states and the law on it, which misses at most `tol`; see `cme.stationary`."""
+    start = StateSpace.around(network, initial=initial, size=1)
+    guess = likely_states(network, start, tol, max_states)
+    if guess is not None and len(guess[0]) > FIRST_SIZE:
+        found = _Search(network, *guess, initial, tol, max_states, solver, bar, tentative=True).run()
+        if found is not None:
+            return found
+    found = spread_law(network, start, tol, max_states, bar) if solver in ("auto", "sweeps") else None
+    if found is not None:
+        return found
+    first = start.grow(np.arange(len(start)), size=FIRST_OF_DRAWS if network.varying else FIRST_SIZE)
+    found = _Search(network, first, None, initial, tol, max_states, solver, bar, tentative=False).run()
+    assert found is not None
+    return found
+
+
+class _Search:
+    """From a first set of states to one that misses little.
+
+    Parameters
+    ----------
+    home
+        The place of a state that is not improbable, if one is known.
+    tentative
+        The first set may hold states that can't be reached: only a law that is certified is an answer.
+    """
+
+    def __init__(
+        self, network: Network, space: StateSpace, home: int | None, initial, tol: float, max_states: int, solver: str, bar, *,
+        tentative: bool,
+    ):  # fmt: skip
+        self.network, self.initial, self.tol, self.max_states, self.solver, self.bar = network, initial, tol, max_states, solver, bar
+        self.space, self.home, self.tentative = space, home, tentative
+        self._first_states, self._foreign = space.states, tentative  # may the set hold states that can't be reached?
+        self._drifts: list[Drift] | None = None
+        self._before: tuple[StateSpace, ClosedLaw] | None = None
+        self._reason = ""  # why the law can't be certified
+        self._change = np.inf  # of the law when the set last grew
+        self._expansions = self._rounds = 0
+
+    def run(self) -> tuple[StateSpace, ClosedLaw] | None:
+        """The set and its law; None if there is no answer from a tentative set."""
+        while True:
+            try:
+                self._solve()
+            except ModelError:
+                if self.tentative:
+                    return None
+                raise
+            if not np.any(self.law.leak > 0):
+                return None if self.tentative else self._whole()
+            if not self._reason and (self.law.away <= self.tol / 2 or self._change <= self.tol):
+                try:
+                    certified = self._certified()
+                except MoreStatesError as more:
+                    if self._add(more.states):
+                        continue
+                    self._reason = str(more)
+                except NoDriftError as why:
+                    self._reason = str(why)
+                else:
+                    if certified.lost <= self.tol:
+                        return self.space, certified
+                if self._reason and self.tentative:
+                    return None
+            if self._reason and self._change <= self.tol:
+                self._check_dead_ends()
+                return self.space, replace(self.law, lost=self._change, certificate=f"estimate: {self._reason}")
+            self._reshape()
+
+    def _solve(self) -> None:
+        """The law on the set, and how far it has changed."""
+        guess = None
+        if self._before is not None:
+            space, law = self._before
+            guess, place = np.zeros(len(self.space)), self.space.index(space.states[law.members])
+            guess[place[place >= 0]] = law.pi[place >= 0]
+        self.generator = Generator.from_network(self.network, self.space)
+        self.law = replace(ClosedLaw.on(self.generator, self.home, guess, solver=self.solver), expansions=self._expansions)
+        if self._before is not None:
+            self._change = max(_distance(*self._before, self.space, self.law), self.law.escaping)
+        self.bar.to(len(self.space), f"missing {min(self.law.away, self._change):.1e}")
+
+    def _whole(self) -> tuple[StateSpace, ClosedLaw]:
+        """The answer on a set that nothing leaves."""
+        self._check_dead_ends()
+        return self.space, certify_end(self.space, self.law, self.generator, self.initial)
+
+    def _certified(self) -> ClosedLaw:
+        if self._drifts is None:
+            self._drifts = find_drifts(self.space, self.law.members, self.law.pi)
+        return certify(self.space, self.law, self._drifts)
+
+    def _check_dead_ends(self) -> None:
+        dead_ends = self.law.dead_ends
+        if self._foreign:
+            dead_ends = _met(dead_ends, self.generator, self.space, self._first_states)
+        check_dead_ends(self.network, self.space, self.space.states[self.law.home], dead_ends)
+
+    def _add(self, states: np.ndarray) -> bool:
+        """Keep further states (K, S), so that a function falls outside the set; False if they are too many, or it has not helped."""
+        self._rounds += 1
+        n_kept = len(self.space)
+        most = 4 * n_kept + 20_000 if isinstance(self.law.cycle, IteratedCycle) else max(4 * n_kept, MOST_ADDED)
+        if self._rounds > MOST_ROUNDS or len(states) > min(most, self.max_states - n_kept):
+            return False
+        place = self.space.index(states)
+        if np.any(place < 0):
+            self._foreign = True
+            larger = StateSpace.holding(self.network, np.concatenate([self.space.states, states[place < 0]]))
+        else:  # they are kept, but the set has no way from there to the others
+            larger = self.space.grow(np.concatenate([self.law.members[self.law.leak > 0], place]), size=2 * n_kept)
+        self._go_on_with(larger)
+        self._before = None
+        return True
+
+    def _reshape(self) -> None:
+        """A set from which less flows out."""
+        unsettled = self._change if self._reason else min(self.law.away, self._change)
+        if self._expansions >= MOST_EXPANSIONS:
+            raise ConvergenceError(
+                f"the set of states has not settled after {self._expansions} changes (the law still changes by {unsettled:.1e}, "
+                f"tol={self.tol:g}); loosen tol, or give a space=; {_without_end(self.network)}"
+            )
+        larger = grow(self.space, self.law) if self._reason or self._rounds else reshape(self.space, self.law, self.tol)
+        if len(larger) > self.max_states:
+            raise ConvergenceError(
+                f"stationary needs more than max_states={self.max_states} states (the law still changes by {unsettled:.1e}, "
+                f"tol={self.tol:g}); raise max_states or loosen tol; {_without_end(self.network)}"
+            )
+        self._go_on_with(larger)
+
+    def _go_on_with(self, space: StateSpace) -> None:
+        self.home = int(space.index(self.space.states[self.law.home])[0])
+        self._before, self.space = (self.space, self.law), space
+        self._expansions += 1
+
+
+def _distance(before: StateSpace, old: ClosedLaw, space: StateSpace, law: ClosedLaw) -> float:
+    """The 1-norm distance of the laws on two sets."""
+    place = space.index(before.states[old.members])
+    kept, whole = place >= 0, np.zeros(len(space))
+    whole[law.members] = law.pi
+    common = whole[place[kept]]
+    whole[place[kept]] = 0.0
+    return float(np.abs(common - old.pi[kept]).sum() + old.pi[~kept].sum() + whole.sum())
+
+
+def _met(places: np.ndarray, generator: Generator, space: StateSpace, first_states: np.ndarray) -> np.ndarray:
+    """Those of some states to which the first states lead inside the set; the others were added to prove something, not reached."""
+    jumps = generator.sparse("the stationary law").T.tocsr()
+    place = space.index(first_states)
+    place = place[place >= 0]
+    start = sp.csr_array((np.ones(len(place)), place, [0, len(place)]), shape=(1, len(space)))
+    ways = sp.block_array([[jumps, None], [start, sp.csr_array((1, 1))]], format="csr")
+    met = breadth_first_order(ways, len(space), return_predecessors=False)
+    return places[np.isin(places, met)]
+
+
+def _without_end(network: Network) -> str:
+    """When there may be no stationary law, and what to ask for instead."""
+    change = np.zeros((1, 1)) if network.varying else network.stoichiometry
+    grown = np.flatnonzero((change >= 0).all(axis=0) & (change > 0).any(axis=0))
+    if not len(grown):
+        return "if the counts grow without bound there is no stationary law, and fsp gives the law at a time"
+    names = " and ".join(repr(network.species_names[s]) for s in grown)
+    return (
+        f"no reaction takes {names} away, so that there is no stationary law unless its making comes to an end; fsp gives the law at a time"
+    )
