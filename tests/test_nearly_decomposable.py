@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.stats import poisson
 
 import cme
 from cme.projection import null_vector
@@ -79,3 +80,18 @@ def test_what_sparse_LU_loses_is_seen():
     at = int(space.index(np.array([[120, 0]]))[0])
     lu = SparseCycle(sp.csc_array(closed), at)
     assert not null_vector._inaccuracy(lu) <= null_vector.TRUSTED
+
+
+def test_a_species_that_dies_out_beside_others_that_live_on():
+    law = cme.stationary(cme.parse("X -> 2 X @ .5; X -> 0 @ 1; 0 <-> Y @ 5, 1; X = 3"))
+    assert "certified" in law.info["certificate"]
+    assert "all paths come to these states, since" in law.info["certificate"]
+    assert np.abs(law["Y"][0] - poisson.pmf(np.arange(law["Y"].shape[1]), 5)).sum() <= law.error_bound[0] + 1e-13
+    assert law.mean()[0] == pytest.approx([0, 5], abs=1e-9)
+
+
+def test_paths_that_may_never_come_to_the_end_are_in_what_is_lost():
+    law = cme.stationary(cme.parse("X -> 2 X @ 2; X -> 0 @ 1; 0 <-> Y @ 5, 1; X = 3"))
+    assert "a part of up to 8.7e-01 may never come to them" in law.info["certificate"]
+    assert law.lost[0] == pytest.approx(2 * (1 - 0.5**3), rel=1e-6)  # each of three families survives with probability 1 / 2
+    assert law.floor is None

@@ -6,10 +6,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import breadth_first_order
 
+from cme.compiled import Compiled
 from cme.errors import ConvergenceError, ModelError
 from cme.generator import Generator
 from cme.network import Network
-from cme.projection.certificate import certify, certify_end
+from cme.projection.certificate import certify, certify_arrival, certify_end
 from cme.projection.closed_class import check_dead_ends
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.drift import Drift, NoDriftError, find_drifts
@@ -67,6 +68,7 @@ class _Search:
         self._reason = ""  # why the law can't be certified
         self._change = np.inf  # of the law when the set last grew
         self._expansions = self._rounds = 0
+        self._starts_elsewhere = False  # in states that are left for good
 
     def run(self) -> tuple[StateSpace, ClosedLaw] | None:
         """The set and its law; None if there is no answer from a tentative set."""
@@ -90,12 +92,12 @@ class _Search:
                     self._reason = str(why)
                 else:
                     if certified.lost <= self.tol:
-                        return self.space, certified
+                        return self.space, self._with_arrival(certified)
                 if self._reason and self.tentative:
                     return None
             if self._reason and self._change <= self.tol:
                 self._check_dead_ends()
-                return self.space, replace(self.law, lost=self._change, certificate=f"estimate: {self._reason}")
+                return self.space, self._with_arrival(replace(self.law, lost=self._change, certificate=f"estimate: {self._reason}"))
             self._reshape()
 
     def _solve(self) -> None:
@@ -107,6 +109,9 @@ class _Search:
             guess[place[place >= 0]] = law.pi[place >= 0]
         self.generator = Generator.from_network(self.network, self.space)
         self.law = replace(ClosedLaw.on(self.generator, self.home, guess, solver=self.solver), expansions=self._expansions)
+        if not self._expansions and not self.tentative:
+            start = self.space.index(Compiled(self.network).start(self.initial)[0])
+            self._starts_elsewhere = not np.all(np.isin(start, self.law.members))
         if self._before is not None:
             self._change = max(_distance(*self._before, self.space, self.law), self.law.escaping)
         self.bar.to(len(self.space), f"missing {min(self.law.away, self._change):.1e}")
@@ -120,6 +125,16 @@ class _Search:
         if self._drifts is None:
             self._drifts = find_drifts(self.space, self.law.members, self.law.pi)
         return certify(self.space, self.law, self._drifts)
+
+    def _with_arrival(self, law: ClosedLaw) -> ClosedLaw:
+        """The law, with what is known of the paths from a start that lies elsewhere."""
+        if not self._starts_elsewhere:
+            return law
+        members = self.space.states[self.law.members]
+        others = self._first_states[self.space.index(self._first_states) < 0]
+        space = StateSpace.holding(self.network, np.concatenate([self.space.states, others]))
+        generator = Generator.from_network(self.network, space)
+        return certify_arrival(space, law, space.index(members), generator, self.initial)
 
     def _check_dead_ends(self) -> None:
         dead_ends = self.law.dead_ends

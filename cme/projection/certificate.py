@@ -74,28 +74,31 @@ def _core(law: ClosedLaw, drift: Drift, change: np.ndarray, way: np.ndarray) -> 
 
 
 def certify_end(space: StateSpace, law: ClosedLaw, generator: Generator, initial) -> ClosedLaw:
-    """Say whether all paths come to a class of states that none leaves, from the other states that were looked at.
+    """Say whether all paths come to a class of states that none leaves, from the other states that were looked at."""
+    if not np.any(generator.leak > 0):
+        return replace(law, lost=0.0, certificate=EXACT)
+    return certify_arrival(space, replace(law, lost=0.0, certificate="exact"), law.members, generator, initial)
+
+
+def certify_arrival(space: StateSpace, law: ClosedLaw, members: np.ndarray, generator: Generator, initial) -> ClosedLaw:
+    """Add to what is known of a law whether all paths come to the members of its class, from the other states of a set.
 
     From each of those a way leads to the class. If a function of the counts falls outside of them, no path stays outside for ever, and
     none can miss the class in all of its visits. Else those that leave them may not come back.
     """
-    if not np.any(generator.leak > 0):
-        return replace(law, lost=0.0, certificate=EXACT)
     try:
         everyone = np.arange(len(space))
         drift = leading_back(find_drifts(space, everyone, np.ones(len(space))), space, np.ones(len(space), dtype=bool))
     except NoDriftError as reason:
-        gone = _gone(space, law, generator, initial)
+        gone = _gone(space, members, generator, initial)
         may = "how many may never come to them is not known" if np.isnan(gone) else f"a part of up to {gone:.1e} may never come to them"
         certificate = f"estimate: the law of the paths that end in these states, and {may}, since {reason}"
-        return replace(law, lost=min(2 * gone, 2.0), certificate=certificate)
-    certificate = (
-        f"exact: all paths come to these states, since {drift} falls at a rate of {drift.fall:.3g} or more outside those looked at"
-    )
-    return replace(law, lost=0.0, certificate=certificate)
+        return replace(law, lost=min(law.lost + 2 * gone, 2.0), floor=None, certificate=certificate)
+    ground = f"all paths come to these states, since {drift} falls at a rate of {drift.fall:.3g} or more outside those looked at"
+    return replace(law, certificate=f"{law.certificate}{': ' if law.certificate == 'exact' else '; '}{ground}")
 
 
-def _gone(space: StateSpace, law: ClosedLaw, generator: Generator, initial) -> float:
+def _gone(space: StateSpace, members: np.ndarray, generator: Generator, initial) -> float:
     """The probability to leave the states before the class is met; nan if it is not known."""
     states, weights = Compiled(space.compiled.network).start(initial)
     place = space.index(states)
@@ -103,7 +106,7 @@ def _gone(space: StateSpace, law: ClosedLaw, generator: Generator, initial) -> f
         return np.nan
     start = np.bincount(place, weights=weights, minlength=len(space))
     target = np.full(len(space), -1)
-    target[law.members] = 0
+    target[members] = 0
     try:
         return Hitting(generator, target, 1, start).escaped
     except ConvergenceError:

@@ -9,8 +9,11 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from cme.errors import ModelError, describe_state
 from cme.generator import Generator
 from cme.network import Network
+from cme.projection.null_vector import late_state
 from cme.states import StateSpace
 
+LARGE = 0.05  # a part of the states that is more than the rim
+FEW = 0.25  # times the root of their number: so many may be rim, or all that is left when a species has died out
 ROOM = 80_000  # states that are looked through, at least, for a way back
 
 
@@ -57,8 +60,10 @@ class ClosedClass:
         closed, open_ = np.flatnonzero(ends & ~leaks), np.flatnonzero(ends & leaks)
         if len(closed) > 1:
             raise not_unique(generator.names, *(generator.states[np.argmax(label == c)] for c in closed[:2]))
-        large = open_[size[open_] > 0.05 * len(generator)]
+        large = open_[size[open_] > LARGE * len(generator)]
         chosen = closed[0] if len(closed) else large[np.argmax(size[large])] if len(large) else np.argmax(size)
+        if chosen not in closed and chosen not in open_ and size[open_].max(initial=0) > FEW * np.sqrt(len(generator)):
+            chosen = label[late_state(matrix)]  # some species may have died out there, and others live on
         _, first = np.unique(label, return_index=True)
         members = np.flatnonzero(label == chosen)
         away = np.bincount(links.col[crossing], weights=links.data[crossing], minlength=len(generator))[members]
