@@ -239,23 +239,22 @@ class Chart:
     def finish(self) -> list[tuple[tuple[Bins, ...], np.ndarray, int]]:
         """At each time: the bins of each axis from that of the least to that of the greatest value, the counts, and how many are unfit."""
         level = np.where(self.broken == 0, np.maximum(self.level, 0), self.level)  # no bins between whole numbers
-        self._move(level, _place(np.where(self._seen, self.lowest, 0.0), level))
+        seen = self.lowest <= self.highest
+        self._move(level, _place(np.where(seen, self.lowest, 0.0), level))
+        sizes = np.where(seen, _place(np.where(seen, self.highest, 0.0), level) - self.first + 1, 0)
+        rows = zip(level.T.tolist(), self.first.T.tolist(), sizes.T.tolist(), (self.broken == 0).T.tolist(), strict=True)
         found = []
-        for k, counts in enumerate(self.counts):
-            bins = []
-            for axis in range(len(level)):
-                lev, first, whole = int(level[axis, k]), int(self.first[axis, k]), bool(self.broken[axis, k] == 0)
-                size = int(_place(self.highest[axis, k], lev)) - first + 1 if self._seen[axis, k] else 0
-                lowest = np.ldexp(np.arange(first, first + size, dtype=np.float64), lev)
-                counted = whole and np.abs(lowest).max(initial=0.0) < 2.0**62
-                bins.append(Bins(lowest.astype(np.int64) if counted else lowest, 2.0**lev, whole))
+        for counts, row, unfit in zip(self.counts, rows, self.unfit.max(axis=0).tolist(), strict=True):
+            bins = [_bins(*each) for each in zip(*row, strict=True)]
             held = tuple(slice(0, len(each.lowest)) for each in bins)
-            found.append((tuple(bins), counts[held].copy(), int(self.unfit[:, k].max())))
+            found.append((tuple(bins), counts[held].copy(), unfit))
         return found
 
-    @property
-    def _seen(self) -> np.ndarray:
-        return self.lowest <= self.highest
+
+def _bins(level: int, first: int, size: int, whole: bool) -> Bins:
+    lowest = np.ldexp(np.arange(first, first + size, dtype=np.float64), level)
+    counted = whole and max(abs(first), abs(first + size)) * 2.0**level < 2.0**62
+    return Bins(lowest.astype(np.int64) if counted else lowest, 2.0**level, whole)
 
 
 def _bins_for(low: np.ndarray, high: np.ndarray, level: np.ndarray, first: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
