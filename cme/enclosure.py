@@ -154,7 +154,8 @@ def _remainder(a, b, c, d) -> Bounds:
     size = np.maximum(np.abs(c), np.abs(d))
     low, high = np.fmod(a, c), np.fmod(b, c)
     unbroken = (c == d) & (b - a < np.abs(c)) & (low <= high) & ((a >= 0) | (b <= 0))
-    return np.where(unbroken, low, np.where(a >= 0, 0.0, -size)), np.where(unbroken, high, np.where(b <= 0, 0.0, size))
+    lower = np.where((c <= 0) & (d >= 0), np.nan, np.where(unbroken, low, np.where(a >= 0, 0.0, -size)))
+    return lower, np.where(unbroken, high, np.where(b <= 0, 0.0, size))
 
 
 def _less(a, b, c, d) -> Bounds:

@@ -26,7 +26,7 @@ FACTORS = [
 @pytest.mark.parametrize("text", FACTORS)
 def test_bounds_hold_on_their_cells(text):
     factor, horizon = parse(text), 10.0
-    edges, top = cells_in_time([factor], horizon)
+    edges, low, top = cells_in_time([factor], horizon)
     assert edges[0] == 0
     assert edges[-1] == np.inf
     assert len(edges) - 1 == len(top) <= MOST_CELLS
@@ -39,6 +39,7 @@ def test_bounds_hold_on_their_cells(text):
     cell = np.searchsorted(inner, t, side="right") - 1
     for side in (np.minimum(cell, len(top) - 1), np.maximum(cell - (t == inner[cell]), 0)):  # an edge belongs to both
         assert np.all(f <= top[side, 0])
+        assert np.all(f >= low[side, 0])
     waste = np.sum(np.diff(inner) * top[:, 0]) / max(np.mean(f) * horizon, 1e-300)
     assert waste < (2.1 if "1000000" in text else 1.4)
 
@@ -133,13 +134,44 @@ def test_paths_do_not_depend_on_threads_or_on_each_other(threads):
     np.testing.assert_array_equal(whole.counts[:17], part.counts)
 
 
+@pytest.mark.parametrize(
+    ("text", "times", "mean"),
+    [
+        ("0 => Y @ 2 + (1 - X)*(1 + cos(time)); X -> 0 @ 1e-9; X = 2", [0.5, 3.0], lambda t: t - np.sin(t)),
+        ("0 => Y @ 4.8 + (1 - X)*0.8*(1 + sin(1000000*time)); X -> 0 @ 1e-9; X = 4", [1.0, 3.0], lambda t: 2.4 * t),
+        ("0 => Y @ 8 + (1 - 4*X)*(1 + sin(3*time)); X -> 0 @ 1e-9; X = 1", [0.5, 2.0], lambda t: 5 * t - (1 - np.cos(3 * t))),
+        ("0 => Y @ 7*exp(-time) + (2 - X)*exp(-time)*2; X -> 0 @ 1e-9; X = 4", [0.5, 2.0], lambda t: 3 * (1 - np.exp(-t))),
+    ],
+)
+def test_terms_below_zero_in_a_sum_that_is_not(text, times, mean):
+    """Poisson laws: Y only arrives, at a rate in time."""
+    found = cme.ssa(cme.parse(text + "; Y = 0"), times, n_paths=20_000, seed=3)
+    assert "thinned" in found.info["method"]
+    expected = mean(np.array(times))
+    y = found.counts[:, :, found.species_index("Y")]
+    assert np.all(np.abs(y.mean(axis=0) - expected) < 5 * np.sqrt(expected / 20_000))
+    assert np.all(np.abs(y.var(axis=0) / expected - 1) < 5 * np.sqrt((2 + 1 / expected) / 20_000))
+
+
+def test_a_bound_that_is_nothing_but_rounding_is_no_negative_propensity():
+    network = cme.parse("0 => X @ 20*(1 + sin(time)) + (3 - X)*(1 + sin(time)); X = 23")
+    assert np.all(cme.ssa(network, [1.0, 3.0], n_paths=50, seed=1).counts == 23)
+    grown = cme.ssa(network.with_initial(X=0), [60.0], n_paths=50, seed=1)
+    assert np.all(grown.counts == 23)
+
+
+def test_what_may_be_undefined_is_not_taken_for_sure():
+    found = cme.ssa(cme.parse("0 => X @ piecewise(0, rem(1, max(time - 1, 0)) < 2, 5)"), [0.5, 0.9], n_paths=4000, seed=1)
+    assert np.all(np.abs(found.counts[:, :, 0].mean(axis=0) - [2.5, 4.5]) < 5 * np.sqrt(np.array([2.5, 4.5]) / 4000))
+
+
 # ---------------------------------------------------------------------------------------------------------- faults
 
 
 def test_a_bound_that_does_not_hold_is_noticed(monkeypatch):
     def too_low(factors, horizon):
-        edges, top = cells_in_time(factors, horizon)
-        return edges, 0.9 * top
+        edges, low, top = cells_in_time(factors, horizon)
+        return edges, low, 0.9 * top
 
     monkeypatch.setattr(motion, "cells_in_time", too_low)
     with pytest.raises(cme.ConvergenceError, match=r"the propensity of reaction 'r1' is above its bound at time .* please report it"):

@@ -27,7 +27,7 @@ class Course:
         self.model, self.stop = model, stop
         self.moving = {name for name, _ in model.flow_formulas} | ({ratelaw.TIME} - set(model.coordinates))
         self.terms: tuple[tuple[Term, ...], ...] = ((),) * len(model.propensity_formulas)  # of the propensities that are thinned
-        self.cells: tuple[tuple[Expr, ...], np.ndarray, np.ndarray] | None = None  # their factors f, edges of cells, and bounds
+        self.cells: tuple[tuple[Expr, ...], np.ndarray, np.ndarray, np.ndarray] | None = None  # their factors f, edges of cells, bounds
         if not self.motion.straight and horizon is not None:
             self._thin(horizon)
 
@@ -148,11 +148,12 @@ class Course:
 
     def _thinning(self, first_program: int) -> Thinning:
         assert self.cells is not None
-        factors, edges, top = self.cells
+        factors, edges, low, top = self.cells
         terms = [term for row in self.terms for term in row]
         return Thinning(
             edges=edges,
-            top=np.ascontiguousarray(top.ravel()),
+            top=top.ravel(),
+            low=low.ravel(),
             n_factors=len(factors),
             pointer=np.cumsum([0, *map(len, self.terms)]),
             program=first_program + np.arange(len(terms)),

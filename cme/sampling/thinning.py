@@ -115,8 +115,8 @@ def _piecewise(args: tuple[Expr, ...], moving: set[str]) -> list[Term] | None:
     return found
 
 
-def cells_in_time(factors: Sequence[Expr], horizon: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Edges (K + 1,) of cells of time from 0 to infinity, and upper bounds (K, J) of J factors f(t) on them, up to the horizon.
+def cells_in_time(factors: Sequence[Expr], horizon: float) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Edges (K + 1,) of cells of time from 0 to infinity, and lower and upper bounds (K, J) of J factors f(t) on them, up to the horizon.
 
     Cells are halved where bounds are loose, as enclosures tell (see `cme.enclosure`), until the waste is small. The bounds hold
     whatever the cells are: these decide on the cost alone. None if a factor may be below zero or has no bound, or the waste is large.
@@ -147,7 +147,7 @@ def cells_in_time(factors: Sequence[Expr], horizon: float) -> tuple[np.ndarray, 
     if np.any((values * width).sum(axis=1) < WORST * (top * width).sum(axis=1)):
         return None
     edges[-1] = np.inf
-    return edges, np.ascontiguousarray(top.T)
+    return edges, np.ascontiguousarray((lower - ROOM * np.abs(lower)).T), np.ascontiguousarray(top.T)
 
 
 def _bounds(factors: Sequence[Expr], low: np.ndarray, high: np.ndarray) -> Bounds:
