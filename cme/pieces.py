@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from cme import ratelaw
+from cme.errors import ModelError
+from cme.infix import to_infix
 from cme.ratelaw import Apply, Expr, Number, Symbol
 
 ORDERS = {"<", "<=", ">", ">="}
@@ -78,6 +80,8 @@ class Piece:
             value = float(ratelaw.evaluate(formula, self.values))
             if formula.op != "rem":
                 return Number(value), True
+            if not np.isfinite(value):
+                raise ModelError(f"{to_infix(formula)} divides by zero; guard it, for example with piecewise()")
             whole = np.rint((float(ratelaw.evaluate(args[0], self.values)) - value) / float(ratelaw.evaluate(args[1], self.values)))
             return Apply("+", (args[0], Apply("*", (Number(-float(whole)), args[1])))), True
         if formula.op == "piecewise":

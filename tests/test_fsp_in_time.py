@@ -392,3 +392,8 @@ def test_A1_poisson_oracle_agrees_with_the_repository_oracle():
     """The two ways in which this file and `oracles` write A.1 are the same."""
     q = math.exp(-0.7)
     assert np.abs(binomial_plus_poisson(60, q, 20 * (1 - q)) - oracles.immigration_death(500, 20, 1.0, 60, 0.7)).max() < 1e-13
+
+
+def test_a_remainder_by_zero_is_told():
+    with pytest.raises(cme.ModelError, match=r"divides by zero; guard it, for example with piecewise\(\)"):
+        cme.fsp(cme.parse("0 => X @ piecewise(0, rem(1, max(time - 1, 0)) < 2, 5)"), [0.5, 0.9])

@@ -163,3 +163,9 @@ def test_a_negative_variance_is_refused():  # not a standard deviation that is n
         cme.lna(cme.parse("0 => X @ 5 - X; X = 10"), [0.5])
     with pytest.raises(cme.ModelError, match=r"the rate .* of reaction 'r1' is negative at t=0 in state {X: 10}; guard"):
         cme.lna(cme.parse("0 => X @ (5 - X)*(1 + 0*c); X = 10; c = 1; c' = -c"), [0.5])
+
+
+@pytest.mark.parametrize("text", ["X => 3 X @ 0.1*X*X; X = 100", "X -> binomial(X, 0.5) X @ 0.1; X = 100"])
+def test_an_explosion_is_told(text):
+    with pytest.raises(cme.ConvergenceError, match=r"lna could not go on after t=.*without bound"):
+        cme.lna(cme.parse(text), [3.0, 20.0])

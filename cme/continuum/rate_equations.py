@@ -25,6 +25,7 @@ from cme.results import Distribution, Moments
 
 METHODS = ("LSODA", "BDF", "Radau")
 ATOL, ATOL_BEYOND_CHAINS = 1e-9, 1e-12
+MOST_CALLS, NO_LENGTH = 20_000, 1e-13  # of the velocity, within so small a part of the time: a solution that ends there
 MAX_STEPS = 10_000  # towards a steady state; a decay to rest takes some hundreds, an oscillation never ends
 
 
@@ -204,11 +205,18 @@ def integrate(
             found.append(leg if end in times else leg[:-1])
             since, start = end, leg[-1]
         return np.concatenate(found)
+    watched = _Watched(velocity)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # LSODA warns of a failure that is raised below with its cause
         with np.errstate(over="ignore", invalid="ignore"):
             span = since, times[-1]
-            result = solve_ivp(velocity, span, start, method, times, jac=jacobian, rtol=rtol, atol=atol, max_step=max_step)
+            try:
+                result = solve_ivp(watched, span, start, method, times, jac=jacobian, rtol=rtol, atol=atol, max_step=max_step)
+            except _StalledError as stalled:
+                raise ConvergenceError(
+                    f"{solver} could not go on after t={stalled.args[0]:g}, asked to t={times[-1]:g}; the amounts may grow without bound "
+                    f"in finite time: end before, or loosen rtol (now {rtol:g})"
+                ) from None
     if not result.success or not np.all(np.isfinite(result.y)):
         reached = result.t[-1] if len(result.t) else since
         last = result.y[: len(names), -1] if len(result.t) else start[: len(names)]
@@ -217,6 +225,25 @@ def integrate(
             f"the amounts may grow without bound in finite time: end before, or loosen rtol (now {rtol:g})"
         )
     return result.y.T
+
+
+class _StalledError(Exception):
+    """Time does not go on; the argument is where."""
+
+
+class _Watched:
+    """A velocity that notices when an integrator makes step after step of no length, as LSODA does where a solution ends in infinity."""
+
+    def __init__(self, velocity: Callable):
+        self._velocity, self._mark, self._calls = velocity, -np.inf, 0
+
+    def __call__(self, time, y):
+        self._calls += 1
+        if time > self._mark + NO_LENGTH * abs(time):
+            self._mark, self._calls = time, 0
+        elif self._calls > MOST_CALLS:
+            raise _StalledError(time)
+        return self._velocity(time, y)
 
 
 def describe_initial(initial) -> str:
