@@ -19,6 +19,7 @@ from cme.network import Network
 from cme.pieces import Piece
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
+from cme.projection.bursts import with_bursts
 from cme.projection.closed_forms import BOUND, ESTIMATE
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
 from cme.projection.propagate import METHODS, Integrator, Reach
@@ -107,7 +108,8 @@ def fsp(
 
     Where a reaction draws numbers of molecules, every state that it may lead to has its rate. Binomial laws are taken whole, geometric and
     Poisson laws but for less than 1e-17 of them, and all that leads out of J is in `lost`. Such a generator is dense: a burst from any of
-    N states leads to any larger one.
+    N states leads to any larger one. Large geometric bursts whose mean does not depend on counts are not written out but passed on from
+    state to state, so that a product costs O(N).
 
     Between timed events and switches of the rates (piecewise in time) that are constant in between, all of this holds for each piece,
     and errors add up. Where rates move, commutator-free Magnus steps of fourth order take about four times as many products, and
@@ -264,7 +266,9 @@ class _Run:
 
         def certified(space: StateSpace) -> Stepper:
             digits = None if self.given is None else FIXED
-            return Integrator(Generator.from_network(standing, space), duration, INTEGRATION * tol / 2, self.method, digits, reach)
+            generator = with_bursts(standing, space) if self.method in FAR else None
+            generator = Generator.from_network(standing, space) if generator is None else generator
+            return Integrator(generator, duration, INTEGRATION * tol / 2, self.method, digits, reach)
 
         def estimated(space: StateSpace) -> Stepper:
             generator = TimeDependentGenerator.in_piece(self.network, piece, space, ends)

@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from cme.generator import Generator
 from cme.kernels import arnoldi
+from cme.projection.bursts import BurstMatrix
 from cme.projection.polynomials import Rows, Step
 
 FULL, MOST_FULL = 0.1, 10_000  # part of entries that are not zero from which on factors are full matrices, and states up to which
@@ -63,8 +64,8 @@ def rational_krylov(generator: Generator, p: np.ndarray, now: float, times: np.n
 def _window(generator: Generator, p: np.ndarray, now: float, times: np.ndarray, tol: float) -> Step | None:
     length = float(times[-1]) - now
     gamma = length / 8.0
-    matrix = generator.sparse()
-    solve = _factorise(matrix, gamma)
+    matrix = generator.matrix if isinstance(generator.matrix, BurstMatrix) else generator.sparse()
+    solve = matrix.factorised(gamma) if isinstance(matrix, BurstMatrix) else _factorise(matrix, gamma)
     beta = float(np.linalg.norm(p))
     basis, h = np.zeros((MAX_BASIS + 1, len(p))), np.zeros((MAX_BASIS + 1, MAX_BASIS))
     basis[0] = p / beta

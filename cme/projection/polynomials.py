@@ -15,6 +15,7 @@ from cme.box import BoxMatrix
 from cme.generator import Generator
 from cme.kernels import chebyshev
 from cme.kernels.uniformisation import uniformise
+from cme.projection.bursts import BurstMatrix
 from cme.projection.lines import Lines
 
 SEGMENT = 400  # products in one segment of uniformisation: exp(-q t) stays far from underflow
@@ -57,8 +58,10 @@ class Rows:
         self.generator, self.q, self._deviation = generator, generator.largest_rate, deviation
         self.box = generator.matrix if isinstance(generator.matrix, BoxMatrix) else None
         self.has_entries = self.box is not None or not isinstance(generator.matrix, LinearOperator)
+        self.bursts = generator.matrix if isinstance(generator.matrix, BurstMatrix) else None
+        self.factorises = self.has_entries or self.bursts is not None
         self.matrix_free = not self.has_entries or (self.box is not None and len(generator) > LARGE_BOX)
-        self.n_entries = generator.matrix.nnz if self.has_entries else 0
+        self.n_entries = generator.matrix.nnz if self.factorises else 0
 
     @cached_property
     def order(self) -> np.ndarray | None:
@@ -189,6 +192,7 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
     norms, cursor, out = np.zeros(n_terms), np.zeros(2, dtype=np.int64), np.empty((len(z), len(p)))
     by_entries = not rows.matrix_free
     rounding = ROUNDING + (rows.lines.deviation if by_entries and rows.lines is not None else 0.0)
+    rounding *= 1.0 if rows.bursts is None else 1.0 + rows.bursts.roughness
     unavoidable = 4 * rounding * z * float(p.sum())  # a shorter series does not help against as much round-off
     dropped = 0.0
     if rows.box is not None and rows.matrix_free:

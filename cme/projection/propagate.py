@@ -157,7 +157,7 @@ class Integrator:
                 f"the largest total propensity is {self.q:.1e}, so that {self.q * horizon:.1e} jumps may happen by t={horizon:g}, more "
                 f"than double precision can follow ({MAX_JUMPS:.0e}); end earlier, or use stationary, lna or rate_equations"
             )
-        if method in ("krylov", "rational_krylov") and not self.rows.has_entries:
+        if (method == "krylov" and not self.rows.has_entries) or (method == "rational_krylov" and not self.rows.factorises):
             raise ValueError(f'method="{method}" needs the entries of the generator, this one can only be applied; use "chebyshev"')
         if method == "squaring" and not (self.rows.has_entries and len(generator) <= squaring.MOST_STATES):
             raise ValueError(
@@ -184,9 +184,9 @@ class Integrator:
         z, n_states = self.q * self.horizon, len(self.generator)
         if z <= 10 or (self.rows.box is not None and z <= WINDOWED):
             return "uniformisation"
-        if not self.rows.has_entries or z <= 4 * EARLY:
+        if not self.rows.factorises or z <= 4 * EARLY:
             return "chebyshev"
-        if n_states <= squaring.MOST_STATES and 4 * ROUNDING * z > 0.1 * self.tol:
+        if n_states <= squaring.MOST_STATES and self.rows.has_entries and 4 * ROUNDING * z > 0.1 * self.tol:
             return "squaring"
         n_series = max(z / min(self.reach.jumps, FIRST_SERIES), 1.0)
         series = n_series * n_products(z / n_series, self.digits) * (1.5 * self.rows.n_entries + 1000)

@@ -1,0 +1,91 @@
+"""Bursts of geometric size that are passed on along lines, against the generator with all its entries and the exact law."""
+
+import numpy as np
+import pytest
+
+import cme
+from cme.generator import Generator
+from cme.projection.bursts import with_bursts
+from cme.projection.propagate import propagate
+from cme.states import StateSpace
+
+LARGE = "0 -> geometric(100) P @ 2; P -> 0 @ 1; P = 0"
+MANY = """
+    0 -> M @ 2;  M -> 0 @ 1;  M -> M + (3*geometric(20)) P @ 2;  P -> 0 @ 1
+    A + P -> (2*geometric(7)) A + geometric(1) P @ 1;  A -> geometric(9) A @ 0.1;  M = 0;  P = 0;  A = 3
+"""
+
+
+def spaces(text):
+    """All states near the start, and a part of them: lines with gaps, and bursts that begin where no state is kept."""
+    network = cme.parse(text)
+    space = StateSpace.around(network, size=700)
+    yield network, space
+    yield network, space.keep(np.random.default_rng(1).random(len(space)) < 0.6)
+
+
+@pytest.mark.parametrize("text", [LARGE, MANY])
+def test_columns_and_leak_are_those_of_all_entries(text):
+    for network, space in spaces(text):
+        whole, short = Generator.from_network(network, space), with_bursts(network, space)
+        columns = np.array([short.matrix @ one for one in np.eye(len(space))]).T
+        entries = whole.sparse().toarray()
+        assert abs(columns - entries).max() < 1e-14 * abs(entries).max()
+        assert np.allclose(short.leak, whole.leak, rtol=1e-12, atol=1e-15 * abs(entries).max())
+        assert abs(columns.sum(axis=0) + short.leak).max() < 1e-14 * abs(entries).max() * len(space)
+        assert np.all(short.exit_rates >= whole.exit_rates * (1 - 1e-14))  # a burst of nothing counts as one
+
+
+@pytest.mark.parametrize("text", [LARGE, MANY])
+def test_factors_solve(text):
+    for network, space in spaces(text):
+        right = np.random.default_rng(2).random(len(space))
+        found = with_bursts(network, space).matrix.factorised(0.37)(right)
+        wanted = np.linalg.solve(np.eye(len(space)) - 0.37 * Generator.from_network(network, space).sparse().toarray(), right)
+        assert abs(found - wanted).max() < 1e-12 * wanted.max()
+
+
+@pytest.mark.parametrize("method", ["uniformisation", "chebyshev", "rational_krylov"])
+def test_integrators_agree_with_all_entries(method):
+    network = cme.parse(LARGE)
+    space = StateSpace.around(network, size=300)
+    whole, short = Generator.from_network(network, space), with_bursts(network, space)
+    start = np.eye(len(space))[0]
+    one = propagate(whole, start, [0.5, 2.0], tol=1e-10)
+    other = propagate(short, start, [0.5, 2.0], tol=1e-10, method=method)
+    off = abs(one.p - other.p).sum(axis=1)
+    assert np.all(off <= one.integration_error + other.integration_error)
+    assert abs(one.lost - other.lost).max() < 1e-9
+
+
+def test_krylov_takes_all_entries():
+    network = cme.parse(LARGE)
+    short = with_bursts(network, StateSpace.around(network, size=300))
+    with pytest.raises(ValueError, match='method="krylov" needs the entries'):
+        propagate(short, np.eye(len(short))[0], [1.0], method="krylov")
+    law = cme.fsp(cme.parse(LARGE.replace("100", "5")), [0.1], tol=1e-4, method="krylov")
+    assert law.lost[-1] + law.integration_error[-1] <= 1e-4
+
+
+def test_law_of_large_bursts():  # A.4: G(z, t) = ((1 + b (1 - z) exp(-t)) / (1 + b (1 - z)))^a
+    times, size = np.array([0.3, 2.0]), 2**14
+    law = cme.fsp(cme.parse(LARGE), times, tol=1e-5)
+    circle = np.exp(2j * np.pi * np.arange(size) / size)
+    for t, p, bound in zip(times, law.p, law.lost + law.integration_error, strict=True):
+        exact = np.fft.fft(((1 + 100 * (1 - circle) * np.exp(-t)) / (1 + 100 * (1 - circle))) ** 2).real / size
+        exact[law.states[:, 0]] -= p
+        assert abs(exact).sum() <= bound + 1e-11
+        assert bound <= 1e-5
+
+
+def test_where_all_entries_cost_less():
+    few = StateSpace.around(cme.parse(LARGE), size=100)
+    assert with_bursts(few.compiled.network, few) is None
+    for text in ("0 -> geometric(2) P @ 2", "0 -> poisson(50) P @ 2", "0 -> geometric(P + 9) P @ 2", "0 -> 3 P @ 2"):
+        space = StateSpace.around(cme.parse(text + "; P -> 0 @ 1; P = 1"), size=300)
+        assert with_bursts(space.compiled.network, space) is None
+
+
+def test_a_rate_below_zero_is_told():
+    with pytest.raises(cme.ModelError, match="negative"):
+        cme.fsp(cme.parse("0 => geometric(100) P @ 300 - P; P -> 0 @ 1; P = 0"), [1.0], tol=1e-4)
