@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cme.abilities import features
+from cme.affine import as_affine
 from cme.compiled import starting_states
 from cme.errors import ModelError
 from cme.infix import shorten, to_infix
 from cme.network import Network
-from cme.ratelaw import Expr, Number, Symbol
 
 NOTHING = -1  # the source of what comes from nothing
 
@@ -91,7 +91,7 @@ def first_order(network: Network, starts: np.ndarray | None = None) -> FirstOrde
         if not change.any():
             continue
         law = network.resolve(reaction.propensity)
-        affine = _affine(law, constants)
+        affine = as_affine(law, constants)
         if affine is None:
             raise ModelError(f"the propensity {shorten(to_infix(law), 80)} of reaction {reaction.name!r} is not linear in the counts")
         for name, rate in affine.items():
@@ -108,38 +108,6 @@ def first_order(network: Network, starts: np.ndarray | None = None) -> FirstOrde
             offspring.append(after)
     empty = np.zeros((0, len(index)), dtype=np.int64)
     return FirstOrder(network.species_names, np.array(source, dtype=np.int64), np.array(rates), np.array(offspring or empty))
-
-
-def _affine(formula: Expr, constants: dict[str, float]) -> dict[str, float] | None:
-    """A formula as a constant (under "") plus multiples of counts; None if it is anything else."""
-    if isinstance(formula, Number):
-        return {"": formula.value}
-    if isinstance(formula, Symbol):
-        return {"": constants[formula.name]} if formula.name in constants else {formula.name: 1.0}
-    if formula.op not in ("+", "neg", "*", "/"):
-        return None
-    parts = [_affine(arg, constants) for arg in formula.args]
-    if any(part is None for part in parts):
-        return None
-    total = parts[0] or {}
-    for part in parts[1:]:
-        assert part is not None
-        if formula.op == "+":
-            total = {name: total.get(name, 0.0) + part.get(name, 0.0) for name in {**total, **part}}
-            continue
-        if formula.op == "*" and not _is_constant(part):
-            total, part = part, total
-        if not _is_constant(part):
-            return None
-        factor = part.get("", 0.0)
-        if formula.op == "/" and factor == 0:
-            return None
-        total = {name: value / factor if formula.op == "/" else value * factor for name, value in total.items()}
-    return {name: -value for name, value in total.items()} if formula.op == "neg" else total
-
-
-def _is_constant(affine: dict[str, float]) -> bool:
-    return all(value == 0 for name, value in affine.items() if name)
 
 
 def closed_groups(network: FirstOrder) -> tuple[np.ndarray, np.ndarray]:

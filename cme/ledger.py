@@ -7,6 +7,7 @@ from threading import RLock
 import numpy as np
 
 from cme import errors, memory, ratelaw
+from cme.affine import bounded_sums
 from cme.compiled import Compiled
 from cme.kernels import reach
 from cme.programs import csr, to_program
@@ -14,6 +15,8 @@ from cme.programs import csr, to_program
 UNBOUNDED = np.iinfo(np.int64).max
 MOST = 2**31 - 1  # states, since places are kept in 32 bits
 BITS = 64  # of a code
+DIRECT = 2**16  # states from which on their codes may be slots of the table
+MARGIN = 1.2  # codes that are slots leave at least so much room for larger counts
 REMEMBERED = 4096  # counts for which values of a law of one species are kept
 FEWER = "keep fewer states (bounds=, within=, max_states=, a larger tol), or use ssa"
 one_at_a_time = RLock()  # sets that share a ledger may be used by several threads
@@ -58,7 +61,10 @@ class Ledger:
         """Add what the states `sources` lead to, layer by layer, until `layers` are done or `size` states are passed."""
         sources = np.ascontiguousarray(sources, dtype=np.int64)
         with one_at_a_time:
-            self._walk(True, layers, size, sources, np.array([self.size, 0, len(sources), 0, self.size]))
+            before, cursor = self.size, np.array([self.size, 0, len(sources), 0, self.size])
+            self._walk(True, layers, size, sources, cursor)
+            if cursor[1] == len(sources) + self.size - before and np.array_equal(sources, np.arange(before)):
+                self.settled = self.size  # all of them were visited
 
     def columns(self, n_states: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The generator on the first states as CSC arrays (pointer, row, rate) in order, with the diagonal, and the leak (N,)."""
@@ -70,12 +76,12 @@ class Ledger:
         most = n_states * (n_reactions + 1)
         if most > 2**20:
             memory.require_memory(12 * most + 20 * n_states, f"the rates between {n_states} states", FEWER)
-        pointer, leak = np.empty(n_states + 1, dtype=np.int64), np.empty(n_states)
-        row, rate = np.empty(most, dtype=np.int32), np.empty(most)
-        reach.list_columns(self.to, self.rate, n_reactions, n_states, pointer, row, rate, leak)
+        pointer, leak = np.empty(n_states + 1, dtype=np.int32 if most <= MOST else np.int64), np.empty(n_states)
+        row, rate, order = np.empty(most, dtype=np.int32), np.empty(most), np.arange(n_reactions + 1)
+        reach.list_columns(self.to, self.rate, n_reactions, n_states, order, np.empty_like(order), pointer, row, rate, leak)
         n_entries = int(pointer[-1])
         if n_entries <= MOST:
-            return pointer.astype(np.int32), row[:n_entries], rate[:n_entries], leak
+            return pointer.astype(np.int32, copy=False), row[:n_entries], rate[:n_entries], leak
         return pointer, row[:n_entries].astype(np.int64), rate[:n_entries], leak
 
     def spread(self, places: np.ndarray, flow: np.ndarray, outside: int, slow: float) -> np.ndarray:
@@ -120,7 +126,6 @@ class Ledger:
             memory.require_memory(self._bytes(room), what, FEWER)
         if room > MOST:
             raise errors.ConvergenceError(f"{room} states are more than can be kept ({MOST}); {FEWER}")
-        self.table = np.empty(0, dtype=np.int64)
         for name, row, kind in (
             ("states", (len(self.upper),), "i8"),
             ("codes", (), "u8"),
@@ -132,40 +137,80 @@ class Ledger:
                 larger[:known] = getattr(self, name)[:known]
             setattr(self, name, larger)
 
+    def _enlarge(self, room: int) -> None:
+        """Room for more states, and the table for it; where codes are slots, it remains as it is."""
+        refill = self.packing.slots == 0
+        if refill:
+            self.table = np.empty(0, dtype=np.int64)  # its memory is of use
+        self._make_room(room)
+        if refill:
+            self._fill(coded=True)
+
     def _bytes(self, room: int) -> int:
         """The memory for so many states."""
         n_jumps = 2 if self._is_random else max(len(self.compiled.network.reactions), 2)
         return room * (8 * len(self.upper) + 8 + 12 * n_jumps) + 8 * _slots(room)
 
     def _pack(self, most: np.ndarray) -> None:
-        """Codes with fields for counts up to `most`, and the table."""
-        self.packing = self._packing(most)
+        """Codes for counts up to `most`, and the table."""
+        self.packing = self._small_codes(most) or self._packing(most)
         self._fill(coded=False)
 
     def _fill(self, coded: bool) -> None:
-        """The table; codes are written down unless that was done."""
-        self.table = np.full(_slots(len(self.codes)), -1, dtype=np.int64)
+        """The table; codes are written down unless that was done, or others are better now."""
+        if coded and (self.packing.slots or len(self.codes) >= DIRECT):
+            most = self._largest()
+            if self.packing.slots or self._small_codes(most) is not None:
+                self._pack(most)
+                return
+        self.table = np.full(self.packing.slots or _slots(len(self.codes)), -1, dtype=np.int64)
         status = reach.fill_table(self.packing, self.states, self.codes, self.table, 0, self.size, coded)
         if status != errors.OK:
             raise ValueError("a set of states holds each state once, and one is given twice")
 
+    def _largest(self) -> np.ndarray:
+        """The largest count of each species."""
+        return np.array([column.max(initial=0) for column in self.states[: self.size].T])  # ten times as fast as along an axis
+
+    def _small_codes(self, most: np.ndarray) -> reach.Packing | None:
+        """Codes that are slots of the table, if that is no larger than one of hashes; None if it would be.
+
+        They are places in a box of states, which has room for larger counts to come.
+        """
+        if self._is_random or len(self.codes) < DIRECT or len(self.key) == 0:
+            return None
+        needed, ends = [int(most[s]) + 1 for s in self.key], [int(self.ends[s]) + 1 for s in self.key]
+        room = _slots(len(self.codes)) / math.prod(needed)
+        if room < 1:
+            return None
+        wider = min(room ** (1 / len(needed)), 2.0)
+        sizes = [max(min(int(wider * need), end), need) for need, end in zip(needed, ends, strict=True)]
+        if any(size < min(MARGIN * need, end) for size, need, end in zip(sizes, needed, ends, strict=True)):
+            return None
+        strides = np.cumprod([1, *sizes])
+        return self._exact_packing(strides[:-1].tolist(), np.array(sizes), int(strides[-1]))
+
     def _packing(self, most: np.ndarray) -> reach.Packing:
-        """A field for each species of the key: as many bits as its counts need, and a share of what is left over."""
+        """A field of bits for each species of the key: as many as its counts need, and a share of what is left over."""
         needed = [int(most[s]).bit_length() for s in self.key]
-        ends = [max(min(int(self.upper[s]).bit_length(), 62), need) for s, need in zip(self.key, needed, strict=True)]
+        ends = [max(min(int(self.ends[s]).bit_length(), 62), need) for s, need in zip(self.key, needed, strict=True)]
         spare = BITS - sum(needed)
-        exact = not self._is_random and spare >= 0
-        cap, shift = self.upper.copy(), np.zeros(len(self.key), dtype=np.uint64)
-        step = np.zeros(max(len(self.compiled.network.reactions), 1), dtype=np.uint64)
-        if exact:
-            widths, left = np.array(needed, dtype=np.int64), len(needed)
-            for k in np.argsort([end - need for end, need in zip(ends, needed, strict=True)]).tolist():
-                widths[k] = min(ends[k], needed[k] + spare // left)
-                spare, left = spare - int(widths[k] - needed[k]), left - 1
-            shift[1:] = np.cumsum(widths)[:-1].astype(np.uint64)
-            cap[self.key] = np.minimum(cap[self.key], (1 << widths) - 1)
-            step[:] = self._steps(dict(zip(self.key.tolist(), shift.tolist(), strict=True)), len(step))
-        return reach.Packing(self.key, shift, step, self._back, cap, int(exact))
+        if self._is_random or spare < 0:
+            none = np.zeros(len(self.key), dtype=np.uint64)
+            return reach.Packing(self.key, none, np.zeros(len(self._back), dtype=np.uint64), self._back, self.ends.copy(), 0, 0)
+        widths, left = np.array(needed, dtype=np.int64), len(needed)
+        for k in np.argsort([end - need for end, need in zip(ends, needed, strict=True)]).tolist():
+            widths[k] = min(ends[k], needed[k] + spare // left)
+            spare, left = spare - int(widths[k] - needed[k]), left - 1
+        before = np.cumsum([0, *widths])[:-1]
+        return self._exact_packing([1 << int(bits) for bits in before], 1 << widths, 0)
+
+    def _exact_packing(self, strides: list[int], sizes: np.ndarray, slots: int) -> reach.Packing:
+        """Codes that are sums of counts, each below its size, times strides."""
+        cap = self.ends.copy()
+        cap[self.key] = np.minimum(cap[self.key], sizes - 1)
+        step = np.array(self._steps(dict(zip(self.key.tolist(), strides, strict=True))), dtype=np.uint64)
+        return reach.Packing(self.key, np.array(strides, dtype=np.uint64), step, self._back, cap, 1, slots)
 
     @cached_property
     def _back(self) -> np.ndarray:
@@ -176,14 +221,14 @@ class Ledger:
             changes[r][s] = n
         first = {frozenset(change.items()): r for r, change in reversed(list(enumerate(changes)))}
         back = [first.get(frozenset((s, -n) for s, n in change.items()), -1) for change in changes]
-        return np.array([*back, -1], dtype=np.int64)
+        return np.array(back or [-1], dtype=np.int64)
 
-    def _steps(self, shift: dict[int, int], n_reactions: int) -> np.ndarray:
+    def _steps(self, stride: dict[int, int]) -> list[int]:
         """What each reaction adds to a code, modulo 2^64."""
-        change = [0] * n_reactions
+        change = [0] * len(self._back)
         for r, s, n in zip(*(each.tolist() for each in self.compiled.network.sparse_stoichiometry), strict=True):
-            change[r] += n << shift[s] if s in shift else 0
-        return np.array([each % 2**64 for each in change], dtype=np.uint64)
+            change[r] += n * stride.get(s, 0)
+        return [each % 2**64 for each in change]
 
     @property
     def _is_random(self) -> bool:
@@ -201,16 +246,21 @@ class Ledger:
             status = reach.explore(*model, self.packing, limits, adding, layers, size, sources, cursor, *known, place)
             self.size = int(cursor[0])
             if status == errors.FULL:
-                self._make_room(min((4 if self.size < 2**20 else 2) * len(self.codes), self._most) + len(arrays.constant))
-                self._fill(coded=True)
+                self._enlarge(self._next_room() + len(arrays.constant))
             elif status == reach.NARROW:
-                self._pack(np.maximum(self.states[: self.size].max(axis=0), self._after(*place.tolist())))
+                self._pack(np.maximum(self._largest(), self._after(*place.tolist())))
         self._raise(status, place)
+
+    def _next_room(self) -> int:
+        """For how many states there should be room after these. Memory is taken when it is used, so that much room costs little."""
+        if self._most <= (16 if self.size >= DIRECT else 4) * len(self.codes):
+            return max(self._most, self.size)
+        return (4 if self.size < 2**20 else 2) * len(self.codes)
 
     @cached_property
     def _most(self) -> int:
         """No more states than this lie within the bounds."""
-        return math.prod(int(self.upper[s]) + 1 for s in self.key)
+        return math.prod(int(self.ends[s]) + 1 for s in self.key)
 
     def _after(self, n: int, reaction: int) -> np.ndarray:
         """Where a reaction leads from state n."""
@@ -238,10 +288,27 @@ class Ledger:
         return reach.Laws(reads, np.full((len(reads) + 1, REMEMBERED if np.any(reads >= 0) else 2), np.nan))
 
     @cached_property
+    def _sums(self) -> tuple[list[tuple[dict[str, float], float]], ratelaw.Expr | None]:
+        """What is left of `within` without its bounds on sums, and these."""
+        return ([], None) if self.within is None else bounded_sums(self.within)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Largest counts (S,) of states to come: the bounds, or fewer where a sum of terms >= 0 is bounded."""
+        ends, names = self.upper.copy(), self.compiled.network.species_names
+        for weights, bound in self._sums[0]:
+            if all(weight >= 0 for weight in weights.values()):
+                for name, weight in weights.items():
+                    if weight > 0:
+                        s = names.index(name)
+                        ends[s] = min(int(ends[s]), max(int(bound // weight), 0))
+        return ends
+
+    @cached_property
     def _condition(self) -> tuple[list[tuple[int, float]], int]:
-        """The program of `within`, and the stack it needs."""
+        """The program of what is asked of states beside bounds, and the stack it needs."""
         index = {name: s for s, name in enumerate(self.compiled.network.species_names)}
-        return ([], 1) if self.within is None else to_program(self.within, index)
+        return ([], 1) if self._sums[1] is None else to_program(self._sums[1], index)
 
     @property
     def _stack_size(self) -> int:
@@ -249,8 +316,12 @@ class Ledger:
 
     @cached_property
     def _limits(self) -> reach.Limits:
+        names = self.compiled.network.species_names
+        rows, row = csr([[(names.index(name), weight) for name, weight in weights.items()] for weights, _ in self._sums[0]])
+        bounds = np.array([bound for _, bound in self._sums[0]], dtype=np.float64)
         pointer, code = csr([self._condition[0]])
-        return reach.Limits(self.upper, pointer, code[:, 0].astype(np.uint32), code[:, 1].astype(np.float64))
+        sums = rows, row[:, 0].astype(np.uint32), np.ascontiguousarray(row[:, 1]), bounds
+        return reach.Limits(self.ends, *sums, pointer, code[:, 0].astype(np.uint32), code[:, 1].astype(np.float64))
 
 
 _ARRAYS = ("states", "codes", "to", "rate", "table")

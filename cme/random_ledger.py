@@ -25,8 +25,7 @@ class RandomLedger(Ledger):
                 status = reach_random.explore(*self._model, *limits, listing, cursor, queue, *known, place)
                 self.size = int(cursor[0])
                 if status == errors.FULL:
-                    self._make_room(4 * room + len(self.compiled.network.reactions))
-                    self._fill(coded=True)
+                    self._enlarge(4 * room + len(self.compiled.network.reactions))
                     queue, room = _enlarge(queue, len(queue) + len(self.codes)), len(self.codes)
                 elif status == stoichiometry.WIDE:
                     listing = self._listing(listing)

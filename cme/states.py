@@ -74,7 +74,7 @@ class StateSpace:
         within
             A condition that states must fulfil, others are left out as well: a formula of species, parameters and rules, such as
             "U + V <= 100", or a function of states (N, S) that says True or False for each, which is slower where layers of states are
-            many and small.
+            many and small. Bounds on sums, also joined by "and", are the fastest.
         initial
             Where to start; the network's own start by default.
 

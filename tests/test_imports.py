@@ -15,7 +15,7 @@ PACKAGE, TESTS = Path(cme.__file__).parent, Path(__file__).parent
 ROWS = [
     {"errors", "kernels"},
     {"ratelaw", "cells", "memory"},
-    {"infix", "stoichiometry", "tables"},
+    {"infix", "stoichiometry", "tables", "affine"},
     {"elements"},
     {"wellformed"},
     {"network", "results", "arguments", "progress", "distances", "cell_rates", "jump_rates", "spectrum", "derivative", "enclosure"},

@@ -21,6 +21,12 @@ TOGGLE = "0 => U @ 1 + 9/(1 + V^2); U -> 0 @ 1; 0 => V @ 1 + 9/(1 + U^2); V -> 0
 GENE = "Off <-> On @ 1, 2; On -> On + M @ 5; M -> 0 @ 1; 2 M <-> D @ .1, .2; Off = 1"
 
 
+@pytest.fixture(autouse=True, params=[2**16, 0], ids=["by hash", "direct"])
+def _slots(request, monkeypatch):
+    """Each test with small sets looked up by hash, as is usual, and with codes that are slots wherever there is room for that."""
+    monkeypatch.setattr(ledger, "DIRECT", request.param)
+
+
 def twin(network, upper, within=lambda state: True):
     """States in the order in which breadth-first search meets them, and the generator and leak on them, by plain dictionaries."""
     start = [tuple(state) for state in np.unique(Compiled(network).start()[0], axis=0).tolist()]
@@ -86,6 +92,7 @@ def test_states_and_generator_equal_those_of_a_dictionary(bits, monkeypatch):
 
 def test_fields_are_chosen_again_when_counts_outgrow_them(monkeypatch):
     monkeypatch.setattr(ledger, "BITS", 8)
+    monkeypatch.setattr(ledger, "DIRECT", 2**16)
     packings = []
     choose = ledger.Ledger._packing
     monkeypatch.setattr(ledger.Ledger, "_packing", lambda self, most: packings.append(choose(self, most)) or packings[-1])
@@ -113,6 +120,44 @@ def test_what_no_reaction_changes_is_not_in_the_key():
     apart = cme.StateSpace.reachable(network.with_initial({(1, 0, 0, 4): 0.5, (1, 0, 3, 4): 0.5}))
     assert apart.key.tolist() == [0, 1, 2]
     assert agrees(apart)
+
+
+def test_codes_are_slots_where_there_is_room_for_a_box_of_states(monkeypatch):
+    """Counts that outgrow the box ask for a larger one; one species that is far ahead of the others for hashes."""
+    monkeypatch.setattr(ledger, "DIRECT", 0)
+    network = cme.parse("0 -> A @ 1; A -> 0 @ 1; 0 -> B @ 1; B -> 0 @ 1")
+    space = cme.StateSpace.around(network, size=3)
+    while len(space) < 2000:
+        space = space.grow(np.arange(len(space)), layers=3)
+        assert space._ledger.packing.slots
+        assert len(space._ledger.table) == space._ledger.packing.slots
+    assert agrees(space.keep(space.states.sum(axis=1) % 7 < 5))
+    assert np.all(space.index(space.states + np.array([0, 1000])) == -1)
+    far = cme.StateSpace.around(cme.parse("0 -> A @ 1; A -> 0 @ 1; 0 -> B @ 1; B -> 0 @ 1; A = 100000"), size=300)
+    assert far._ledger.packing.slots == 0
+    assert agrees(far)
+
+
+def test_a_large_set_knows_its_bounds_and_its_jumps():
+    """More states than codes that are slots begin with: a triangle, in which place and neighbours are known."""
+    network = cme.parse("0 -> U @ 3; U -> 0 @ 1; 0 -> V @ 2; V -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, within="2*U + 2*V <= 2*600 && U - V < 500")
+    assert len(space) == sum(1 for u in range(601) for v in range(601 - u) if u - v < 500)
+    assert space._ledger.packing.slots == 601 * 601
+    assert space._ledger.ends.tolist() == [600, 600]
+    generator = cme.Generator.from_network(network, space)
+    u, v = space.states.T
+    out = 5.0 * (u + v == 600) + 3.0 * ((u - v == 499) & (u + v < 600)) + v * (u - v == 499)
+    assert np.array_equal(generator.leak, out)
+    assert np.array_equal(generator.matrix.diagonal(), -(5.0 + u + v))
+    moves = generator.matrix.tocoo()
+    du, dv = (space.states[moves.row] - space.states[moves.col]).T
+    for change, rate in (((1, 0), 3.0 + 0 * u), ((-1, 0), u), ((0, 1), 2.0 + 0 * v), ((0, -1), v)):
+        there = space.index(space.states + change)
+        here = (du == change[0]) & (dv == change[1])
+        assert np.array_equal(moves.row[here], there[moves.col[here]])
+        assert np.array_equal(moves.data[here], rate[moves.col[here]])
+        assert here.sum() == np.count_nonzero(rate[there >= 0])
 
 
 # --------------------------------------------------------------------------------------------------------------- conditions

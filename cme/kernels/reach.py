@@ -3,15 +3,14 @@
 Where a jump leads is known when it is tried, and is written down: the generator comes out of the search, and nothing is looked up twice.
 Kernels take these arrays, with room for more than there are: `states` (N, S), their `codes` (N,) uint64, where their jumps lead, `to`
 (N, R) int32 (or OUT), at which `rate` (N, R), 0 where nothing moves (nan in the first place before a state is visited), and the `table`
-of places by hash, see `slot_of`, -1 where there is none: a power of two, at least 16. (Not as a tuple: the door remembers those, and
-would keep large arrays alive.)
+of places, see `slot_of`, -1 where there is none. (Not as a tuple: the door remembers those, and would keep large arrays alive.)
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from cme.kernels.jit import bare, inlined
+from cme.kernels.jit import apart, bare, inlined, inner
 from cme.kernels.propensity import propensity, run_there
 
 OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, NARROW = 0, 1, 2, 3, 4, 21
@@ -19,24 +18,30 @@ OK, NEGATIVE_COUNT, NEGATIVE_PROPENSITY, UNDEFINED_PROPENSITY, FULL, NARROW = 0,
 OUT = -1  # instead of the place to which a jump leads: out of the set, or not known yet
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # of splitmix64
 _PLACE = 2**32 - 1
+_TOGETHER = 256  # states whose rates are computed reaction by reaction
 
 
 class Packing(NamedTuple):
-    """How states become codes: a field of bits for each species that identifies them or, where 64 bits are not enough, a hash."""
+    """How states become codes: places in a box of counts of the species that identify them or, where 64 bits are not enough, hashes."""
 
     species: np.ndarray  # (D,) int64
-    shift: np.ndarray  # (D,) uint64
+    stride: np.ndarray  # (D,) uint64: what one more molecule adds to a code
     step: np.ndarray  # (R,) uint64: what each reaction adds to a code
     back: np.ndarray  # (R,) a reaction that leads back from where this one leads, -1 if there is none
-    cap: np.ndarray  # (S,) the largest counts that are in the bounds and fit into the fields
+    cap: np.ndarray  # (S,) the largest counts that are in the bounds and in the box
     exact: int  # 1: different states have different codes
+    slots: int  # where codes are small, each is its slot in a table of so many; 0: slots are found by hash
 
 
 class Limits(NamedTuple):
     """Which states may be kept."""
 
     upper: np.ndarray  # (S,) the largest counts
-    program_pointer: np.ndarray  # a condition on states, as the program of a reaction; none if it is empty
+    row_pointer: np.ndarray  # (K + 1,) sums of weights times counts
+    row_species: np.ndarray
+    row_weight: np.ndarray
+    row_bound: np.ndarray  # (K,) and what they may be at most
+    program_pointer: np.ndarray  # any other condition on states, as the program of a reaction; none if it is empty
     opcode: np.ndarray
     operand: np.ndarray
 
@@ -70,7 +75,7 @@ def code_of(packing, x):
     code = np.uint64(0)
     if packing.exact == 1:
         for k in range(len(packing.species)):
-            code += np.uint64(x[packing.species[k]]) << packing.shift[k]
+            code += np.uint64(x[packing.species[k]]) * packing.stride[k]
     else:
         for k in range(len(packing.species)):
             code = mix(code ^ np.uint64(x[packing.species[k]]) * _SECOND)
@@ -81,10 +86,12 @@ def code_of(packing, x):
 def slot_of(packing, states, codes, table, code, x):
     """The slot of state x in the table: where it is, or the free slot where it would go.
 
-    Sixteen codes in a row lie close together, in an order of its own for each sixteen: neighbours in the search are neighbours in
-    memory, and what is sparse in the codes is not in the table. A slot holds a place and 31 bits of the hash, so that the code of
-    another state is seldom looked at.
+    Where codes are too large to be slots, sixteen of them in a row lie close together, in an order of its own for each sixteen:
+    neighbours in the search are neighbours in memory, and what is sparse in the codes is not in the table, whose size is a power of two,
+    at least 16. A slot holds a place and 31 bits of the hash, so that the code of another state is seldom looked at.
     """
+    if packing.slots > 0:
+        return code
     mask = np.uint64(table.shape[0] - 1)
     h = mix(code >> np.uint64(4))
     slot = ((h << np.uint64(4)) | ((code ^ (h >> np.uint64(58))) & np.uint64(15))) & mask
@@ -103,8 +110,10 @@ def slot_of(packing, states, codes, table, code, x):
 
 
 @inlined
-def entry(code, n):
+def entry(packing, code, n):
     """What the table holds for state n."""
+    if packing.slots > 0:
+        return np.int64(n)
     h = mix(code >> np.uint64(4))
     return (np.int64(h >> np.uint64(37)) << 4 | np.int64(code & np.uint64(15))) << 32 | np.int64(n)
 
@@ -127,7 +136,7 @@ def fill_table(packing, states, codes, table, first, n_states, coded):
         slot = slot_of(packing, states, codes, table, codes[n], states[n])
         if table[slot] >= 0:
             return FULL
-        table[slot] = entry(codes[n], n)
+        table[slot] = entry(packing, codes[n], n)
     return OK
 
 
@@ -166,13 +175,19 @@ def check(a, place, n, r):
 @inlined
 def remembered(model, laws, r, state, stack):
     """The propensity of reaction r; a law of one species is computed once for each count."""
-    s, width, a = laws.reads[r], laws.value.shape[1], np.nan
-    if s >= 0 and 0 <= state[s] < width:
+    s, a = laws.reads[r], np.nan
+    if s >= 0 and 0 <= state[s] < laws.value.shape[1]:
         a = laws.value[r, state[s]]
-    if np.isnan(a):
-        a = propensity(model, r, state, stack)
-        if s >= 0 and 0 <= state[s] < width:
-            laws.value[r, state[s]] = a
+    return compute(model, laws, r, state, stack) if np.isnan(a) else a
+
+
+@inner
+def compute(model, laws, r, state, stack):
+    """The propensity of reaction r, to be remembered."""
+    apart()
+    s, a = laws.reads[r], propensity(model, r, state, stack)
+    if s >= 0 and 0 <= state[s] < laws.value.shape[1]:
+        laws.value[r, state[s]] = a
     return a
 
 
@@ -186,6 +201,34 @@ def rate_row(model, laws, stack, n, state, rate, place):
             return status
         rate[n, r] = a if model.change_pointer[r] < model.change_pointer[r + 1] else 0.0
     return OK
+
+
+@inner
+def rate_rows(model, laws, stack, first, end, states, rate):
+    """Write down the rates of states in a row, as many of the first as were not visited before; none if one is not a rate."""
+    apart()
+    last = first
+    while last < end and np.isnan(rate[last, 0]):
+        last += 1
+    wrong = False
+    for r in range(model.constant.shape[0]):
+        moves = model.change_pointer[r] < model.change_pointer[r + 1]
+        some, none = model.factor_pointer[r], model.factor_pointer[r] == model.factor_pointer[r + 1]
+        if model.program_pointer[r] == model.program_pointer[r + 1] and (none or some + 1 == model.factor_pointer[r + 1]):
+            k = model.constant[r]
+            s, offset = (0, 0.0) if none else (model.factor_species[some], model.factor_offset[some])
+            for n in range(np.uint64(first), np.uint64(last)):
+                a = k if none else k * (states[n, s] - offset)
+                wrong |= not 0.0 <= a < np.inf
+                rate[n, r] = a if moves else 0.0
+        else:
+            for n in range(np.uint64(first), np.uint64(last)):
+                a = remembered(model, laws, r, states[n], stack)
+                wrong |= not 0.0 <= a < np.inf
+                rate[n, r] = a if moves else 0.0
+    if wrong:
+        for n in range(first, last):
+            rate[n, 0] = np.nan
 
 
 @bare
@@ -204,6 +247,8 @@ def explore(model, laws, stack, x, packing, limits, adding, layers, target, sour
                 return FULL
             i = cursor[1]
             n = sources[i] if i < n_sources else cursor[4] + (i - n_sources)
+            if i >= n_sources and np.isnan(rate[n, 0]):
+                rate_rows(model, laws, stack, n, min(n + _TOGETHER, cursor[4] + (cursor[2] - n_sources)), states, rate)
             if np.isnan(rate[n, 0]):
                 status = rate_row(model, laws, stack, n, states[n], rate, place)
                 if status != OK:
@@ -234,8 +279,8 @@ def explore(model, laws, stack, x, packing, limits, adding, layers, target, sour
                 if goal < 0 and adding:
                     new = cursor[0]
                     jump(model, r, states[n], states[new])
-                    if len(limits.opcode) == 0 or run_there(limits, 0, states[new], stack) != 0.0:
-                        table[slot], codes[new], rate[new, 0] = entry(code, new), code, np.nan
+                    if is_allowed(limits, states[new], stack):
+                        table[slot], codes[new], rate[new, 0] = entry(packing, code, new), code, np.nan
                         for i in range(to.shape[1]):
                             to[new, i] = OUT
                         cursor[0], goal = new + 1, new
@@ -249,6 +294,18 @@ def explore(model, laws, stack, x, packing, limits, adding, layers, target, sour
         if cursor[0] >= target:
             break
     return OK
+
+
+@inlined
+def is_allowed(limits, state, stack):
+    """Does a state fulfil the conditions?"""
+    for k in range(len(limits.row_bound)):
+        total = 0.0
+        for i in range(limits.row_pointer[k], limits.row_pointer[k + 1]):
+            total += limits.row_weight[i] * state[limits.row_species[i]]
+        if total > limits.row_bound[k]:
+            return False
+    return len(limits.opcode) == 0 or run_there(limits, 0, state, stack) != 0.0
 
 
 @inlined
@@ -277,40 +334,52 @@ def spread(to, rate, n_reactions, outside, slow, places, flow, reached):
 
 
 @bare
-def list_columns(to, rate, n_reactions, n_states, pointer, row, entry, leak):
+def list_columns(to, rate, n_reactions, n_states, order, came, pointer, row, entry, leak):
     """The generator's columns in CSC form, each in order: where a state goes and at which rate; what leaves the states is `leak`.
 
-    A column has at most (R + 1) entries, the diagonal among them. Jumps that lead to the same state are one entry.
+    A column has at most (R + 1) entries, the diagonal among them. Jumps that lead to the same state are one entry. `order` (R + 1,) holds
+    the numbers up to R at first, in any order: jumps are taken in that which was right for the state before, since it seldom changes.
+    came (R + 1,) is workspace.
     """
     entries = 0
     pointer[0] = 0
     for n in range(n_states):
-        first, total = entries, 0.0
-        leak[n] = 0.0
-        for r in range(n_reactions + 1):
-            a, goal = 0.0, n
+        first, total, out = entries, 0.0, 0.0
+        for r in range(n_reactions):
+            total += rate[n, r]
+            if to[n, r] < 0 or to[n, r] >= n_states:
+                out += rate[n, r]
+        leak[n] = out
+        for k in range(n_reactions + 1):
+            r, a, goal = order[k], -total, n
             if r < n_reactions:
                 a, goal = rate[n, r], int(to[n, r])
-                if a == 0.0:
+                if a == 0.0 or goal < 0 or goal >= n_states:
                     continue
-                total += a
-                if goal < 0 or goal >= n_states:
-                    leak[n] += a
-                    continue
-            else:
-                a = -total
             i = entries
             while i > first and row[i - 1] > goal:
                 i -= 1
             if i > first and row[i - 1] == goal:
                 entry[i - 1] += a
                 continue
+            if i < entries:
+                put_before(order, k, came[i - first])
             for j in range(entries, i, -1):
-                row[j], entry[j] = row[j - 1], entry[j - 1]
-            row[i], entry[i] = goal, a
+                row[j], entry[j], came[j - first] = row[j - 1], entry[j - 1], came[j - 1 - first]
+            row[i], entry[i], came[i - first] = goal, a, r
             entries += 1
         pointer[n + 1] = entries
     return OK
+
+
+@inlined
+def put_before(order, k, other):
+    """Move what is at place k of a list in front of `other`, which comes earlier."""
+    moved = order[k]
+    while order[k] != other:
+        k -= 1
+        order[k + 1] = order[k]
+    order[k] = moved
 
 
 @bare

@@ -62,7 +62,7 @@ def explore(model, stack, x, upper, packing, layers, target, spared, listing, cu
                 if table[slot] < 0:
                     if cursor[0] >= states.shape[0] or cursor[3] >= queue.shape[0]:  # a random jump from the same state took the room
                         return FULL
-                    table[slot], codes[cursor[0]] = entry(code, cursor[0]), code
+                    table[slot], codes[cursor[0]] = entry(packing, code, cursor[0]), code
                     copy_to(states[cursor[0]], x)
                     queue[cursor[3]] = cursor[0]
                     cursor[0] += 1
@@ -117,7 +117,7 @@ def add_outcomes(model, varying, r, state, stack, upper, packing, spared, listin
             if table[slot] < 0:
                 if cursor[0] >= states.shape[0] or cursor[3] >= queue.shape[0]:
                     return FULL
-                table[slot], codes[cursor[0]] = entry(code, cursor[0]), code
+                table[slot], codes[cursor[0]] = entry(packing, code, cursor[0]), code
                 copy_to(states[cursor[0]], listing.x)
                 queue[cursor[3]] = cursor[0]
                 cursor[0] += 1
