@@ -29,7 +29,12 @@ from cme.states import StateSpace
 from cme.times_ahead import times_in_piece
 
 EVENT_DROP = 0.05  # of the tolerance of the time before an event, what may be dropped at it; see `march` for the rest
-FAR = ("auto", "chebyshev", "rational_krylov")  # integrators for which states that are left fast, and hardly reached, cost little
+FAR = (
+    "auto",
+    "chebyshev",
+    "rational_krylov",
+    "contour",
+)  # integrators for which states that are left fast, and hardly reached, cost little
 FEW = 64  # states to begin with for the others
 FIXED = 1e-11  # the integrator's tolerance on a given set, where `lost` is to be what has left it
 LOOKS = 5  # times at which the quadrature error of a kernel that changes in time is looked at
@@ -67,12 +72,13 @@ def fsp(
     tol
         Largest error allowed at the last time, in the 1-norm over all states, everything included.
     method
-        "projection": integrate on a set of states; "uniformisation", "chebyshev", "krylov", "rational_krylov", "squaring": with this one,
-        which else is chosen from the matrix and the times, set by set (rates that move take Magnus steps). "monomolecular": Poisson and
-        multinomial laws, where molecules come one by one, turn into one other, and vanish. "generating_function": where each molecule acts
-        alone (a first-order network, such as a gene that makes mRNAs that make proteins), from the equations of single molecules. "auto"
-        takes monomolecular laws where they are cheaper, the generating function where some species are kept (then ``info["exact_by"]``
-        names it), else projection, whose error is certified. What ran is in `info`.
+        "projection": integrate on a set of states; "uniformisation", "chebyshev", "krylov", "rational_krylov", "contour", "squaring":
+        with this one, which else is chosen from the matrix and the times, set by set (rates that move take Magnus steps).
+        "monomolecular": Poisson and multinomial laws, where molecules come one by one, turn into one other, and vanish.
+        "generating_function": where each molecule acts alone (a first-order network, such as a gene that makes mRNAs that make
+        proteins), from the equations of single molecules. "auto" takes monomolecular laws where they are cheaper, the generating
+        function where some species are kept (then ``info["exact_by"]`` names it), else projection, whose error is certified. What ran
+        is in `info`.
     initial
         Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost). For a `Generator`: one state, or
         probabilities (N,).
@@ -104,7 +110,8 @@ def fsp(
     -----
     For every state, p - integration_error <= P <= p + lost + integration_error, where P is the exact solution. The bound on the
     integrator is rigorous; round-off is estimated (see `cme.projection.propagate`). Cost: about sqrt(q t) products with the generator, q
-    being the largest total propensity, or a few sparse factorisations where that is less.
+    being the largest total propensity, or a few sparse factorisations where that is less; with one species of many molecules, an
+    elimination along it for each of some eighty complex numbers, however long the time.
 
     Where a reaction draws numbers of molecules, every state that it may lead to has its rate. Binomial laws are taken whole, geometric and
     Poisson laws but for less than 1e-17 of them, and all that leads out of J is in `lost`. Such a generator is dense: a burst from any of

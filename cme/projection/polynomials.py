@@ -48,6 +48,16 @@ class Step(NamedTuple):
         return float(self.errors[-1])
 
 
+def joined(steps: list[Step]) -> Step:
+    """Steps one after the other as one."""
+    if len(steps) == 1:
+        return steps[0]
+    before = np.append(0.0, np.cumsum([step.error for step in steps]))
+    errors = np.concatenate([done + step.errors for done, step in zip(before, steps, strict=False)])
+    times, laws = np.concatenate([step.times for step in steps]), np.concatenate([step.laws for step in steps])
+    return Step(steps[0].start, times, laws, errors, sum(step.round_off for step in steps))
+
+
 class Rows:
     """A generator by rows, for kernels. Without entries (a `LinearOperator`, or a large box) it is applied as it is.
 

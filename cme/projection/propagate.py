@@ -1,6 +1,6 @@
 """The propagator: p(t) = exp(tA) p(0) for a (sub-)generator A, with a bound on the integrator's error in the 1-norm.
 
-Five integrators, chosen from the matrix, the time span and the tolerance alone:
+Six integrators, chosen from the matrix, the time span and the tolerance alone:
 
 *uniformisation* (Jensen 1953): a Poisson mixture of powers of the non-negative matrix P = I + A/q. Its cost is q t products, its error
 the Poisson tail that is left out.
@@ -12,10 +12,12 @@ the Poisson tail that is left out.
 *rational_krylov*: shift-invert Arnoldi, one sparse factorisation of I - gamma A for a time window that grows with the age of the
 solution. Its cost does not grow with the stiffness of A.
 
+*contour*: a contour integral over resolvents, where states lie in a narrow band. Its cost hardly depends on the time, nor its round-off.
+
 *squaring*: exp(tA) by scaling and squaring in whole numbers of 132 bits. For few states, where so many jumps happen that round-off is felt.
 
 Series and bases are certified by the residual: exp(tA) is a contraction in the 1-norm, so that the error is at most the integral of
-||y' - A y||_1, and their residuals are one or two fixed vectors times scalar functions of time.
+||y' - A y||_1, and their residuals are one or two fixed vectors times scalar functions of time. So is that of a contour.
 """
 
 from collections.abc import Iterator
@@ -29,13 +31,15 @@ from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.progress import Progress
 from cme.projection import squaring
+from cme.projection.contour import FAR_APART, WIDEST, Banded, Window, about_n_points
 from cme.projection.krylov import is_full, krylov, rational_krylov
-from cme.projection.polynomials import LONGEST, ROUNDING, SEGMENT, Rows, Step, chebyshev_series, n_products, uniformisation
+from cme.projection.polynomials import LONGEST, ROUNDING, SEGMENT, Rows, Step, chebyshev_series, joined, n_products, uniformisation
 
-METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov", "squaring")
+METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov", "contour", "squaring")
 FIRST_SERIES = 3e4  # q t in the first Chebyshev series: a longer one may be in vain
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
 EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is too rough for rational functions
+ROUGH = 100  # jumps of the fastest state that a series does before a contour
 WINDOWED = 50  # q t up to which a law in a box is followed by uniformisation in a window
 PATIENCE = 10  # series after which a window of rational Krylov, or a longer series, is tried again where one was in vain
 GROWN = 1.5  # times the terms that a series takes, from which on two shorter ones take less
@@ -111,8 +115,8 @@ def propagate(
 class Reach:
     """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next.
 
-    `smooth` is the time from which a window of rational Krylov may be worth a trial. A law that travels makes the terms of a long series
-    grow: `most` jumps in one are then tried for the next few series, `patience` of them.
+    `smooth` is the time from which a window of rational Krylov or a contour may be worth a trial. A law that travels makes the terms of a
+    long series grow: `most` jumps in one are then tried for the next few series, `patience` of them.
     """
 
     jumps: float = FIRST_SERIES
@@ -157,13 +161,20 @@ class Integrator:
                 f"the largest total propensity is {self.q:.1e}, so that {self.q * horizon:.1e} jumps may happen by t={horizon:g}, more "
                 f"than double precision can follow ({MAX_JUMPS:.0e}); end earlier, or use stationary, lna or rate_equations"
             )
-        if (method == "krylov" and not self.rows.has_entries) or (method == "rational_krylov" and not self.rows.factorises):
+        entries, factors = self.rows.has_entries, self.rows.factorises
+        if not {"krylov": entries, "rational_krylov": factors, "contour": entries}.get(method, True):
             raise ValueError(f'method="{method}" needs the entries of the generator, this one can only be applied; use "chebyshev"')
-        if method == "squaring" and not (self.rows.has_entries and len(generator) <= squaring.MOST_STATES):
+        if method == "squaring" and not (entries and len(generator) <= squaring.MOST_STATES):
             raise ValueError(
                 f'method="squaring" is for at most {squaring.MOST_STATES} states with the entries of the generator, '
                 f'and there are {len(generator)} states; use "chebyshev"'
             )
+        if method == "contour" and self._banded.half > FAR_APART:
+            raise ValueError(
+                f'method="contour" is for states in a narrow band, and {len(generator)} states here have links to some that lie '
+                f'{self._banded.half} states away (at most {FAR_APART}); use "rational_krylov"'
+            )
+        self._ahead: Window | None = None
         self.method = self._choice() if method == "auto" else method
 
     @property
@@ -177,28 +188,35 @@ class Integrator:
         return self.generator.exit_rates
 
     def _choice(self) -> str:
-        """Compare the products of series with about log(t) sparse factorisations, in nanoseconds.
+        """Compare the products of series with about log(t) sparse factorisations, or eliminations of a band, in nanoseconds.
 
         The factors of a lattice of N states fill about as much as a band whose width is N over the lattice's longest side.
         """
         z, n_states = self.q * self.horizon, len(self.generator)
         if z <= 10 or (self.rows.box is not None and z <= WINDOWED):
             return "uniformisation"
-        if not self.rows.factorises or z <= 4 * EARLY:
+        if not self.rows.factorises or z <= 4 * ROUGH:
             return "chebyshev"
-        if n_states <= squaring.MOST_STATES and self.rows.has_entries and 4 * ROUNDING * z > 0.1 * self.tol:
+        entries = self.rows.has_entries
+        if entries and z > 4 * EARLY and n_states <= squaring.MOST_STATES and 4 * ROUNDING * z > 0.1 * self.tol:
             return "squaring"
         n_series = max(z / min(self.reach.jumps, FIRST_SERIES), 1.0)
         series = n_series * n_products(z / n_series, self.digits) * (1.5 * self.rows.n_entries + 1000)
         if ROUNDING * z > 0.1 * self.tol:  # the round-off of so many products is felt
             series *= 100
+        costs = {"chebyshev": series}
         ranges = self.generator.states.max(axis=0) - self.generator.states.min(axis=0) + 1.0
         band = n_states / min(ranges.max(initial=1.0), n_states)
-        windows = 1 + np.log(z / EARLY) / np.log(WINDOW)
-        factorise = n_states * (1500 + 0.2 * band**2 + 30 * band) + 2e6  # the factors, and some fifty solves with them
-        if is_full(n_states, self.rows.n_entries):
-            factorise = n_states**2 * (0.02 * n_states + 35) + 2e6
-        return "rational_krylov" if windows * factorise < series else "chebyshev"
+        if z > 4 * EARLY:
+            windows = 1 + np.log(z / EARLY) / np.log(WINDOW)
+            factorise = n_states * (1500 + 0.2 * band**2 + 30 * band) + 2e6  # the factors, and some fifty solves with them
+            if is_full(n_states, self.rows.n_entries):
+                factorise = n_states**2 * (0.02 * n_states + 35) + 2e6
+            costs["rational_krylov"] = windows * factorise
+        if entries and band <= WIDEST and self._banded.half <= WIDEST:
+            eliminate = 8 + 8 * self._banded.half + 1.4 * self._banded.half**2
+            costs["contour"] = about_n_points(z / ROUGH) * n_states * eliminate + 100 * (1.5 * self.rows.n_entries + 1000) + 5e5
+        return min(costs, key=lambda method: costs[method])
 
     def steps(self, p: np.ndarray, now: float, times: np.ndarray) -> Iterator[Step]:
         """Yield the steps from time `now` to the last of `times`."""
@@ -208,12 +226,14 @@ class Integrator:
             p, now = step.p, step.end
 
     def least_stride(self, now: float) -> float:
-        """The length of a step that is worth its price: a factorisation is made for a window that grows with time."""
+        """The length of a step that is worth its price: factorisations are made for a window that grows with time, or for all of it."""
+        if self.method == "contour":
+            return 8 * ROUGH / self.q if now >= self.reach.smooth else 0.0
         smooth = self.method == "rational_krylov" and now >= max(0.99 * EARLY / self.q, self.reach.smooth)
         return 0.5 * now if smooth else 0.0
 
     def note_travel(self, now: float, time: float) -> None:
-        """Until about this time no window of rational Krylov is worth while, since the set of states will change."""
+        """Until about this time no window is worth while, since the set of states will change."""
         self.reach.smooth = max(self.reach.smooth, min(time, now + PATIENCE * max(self.reach.jumps, SEGMENT) / max(self.q, 1e-300)))
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
@@ -230,16 +250,21 @@ class Integrator:
             reached = krylov(self.rows, p, now, times, self._share, self.reach.jumps / self.q)
             self.reach.jumps = 2 * self.q * (reached.end - now)
             return reached
-        step = self._window(p, now, times) if self.method == "rational_krylov" else None
+        window = {"rational_krylov": self._window, "contour": self._contour}.get(self.method)
+        step = None if window is None else window(p, now, times)
         return self._series(p, now, times) if step is None else step
+
+    @cached_property
+    def _banded(self) -> Banded:
+        return Banded(self.generator)
 
     @cached_property
     def _squares(self) -> squaring.Squares:
         return squaring.Squares(self.generator)
 
-    def _series(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
-        """A Chebyshev series; where the law travels far, a shorter one."""
-        limit = now + min(LONGEST, self.reach.jumps) / self.q
+    def _series(self, p: np.ndarray, now: float, times: np.ndarray, limit: float = np.inf) -> Step:
+        """A Chebyshev series, up to a limit; where the law travels far, a shorter one."""
+        limit = min(limit, now + min(LONGEST, self.reach.jumps) / self.q)
         if self.method == "rational_krylov":
             limit = min(limit, max(now + 0.25 * EARLY / self.q, EARLY / self.q))
         part = 1e-3 if self.method == "rational_krylov" and len(p) <= SMALL else 1.0  # a start with all digits costs next to nothing
@@ -268,6 +293,28 @@ class Integrator:
         if step is None:
             self.reach.smooth = now + min(2 * (end - now), PATIENCE * max(self.reach.jumps, SEGMENT) / self.q)
         return step
+
+    def _contour(self, p: np.ndarray, now: float, times: np.ndarray) -> Step | None:
+        """Series until a contour leads to the same law, and the contour from there on."""
+        start, enough, end = now, self.least_stride(now), float(times[-1])
+        if enough == 0 or end - now <= enough or end > self.horizon:
+            return None
+        if self._ahead is None:
+            self._ahead = Window(self._banded, p, now, now + ROUGH / self.q, self.horizon)
+        window, share, steps = self._ahead, self._share(now, self.horizon), list[Step]()
+        while now < end:
+            later = times[times > now]
+            if now >= window.first:
+                step = window.after(p, now, later)
+                if step.error <= share:
+                    steps.append(step)
+                    break
+                if now - start >= EARLY / self.q:
+                    break
+            step = self._series(p, now, later, max(window.first, window.start + WINDOW * (now - window.start)))
+            steps.append(step)
+            p, now = step.p, step.end
+        return joined(steps)
 
     def _share(self, now: float, end: float) -> float:
         """The error that a step may make: as much of the tolerance goes with the time as with its logarithm; some is left for rounding."""
