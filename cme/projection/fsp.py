@@ -21,6 +21,7 @@ from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
 from cme.projection.bursts import with_bursts
 from cme.projection.closed_forms import BOUND, ESTIMATE
+from cme.projection.forecast import Forecast
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
 from cme.projection.propagate import METHODS, Integrator, Reach
 from cme.projection.propagator import Magnus, evolve
@@ -101,7 +102,8 @@ def fsp(
     Raises
     ------
     ConvergenceError
-        If `tol` can't be reached with `max_states`, or lies below round-off.
+        If `tol` can't be reached with `max_states`, or lies below round-off. Where the law looks Gaussian it is foreseen how many states
+        it will spread over, and the message comes early.
     ModelError
         If a propensity is negative or undefined in a state that can be reached, an event leaves a count that is no whole number, or the
         network is more than a Markov chain on counts: the message names what, and the solvers that can.
@@ -281,7 +283,9 @@ class _Run:
             generator = TimeDependentGenerator.in_piece(self.network, piece, space, ends)
             return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2)
 
-        return March(space, estimated if moving else certified, tol, duration, self.max_states, self.given is not None)
+        foreseen = not moving and self.given is None and not standing.varying
+        forecast = Forecast(standing, piece.start, duration, tol, self.max_states) if foreseen else None
+        return March(space, estimated if moving else certified, tol, duration, self.max_states, self.given is not None, forecast)
 
     def _n_before(self, limit: float) -> int:
         """How many of the outputs that are still wanted lie before a time."""

@@ -39,6 +39,11 @@ def spanned(differences: np.ndarray, changes: np.ndarray) -> np.ndarray:
     return np.all(rest == 0, axis=1)
 
 
+def basis(changes: np.ndarray) -> list[np.ndarray]:
+    """Vectors (S,) of which all sums of changes (R, S) are whole multiples' sums, and none is one of the others'."""
+    return [row for _, row in _echelon(changes)]
+
+
 def _echelon(changes: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """A basis of the lattice of all sums of changes, each vector with the place of its first entry, in order (Hermite's form)."""
     rows = [[int(n) for n in row] for row in np.unique(changes, axis=0) if row.any()]

@@ -9,6 +9,7 @@ import numpy as np
 from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.generator_in_time import TimeDependentGenerator
+from cme.projection.forecast import Forecast
 from cme.projection.growth import beyond, worth_keeping
 from cme.projection.polynomials import Step
 from cme.projection.propagator import Magnus, on_a_law
@@ -106,13 +107,16 @@ class March:
         What may leak, be dropped, and be added by the integrator, from time 0 to `horizon`.
     fixed
         Keep the set as it is, whatever leaks.
+    forecast
+        Looks ahead whether there will be too many states, if that can be known.
     """
 
     def __init__(
-        self, space: StateSpace, assemble: Callable[[StateSpace], Stepper], tol: float, horizon: float, max_states: int, fixed: bool
-    ):
+        self, space: StateSpace, assemble: Callable[[StateSpace], Stepper], tol: float, horizon: float, max_states: int, fixed: bool,
+        forecast: Forecast | None = None,
+    ):  # fmt: skip
         self.space, self._assemble, self.tol, self.horizon = space, assemble, tol, horizon
-        self.max_states, self.fixed = max_states, fixed
+        self.max_states, self.fixed, self._forecast = max_states, fixed, forecast
         self.outputs: dict[float, Output] = {}
         self.error, self.dropped, self.expansions = 0.0, 0.0, 0
         self._spent = 0.0  # of what may be dropped and leak from what was dropped
@@ -161,6 +165,8 @@ class March:
                     n_states = len(self.space)
                     p = self._follow(p, most, now, max(float(step.times[seen - 1]) - step.start, stride), stride, gone)
                     stride *= 0.5 if len(self.space) > MUCH * n_states else 1.0
+                    if self._forecast is not None:
+                        self._forecast.look(self.space, p, now)
                 else:
                     p = self._drop(p, now, stride)
             if n_good:

@@ -115,12 +115,14 @@ def propagate(
 class Reach:
     """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next.
 
-    `smooth` is the time from which a window of rational Krylov or a contour may be worth a trial. A law that travels makes the terms of a
-    long series grow: `most` jumps in one are then tried for the next few series, `patience` of them.
+    `smooth` is the time from which a window of rational Krylov or a contour may be worth a trial, `used` the part of the last window
+    before its set of states had to change. A law that travels makes the terms of a long series grow: `most` jumps in one are then tried
+    for the next few series, `patience` of them.
     """
 
     jumps: float = FIRST_SERIES
     smooth: float = 0.0
+    used: float = 1.0
     most: float = np.inf
     patience: int = 0
 
@@ -175,6 +177,7 @@ class Integrator:
                 f'{self._banded.half} states away (at most {FAR_APART}); use "rational_krylov"'
             )
         self._ahead: Window | None = None
+        self._window_tried = (0.0, 0.0)
         self.method = self._choice() if method == "auto" else method
 
     @property
@@ -192,31 +195,42 @@ class Integrator:
 
         The factors of a lattice of N states fill about as much as a band whose width is N over the lattice's longest side.
         """
-        z, n_states = self.q * self.horizon, len(self.generator)
+        z = self.q * self.horizon
         if z <= 10 or (self.rows.box is not None and z <= WINDOWED):
             return "uniformisation"
         if not self.rows.factorises or z <= 4 * ROUGH:
             return "chebyshev"
-        entries = self.rows.has_entries
+        entries, n_states = self.rows.has_entries, len(self.generator)
         if entries and z > 4 * EARLY and n_states <= squaring.MOST_STATES and 4 * ROUNDING * z > 0.1 * self.tol:
             return "squaring"
-        n_series = max(z / min(self.reach.jumps, FIRST_SERIES), 1.0)
-        series = n_series * n_products(z / n_series, self.digits) * (1.5 * self.rows.n_entries + 1000)
-        if ROUNDING * z > 0.1 * self.tol:  # the round-off of so many products is felt
-            series *= 100
-        costs = {"chebyshev": series}
-        ranges = self.generator.states.max(axis=0) - self.generator.states.min(axis=0) + 1.0
-        band = n_states / min(ranges.max(initial=1.0), n_states)
+        costs = {"chebyshev": self._cost_of_series(z)}
         if z > 4 * EARLY:
             windows = 1 + np.log(z / EARLY) / np.log(WINDOW)
-            factorise = n_states * (1500 + 0.2 * band**2 + 30 * band) + 2e6  # the factors, and some fifty solves with them
-            if is_full(n_states, self.rows.n_entries):
-                factorise = n_states**2 * (0.02 * n_states + 35) + 2e6
-            costs["rational_krylov"] = windows * factorise
-        if entries and band <= WIDEST and self._banded.half <= WIDEST:
+            costs["rational_krylov"] = windows * self._cost_of_window
+        if entries and self._band <= WIDEST and self._banded.half <= WIDEST:
             eliminate = 8 + 8 * self._banded.half + 1.4 * self._banded.half**2
             costs["contour"] = about_n_points(z / ROUGH) * n_states * eliminate + 100 * (1.5 * self.rows.n_entries + 1000) + 5e5
         return min(costs, key=lambda method: costs[method])
+
+    def _cost_of_series(self, z: float) -> float:
+        """Of Chebyshev series over q t = z, in nanoseconds."""
+        n_series = max(z / min(self.reach.jumps, FIRST_SERIES), 1.0)
+        cost = n_series * n_products(z / n_series, self.digits) * (1.5 * self.rows.n_entries + 1000)
+        return cost * 100 if ROUNDING * z > 0.1 * self.tol else cost  # the round-off of so many products is felt
+
+    @cached_property
+    def _cost_of_window(self) -> float:
+        """Of the factors for a window of rational Krylov, and some fifty solves with them, in nanoseconds."""
+        n_states = len(self.generator)
+        if is_full(n_states, self.rows.n_entries):
+            return n_states**2 * (0.02 * n_states + 35) + 2e6
+        return n_states * (1500 + 0.2 * self._band**2 + 30 * self._band) + 2e6
+
+    @cached_property
+    def _band(self) -> float:
+        """About how wide the factors of a lattice are."""
+        ranges = self.generator.states.max(axis=0) - self.generator.states.min(axis=0) + 1.0
+        return len(self.generator) / min(float(ranges.max(initial=1.0)), len(self.generator))
 
     def steps(self, p: np.ndarray, now: float, times: np.ndarray) -> Iterator[Step]:
         """Yield the steps from time `now` to the last of `times`."""
@@ -229,11 +243,16 @@ class Integrator:
         """The length of a step that is worth its price: factorisations are made for a window that grows with time, or for all of it."""
         if self.method == "contour":
             return 8 * ROUGH / self.q if now >= self.reach.smooth else 0.0
-        smooth = self.method == "rational_krylov" and now >= max(0.99 * EARLY / self.q, self.reach.smooth)
-        return 0.5 * now if smooth else 0.0
+        if self.method != "rational_krylov" or now < max(0.99 * EARLY / self.q, self.reach.smooth):
+            return 0.0
+        stride, used = 0.5 * now, self.reach.used
+        return stride if used == 1 or self._cost_of_window <= self._cost_of_series(used * self.q * stride) else 0.0
 
     def note_travel(self, now: float, time: float) -> None:
         """Until about this time no window is worth while, since the set of states will change."""
+        start, end = self._window_tried
+        if start < now < end:
+            self.reach.used = (now - start) / (end - start)
         self.reach.smooth = max(self.reach.smooth, min(time, now + PATIENCE * max(self.reach.jumps, SEGMENT) / max(self.q, 1e-300)))
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
@@ -290,6 +309,7 @@ class Integrator:
             return None
         marks = times if times[-1] <= end else np.append(times[times < end], end)
         step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
+        self._window_tried, self.reach.used = (now, end), 1.0
         if step is None:
             self.reach.smooth = now + min(2 * (end - now), PATIENCE * max(self.reach.jumps, SEGMENT) / self.q)
         return step
