@@ -34,53 +34,123 @@ def multiply(stencil, keep, scale, low, high, at, p, y):
 
 @inner
 def fill(stencil, keep, scale, less, clean, low, high, at, p, y):
-    """See `multiply`; `less` times what was there is taken off it, and with `clean` the smallest numbers become 0."""
+    """See `multiply`; `less` times what was there is taken off it, and with `clean` the smallest numbers become 0.
+
+    Jumps are added two at a time, the first two together with what stays, so that memory is read while there is much to compute.
+    """
     apart()
-    shape, change = stencil.shape, stencil.change
-    last = len(shape) - 1
-    for a in range(len(shape)):
+    last, n_reactions = len(stencil.shape) - 1, stencil.change.shape[0]
+    left, right = low[last], high[last]
+    for a in range(len(stencil.shape)):
         at[a] = low[a]
     going = True
     while going:
-        line = line_of(shape, at) * shape[last]
-        start, end = line + low[last], line + high[last]
-        target, out, here = y[start:end], stencil.out[start:end], p[start:end]
-        if less != 0.0:
-            for j in range(len(target)):
-                target[j] = (keep - scale * out[j]) * here[j] - less * target[j]
-        else:
-            for j in range(len(target)):
-                target[j] = (keep - scale * out[j]) * here[j]
-        for r in range(change.shape[0]):
-            source, factor, inside = 0, scale, True
-            for a in range(last):
-                i = at[a] - change[r, a]
-                inside = inside and 0 <= i < shape[a]
-                source = source * shape[a] + i
-                if inside and stencil.kept[r] < 0:
-                    factor *= stencil.table[stencil.first[r, a] + i]
-            if not inside or factor == 0.0:
+        line = line_of(stencil.shape, at) * stencil.shape[last]
+        waiting, fresh = False, True
+        factor, other, begin, end, rates, comes = 0.0, 0.0, left, left, stencil.table[:0], p[:0]
+        for r in range(n_reactions + 1):
+            next_factor, source = jump_to(stencil, at, r) if r < n_reactions else (0.0, 0)
+            if r < n_reactions and next_factor == 0.0:
                 continue
-            shift = change[r, last]
-            begin, end = max(low[last], shift), min(high[last], shape[last] + shift)
-            if begin >= end:
+            other, next_begin, next_end, next_rates, next_comes = scale * next_factor, left, left, stencil.table[:0], p[:0]
+            if r < n_reactions:
+                shift = stencil.change[r, last]
+                next_begin, next_end = max(left, shift), min(right, stencil.shape[last] + shift)
+                if next_begin >= next_end:
+                    continue
+                offset = source * stencil.shape[last] - shift
+                next_comes = p[offset + next_begin : offset + next_end]
+                if stencil.kept[r] < 0:
+                    row = stencil.first[r, last] - shift
+                    next_rates = stencil.table[row + next_begin : row + next_end]
+                else:
+                    next_rates = stencil.rate[stencil.kept[r] + offset + next_begin : stencil.kept[r] + offset + next_end]
+                if not waiting:
+                    factor, begin, end, rates, comes, waiting = other, next_begin, next_end, next_rates, next_comes, True
+                    continue
+            if not (waiting or fresh):
                 continue
-            target, offset = y[line + begin : line + end], source * shape[last] - shift
-            here = p[offset + begin : offset + end]
-            if stencil.kept[r] < 0:
-                row = stencil.first[r, last] - shift
-                along = stencil.table[row + begin : row + end]
-                for j in range(len(target)):
-                    target[j] += factor * along[j] * here[j]
+            both = max(begin, next_begin)  # where both jumps lead
+            stop = max(both, min(end, next_end))
+            target = y[line + both : line + stop]
+            one, two = rates[both - begin : stop - begin], next_rates[both - next_begin : stop - next_begin]
+            x, z = comes[both - begin : stop - begin], next_comes[both - next_begin : stop - next_begin]
+            if fresh:
+                out, here = stencil.out[line + left : line + right], p[line + left : line + right]
+                if both > left:
+                    stay(keep, scale, less, out[: both - left], here[: both - left], y[line + left : line + both])
+                if right > stop:
+                    stay(keep, scale, less, out[stop - left :], here[stop - left :], y[line + stop : line + right])
+                out, here = out[both - left : stop - left], here[both - left : stop - left]
+                stay_and_add(keep, scale, less, out, here, factor, one, x, other, two, z, target)
             else:
-                along = stencil.rate[stencil.kept[r] + offset + begin : stencil.kept[r] + offset + end]
-                for j in range(len(target)):
-                    target[j] += factor * along[j] * here[j]
+                add_both(factor, one, x, other, two, z, target)
+            # Where one of them leads to is a cell or two at the ends, and often there is none.
+            if both > begin:
+                add(factor, rates[: both - begin], comes[: both - begin], y[line + begin : line + both])
+            if end > stop:
+                add(factor, rates[stop - begin :], comes[stop - begin :], y[line + stop : line + end])
+            if both > next_begin:
+                add(other, next_rates[: both - next_begin], next_comes[: both - next_begin], y[line + next_begin : line + both])
+            if next_end > stop:
+                add(other, next_rates[stop - next_begin :], next_comes[stop - next_begin :], y[line + stop : line + next_end])
+            waiting, fresh = False, False
         if clean:
-            target = y[line + low[last] : line + high[last]]
+            target = y[line + left : line + right]
             for j in range(len(target)):
                 target[j] = target[j] if abs(target[j]) > _LEAST else 0.0
         going = next_line(low, high, at, -1)
+
+
+@inlined
+def jump_to(stencil, at, r):
+    """What the rate of a jump to a line has from the other axes, 0 if no such jump leads there, and the line that it comes from."""
+    factor, source = 1.0, 0
+    for a in range(len(stencil.shape) - 1):
+        i = at[a] - stencil.change[r, a]
+        if not 0 <= i < stencil.shape[a]:
+            return 0.0, 0
+        source = source * stencil.shape[a] + i
+        if stencil.kept[r] < 0:
+            factor *= stencil.table[stencil.first[r, a] + i]
+    return factor, source
+
+
+@inner
+def stay_and_add(keep, scale, less, out, here, factor, rates, comes, other, next_rates, next_comes, target):
+    """What stays in a part of a line, and what comes with two jumps."""
+    apart()
+    if less != 0.0:
+        for j in range(len(target)):
+            come = factor * rates[j] * comes[j] + other * next_rates[j] * next_comes[j]
+            target[j] = (keep - scale * out[j]) * here[j] - less * target[j] + come
+    else:
+        for j in range(len(target)):
+            target[j] = (keep - scale * out[j]) * here[j] + factor * rates[j] * comes[j] + other * next_rates[j] * next_comes[j]
+
+
+@inner
+def add_both(factor, rates, comes, other, next_rates, next_comes, target):
+    """What comes into a part of a line with two jumps."""
+    apart()
+    for j in range(len(target)):
+        target[j] += factor * rates[j] * comes[j] + other * next_rates[j] * next_comes[j]
+
+
+@inner
+def stay(keep, scale, less, out, here, target):
+    """What stays in a part of a line."""
+    apart()
+    for j in range(len(out)):
+        target[j] = (keep - scale * out[j]) * here[j] - (less * target[j] if less != 0.0 else 0.0)
+
+
+@inner
+def add(factor, rates, comes, target):
+    """What comes into a part of a line with one jump."""
+    apart()
+    for j in range(len(rates)):
+        target[j] += factor * rates[j] * comes[j]
 
 
 @inlined
