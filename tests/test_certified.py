@@ -10,7 +10,7 @@ from scipy.stats import poisson
 
 import cme
 from cme.infix import parse as formula
-from cme.projection import certificate, cycle, drift, lattice, polynomial, sweeps, way_back
+from cme.projection import certificate, cycle, drift, lattice, law_bounds, sweeps, way_back
 from cme.projection.closed_law import ClosedLaw
 from cme.ratelaw import evaluate
 
@@ -293,8 +293,8 @@ def test_many_species_are_solved_by_sweeps_and_certified():
 def test_polynomials_bound_a_formula(text):
     rng = np.random.default_rng(1)
     for corner in ((0, 0), (4, 0), (3, 50)):
-        values = {"X": polynomial.variable(0, 2, corner[0]), "Y": polynomial.variable(1, 2, corner[1])}
-        found = polynomial.bound(formula(text), values, 2)
+        values = {"X": law_bounds.variable(0, 2, corner[0]), "Y": law_bounds.variable(1, 2, corner[1])}
+        found = law_bounds.bound(formula(text), values, 2)
         y = rng.exponential(30, size=(500, 2)).round()
         true = evaluate(formula(text), {"X": corner[0] + y[:, 0], "Y": corner[1] + y[:, 1]})
         low = sum(each[0] * y[:, 0] ** m[0] * y[:, 1] ** m[1] for m, each in found.items())
@@ -305,9 +305,9 @@ def test_polynomials_bound_a_formula(text):
 
 @pytest.mark.parametrize("text", ["X^1.5", "exp(X)", "1/X", "X/(Y - 1)"])
 def test_formulas_without_a_bound(text):
-    values = {"X": polynomial.variable(0, 2, 0.0), "Y": polynomial.variable(1, 2, 0.0)}
-    with pytest.raises(polynomial.NoBoundError):
-        polynomial.bound(formula(text), values, 2)
+    values = {"X": law_bounds.variable(0, 2, 0.0), "Y": law_bounds.variable(1, 2, 0.0)}
+    with pytest.raises(law_bounds.NoBoundError):
+        law_bounds.bound(formula(text), values, 2)
 
 
 @pytest.mark.parametrize("name", ["A3", "A13", "two Poisson laws"])

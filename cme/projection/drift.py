@@ -12,7 +12,7 @@ import numpy as np
 from cme.compiled import Compiled
 from cme.graphs import conservation_laws
 from cme.projection.lattice import TooManyPointsError, lattice_points
-from cme.projection.polynomial import NoBoundError, Polynomial, bound, constant, variable
+from cme.projection.law_bounds import NoBoundError, Polynomial, bound, constant, variable
 from cme.states import StateSpace
 
 MOST_CORNERS = 128  # values of the bounded species together

@@ -12,7 +12,7 @@ from cme.kernels.propensity import NO_LAW
 from cme.kernels.thinned import Thinning
 from cme.programs import csr, to_program
 from cme.ratelaw import Apply, Expr
-from cme.sampling.lines import degree, measure, turning
+from cme.sampling.straightness import degree, measure, turning
 from cme.sampling.thinning import Term, cells_in_time, separate
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from cme import ratelaw
 from cme.enclosure import Bounds, enclose
 from cme.ratelaw import ONE, ZERO, Apply, Expr, Number, product_of, simplify, sum_of
-from cme.sampling.lines import is_still
+from cme.sampling.straightness import is_still
 
 MOST_TERMS = 32
 MOST_CELLS = 2**14
