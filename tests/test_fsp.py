@@ -159,6 +159,35 @@ def test_propagation_bound_holds_where_the_answer_is_known():
             assert run.integration_error[0] <= tol
 
 
+@pytest.mark.parametrize("given", ["space", "generator"])
+def test_E8_what_the_integrator_adds_hides_as_much_of_what_is_lost(monkeypatch, given):
+    """Too much on the set looks like less lost: an error of the integrator counts twice, and no less where nothing else hides it."""
+    network, added = cme.parse("0 -> X @ 20; X -> 0 @ 1"), 1e-4
+    space = cme.StateSpace.reachable(network, bounds={"X": 28})
+    first, true_step = int(space.index(np.array([[0]]))[0]), Integrator.step
+
+    def generous(self, p, now, times):
+        step = true_step(self, p, now, times)
+        laws, errors = step.laws.copy(), step.errors.copy()
+        laws[-1, first] += added
+        errors[-1] += added
+        return step._replace(laws=laws, errors=errors)
+
+    monkeypatch.setattr(Integrator, "step", generous)
+    if given == "space":
+        law = cme.fsp(network, [2.0], tol=1e-3, space=space)
+    else:
+        law = cme.fsp(cme.Generator.from_network(network, space), [2.0], tol=1e-3, initial=(0,))
+    truth = oracles.immigration_death(1500, 20, 1, 0, 2.0)
+    known = np.zeros(1500)
+    known[law.states[:, 0]] = law.p[-1]
+    error = np.abs(known - truth).sum()
+    assert 1e-3 < law.lost[-1] < error - added  # by so much less than has left
+    assert error <= law.error_bound[-1] < 1.001 * error
+    assert np.all(known <= truth + law.integration_error[-1])
+    assert np.all(truth <= known + law.lost[-1] + law.integration_error[-1])
+
+
 def test_semigroup():
     """M1b: one run to t = 3 equals a run to 1 and from there to 3."""
     network = cme.parse(TOGGLE)

@@ -87,3 +87,15 @@ def test_squaring_is_for_few_states():
     assert given.info["method"] == "squaring"
     assert given.error_bound[0] < 1e-14
     assert given["X"][0, 0] == pytest.approx(np.exp(-5 * (1 - np.exp(-1))), rel=1e-13)
+
+
+def test_a_set_that_grows_takes_as_many_states_as_squaring_can():
+    law = cme.fsp(cme.parse("0 -> X @ 110; X -> 0 @ 1"), [5.0], method="squaring")
+    assert law.info["states"] <= 200
+    assert law.info["expansions"] > 0
+    many = cme.parse("0 -> X @ 500; X -> 0 @ 1")
+    told = r'fsp needs \d+ states and more \(.*tol=1e-06\); leave out method="squaring", which takes at most 200, loosen tol, or use ssa'
+    with pytest.raises(cme.ConvergenceError, match=told):
+        cme.fsp(many, [5.0], method="squaring")
+    with pytest.raises(cme.ConvergenceError, match=r"raise max_states \(now 150\), loosen tol, or use ssa"):
+        cme.fsp(many, [5.0], method="squaring", max_states=150)

@@ -25,6 +25,7 @@ from cme.projection.forecast import Forecast
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
 from cme.projection.propagate import METHODS, Integrator, Reach
 from cme.projection.propagator import Magnus, evolve
+from cme.projection.squaring import MOST_STATES
 from cme.results import Distribution
 from cme.states import StateSpace
 from cme.times_ahead import times_in_piece
@@ -214,8 +215,10 @@ class _Run:
     """One march after the other: through each piece of time between timed events and switches of the rates, and the events."""
 
     def __init__(self, network: Network, times: np.ndarray, tol: float, method: str, max_states: int, space: StateSpace | None):
-        self.network, self.times, self.tol, self.max_states, self.given = network, times, tol, max_states, space
-        self.method = _integrator(method)
+        self.network, self.times, self.tol, self.given = network, times, tol, space
+        self.max_states, self.advice, self.method = max_states, f"raise max_states (now {max_states})", _integrator(method)
+        if method == "squaring" and max_states > MOST_STATES:
+            self.max_states, self.advice = MOST_STATES, f'leave out method="squaring", which takes at most {MOST_STATES}'
         self.horizon = float(times[-1])
         self.clockwork = Clockwork(network, self.horizon)
         self.outputs: list[Output] = []
@@ -285,7 +288,8 @@ class _Run:
 
         foreseen = not moving and self.given is None and not standing.varying
         forecast = Forecast(standing, piece.start, duration, tol, self.max_states) if foreseen else None
-        return March(space, estimated if moving else certified, tol, duration, self.max_states, self.given is not None, forecast)
+        most = self.max_states, self.advice
+        return March(space, estimated if moving else certified, tol, duration, most, self.given is not None, forecast)
 
     def _n_before(self, limit: float) -> int:
         """How many of the outputs that are still wanted lie before a time."""

@@ -105,6 +105,8 @@ class March:
         Makes a `Stepper` for a set of states.
     tol
         What may leak, be dropped, and be added by the integrator, from time 0 to `horizon`.
+    most
+        States that there may be, and what to do where there would be more.
     fixed
         Keep the set as it is, whatever leaks.
     forecast
@@ -112,11 +114,11 @@ class March:
     """
 
     def __init__(
-        self, space: StateSpace, assemble: Callable[[StateSpace], Stepper], tol: float, horizon: float, max_states: int, fixed: bool,
+        self, space: StateSpace, assemble: Callable[[StateSpace], Stepper], tol: float, horizon: float, most: tuple[int, str], fixed: bool,
         forecast: Forecast | None = None,
     ):  # fmt: skip
         self.space, self._assemble, self.tol, self.horizon = space, assemble, tol, horizon
-        self.max_states, self.fixed, self._forecast = max_states, fixed, forecast
+        (self.max_states, self._advice), self.fixed, self._forecast = most, fixed, forecast
         self.outputs: dict[float, Output] = {}
         self.error, self.dropped, self.expansions = 0.0, 0.0, 0
         self._spent = 0.0  # of what may be dropped and leak from what was dropped
@@ -272,7 +274,7 @@ class March:
         if len(self.space) > self.max_states and not self.fixed:
             raise ConvergenceError(
                 f"fsp needs {len(self.space)} states and more (lost so far {lost:.1e}, tol={self.tol:g}); "
-                f"raise max_states (now {self.max_states}), loosen tol, or use ssa"
+                f"{self._advice}, loosen tol, or use ssa"
             )
 
 
