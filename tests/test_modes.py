@@ -1,8 +1,12 @@
 """The slowest mode of a chain that stops, and the law of where it is late."""
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import cme
+from cme.projection.censored import Censored
+from cme.projection.modes import slow_rates, slowest_mode
 
 
 @pytest.mark.parametrize(
@@ -27,3 +31,40 @@ def test_the_slowest_mode_where_there_is_no_way_back(text, target, rate, law):
 def test_a_law_that_does_not_settle_is_no_answer():
     with pytest.raises(cme.ConvergenceError, match=r"decay so nearly alike, at rates of 3 and more, .* decay_rates\(2\) gives both"):
         cme.first_passage(cme.parse("0 -> X @ 3"), "X >= 700").decay()
+
+
+def line(n_states, up):
+    """Rates of a birth-death line (from column to row), which is left upwards from its last state."""
+    x = np.arange(n_states)
+    return sp.diags_array([np.full(n_states - 1, up), x[1:].astype(float)], offsets=[-1, 1], format="csc"), np.where(
+        x == n_states - 1, up, 0.0
+    )
+
+
+@pytest.mark.parametrize(("k", "apart"), [(1e-8, 1e-5), (1e-9, 1e-6)])
+def test_two_wells_that_are_left_nearly_alike(k, apart):
+    """Two lines with an exchange at rate k: to leading order a chain of two states, with the rates of the lines alone."""
+    n, up = 400, 340.0
+    alone = []
+    for each in (up, up * (1 + apart)):
+        rates, exits = line(n, each)
+        alone.append((rates, exits, slowest_mode(Censored(rates, exits), rates, exits, np.ones(n)).rate))
+    (a, out_a, rate_a), (b, out_b, rate_b) = alone
+    swap = k * sp.eye_array(n, format="csc")
+    rates, exits = sp.csc_array(sp.block_array([[a, swap], [swap, b]])), np.append(out_a, out_b)
+    slow = slowest_mode(Censored(rates, exits + 0.0), rates, exits, np.append(np.ones(n), np.zeros(n)))
+    values, modes = np.linalg.eigh(np.array([[rate_a + k, -k], [-k, rate_b + k]]))
+    part = abs(modes[:, 0]) / abs(modes[:, 0]).sum()
+    assert slow.rate == pytest.approx(values[0], rel=1e-6)
+    assert slow.lower <= slow.rate <= slow.upper <= slow.lower * (1 + 1e-9)
+    assert slow.law[n:].sum() == pytest.approx(part[1], rel=1e-3)
+    assert slow_rates(rates, exits, 2) == pytest.approx(values, rel=1e-6)
+
+
+def test_wells_that_can_not_be_told_apart():
+    n, up = 400, 340.0
+    (a, out_a), (b, out_b) = line(n, up), line(n, up * (1 + 1e-12))
+    swap = 1e-15 * sp.eye_array(n, format="csc")
+    rates, exits = sp.csc_array(sp.block_array([[a, swap], [swap, b]])), np.append(out_a, out_b)
+    with pytest.raises(cme.ConvergenceError, match=r"decay so nearly alike, .* can't be told apart; decay_rates\(2\) gives both rates"):
+        slowest_mode(Censored(rates, exits), rates, exits, np.ones(2 * n))

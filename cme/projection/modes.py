@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import LinearOperator, eigs
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
 from cme.errors import ConvergenceError
 from cme.projection.censored import Censored
@@ -13,6 +13,7 @@ from cme.projection.censored import Censored
 DENSE = 300  # up to this many states, all eigenvalues are computed
 WINDOW = 1e6  # a mode within this factor of the shift has at least nine digits
 LOWEST = 1e-280
+POLISHED, APART = 20, 1e-9  # steps of the iteration after modes were told apart otherwise, and what may be left of another mode
 MOST_ITERATIONS, SETTLED = 300, 1e-13  # of an inverse iteration; what a law moves then, and the relative width of the bounds on a rate
 SQUARED, MOST_SQUARINGS = 600, 60  # states up to which the iteration goes on by squaring its matrix; and how often
 WIDEST = 1e-9  # of the bounds on a rate that is called found
@@ -157,14 +158,38 @@ def _settle(chain: Censored, law: np.ndarray, rate: float | None = None) -> tupl
             if moved <= SETTLED:
                 break
             many = many @ many
+    elif moved > SETTLED:  # the part of a mode that decays nearly alike is told apart in a Krylov space, and the rest of the iteration
+        law, moved = _apart(chain, law, moved)
     low, high = _bounds(chain, law)
     if moved > SETTLED or (rate is None and high - low > WIDEST * high):
         between = f"{low:.6g} and {high:.6g}" if rate is None else f"{rate:.6g} and more"
         raise ConvergenceError(
             f"two modes decay so nearly alike, at rates of {between}, that the law of the slowest still moves by {moved:.1e} after "
-            f"{MOST_ITERATIONS} steps of inverse iteration; decay_rates(2) gives both rates, and the law at earlier times needs no mode"
+            f"{MOST_ITERATIONS} steps of inverse iteration, and the two can't be told apart; decay_rates(2) gives both rates, and the law "
+            "at earlier times needs no mode"
         )
     return law, low, high
+
+
+def _apart(chain: Censored, law: np.ndarray, moved: float) -> tuple[np.ndarray, float]:
+    """The law without the mode that decays nearly alike, and how far a step still moves it; what it was where that does not help.
+
+    Rounding leaves of the other mode what a step moves, over the relative distance of the two rates.
+    """
+    operator = LinearOperator((len(law), len(law)), matvec=lambda x: chain.occupy(np.asarray(x).ravel()), dtype=np.float64)
+    try:
+        values, modes = eigs(operator, k=2, which="LM", v0=law)
+    except ArpackError:
+        return law, moved
+    slow = int(np.argmax(values.real))
+    gap = 1 - abs(values[1 - slow] / values[slow])
+    found = np.abs(
+        modes[:, slow].real
+    )  # the slowest mode has one sign, but for rounding; steps of the iteration make small entries right again
+    for _ in range(POLISHED):
+        found, before = _normed(chain.occupy(found)), found
+    after = float(np.abs(found - before).sum())
+    return (found, 0.0) if after <= min(moved, APART * gap) else (law, moved)
 
 
 def _normed(time: np.ndarray) -> np.ndarray:
