@@ -89,3 +89,32 @@ def test_where_all_entries_cost_less():
 def test_a_rate_below_zero_is_told():
     with pytest.raises(cme.ModelError, match="negative"):
         cme.fsp(cme.parse("0 => geometric(100) P @ 300 - P; P -> 0 @ 1; P = 0"), [1.0], tol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("0 -> B @ 4; 0 -> geometric(0.97) B @ 0.763; A -> B @ 1.996; A -> 0 @ 1.102; B -> 0 @ 1; C -> 0 @ 1; A = 2; B = 2; C = 2", "B"),
+        ("A -> B @ 1; B -> A @ 0.5; B -> 0 @ 1; B -> B + geometric(0.5) C @ 0.26; C -> 0 @ 2; A = 1; B = 2; C = 2", ""),
+        ("0 -> geometric(0.49) B @ 0.599; B + C -> A @ 0.192; A -> 0 @ 1.772; B -> 0 @ 1.857; C -> 0 @ 1.876; A = 2; B = 0; C = 2", "B"),
+    ],
+)
+def test_species_die_out_beside_bursts(text, kept):
+    """From the first states no way out of the set is left, but many ways to states that do not lead back."""
+    law = cme.stationary(cme.parse(text))
+    for s, name in enumerate(law.species):
+        assert kept == name or not law.states[:, s].any()
+    if kept:
+        alone = cme.stationary(cme.parse("; ".join(r for r in text.split("; ") if not set("AC") & set(r))))
+        one, other = (np.bincount(each.states[:, each.species.index("B")], each.p[-1], 500) for each in (law, alone))
+        assert abs(one - other).sum() < 1e-6
+    else:
+        assert law.p[-1].tolist() == [1.0]
+
+
+def test_a_law_that_never_settles_is_told_early():
+    births = "A + B -> 2 B @ 0.6; B -> B + geometric(1.24) A @ 0.73; A -> B @ 1.05; 0 -> A @ 1; A -> 0 @ 1.41; B -> 0 @ 0.787; A = 0; B = 2"
+    with pytest.raises(
+        cme.ConvergenceError, match=r"settles so slowly that more than 1e\+07 would be needed; loosen tol; if the counts grow"
+    ):
+        cme.stationary(cme.parse(births))

@@ -15,7 +15,7 @@ from cme.projection.closed_class import check_dead_ends
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.drift import Drift, NoDriftError, find_drifts
 from cme.projection.first_set import likely_states
-from cme.projection.reshape import grow, reshape
+from cme.projection.reshape import GROWTH, grow, reshape
 from cme.projection.spread import spread_law
 from cme.projection.sweeps import IteratedCycle
 from cme.projection.way_back import MoreStatesError
@@ -24,6 +24,7 @@ from cme.states import StateSpace
 MOST_EXPANSIONS = 40  # of a set of states; most settle in fewer than 15
 FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
 FIRST_OF_DRAWS = 600  # where a reaction draws numbers of molecules: jumps lead from every state to all larger ones
+TREND, FAR_TOO_MANY = 4, 10.0  # expansions from which it is told how fast a law settles; and times `max_states` that it must not take
 MOST_ROUNDS = 4  # of adding states from which the drift does not lead back
 MOST_ADDED = 200_000  # of these, where the law on them is found by elimination; else a few times those that are kept
 
@@ -67,6 +68,7 @@ class _Search:
         self._before: tuple[StateSpace, ClosedLaw] | None = None
         self._reason = ""  # why the law can't be certified
         self._change = np.inf  # of the law when the set last grew
+        self._changes = list[float]()  # all of these
         self._expansions = self._rounds = 0
         self._starts_elsewhere = False  # in states that are left for good
 
@@ -114,6 +116,7 @@ class _Search:
             self._starts_elsewhere = not np.all(np.isin(start, self.law.members))
         if self._before is not None:
             self._change = max(_distance(*self._before, self.space, self.law), self.law.escaping)
+            self._changes.append(self._change)
         self.bar.to(len(self.space), f"missing {min(self.law.away, self._change):.1e}")
 
     def _whole(self) -> tuple[StateSpace, ClosedLaw]:
@@ -167,6 +170,12 @@ class _Search:
                 f"the set of states has not settled after {self._expansions} changes (the law still changes by {unsettled:.1e}, "
                 f"tol={self.tol:g}); loosen tol, or give a space=; {_without_end(self.network)}"
             )
+        if self.network.varying and self._expected_states() > FAR_TOO_MANY * self.max_states:
+            raise ConvergenceError(
+                f"the law on {len(self.space)} states still changes by {unsettled:.1e} (tol={self.tol:g}) when states are added, and "
+                f"settles so slowly that more than {FAR_TOO_MANY * self.max_states:.0e} would be needed; loosen tol; "
+                f"{_without_end(self.network)}"
+            )
         larger = grow(self.space, self.law) if self._reason or self._rounds else reshape(self.space, self.law, self.tol)
         if len(larger) > self.max_states:
             raise ConvergenceError(
@@ -174,6 +183,15 @@ class _Search:
                 f"tol={self.tol:g}); raise max_states or loosen tol; {_without_end(self.network)}"
             )
         self._go_on_with(larger)
+
+    def _expected_states(self) -> float:
+        """How many states it takes if the law goes on to settle as it does: by the faster of its last changes, and of twice as many."""
+        if len(self._changes) <= 2 * TREND:
+            return 0.0
+        log = np.log(np.maximum(self._changes, 1e-300))
+        fall = max((log[-1 - k * TREND] - log[-1]) / (k * TREND) for k in (1, 2))
+        more = np.inf if fall <= 0 else max(log[-1] - np.log(self.tol), 0.0) / fall
+        return float(len(self.space) * np.exp(min(more * np.log(GROWTH), 600.0)))
 
     def _go_on_with(self, space: StateSpace) -> None:
         self.home = int(space.index(self.space.states[self.law.home])[0])

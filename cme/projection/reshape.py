@@ -23,7 +23,11 @@ def grow(space: StateSpace, law: ClosedLaw) -> StateSpace:
     else:
         sources = law.members[law.leak > 0]
     sources = sources[::-1] if space.compiled.network.varying else sources
-    return space.grow(sources, size=int(GROWTH * len(space)) + 1)
+    size = int(GROWTH * len(space)) + 1
+    larger = space.grow(sources, size=size)
+    if len(larger) > len(space):
+        return larger
+    return space.grow(np.arange(len(space))[::-1], size=size)  # all flows to kept states that do not lead back: the law may be there
 
 
 def reshape(space: StateSpace, law: ClosedLaw, tol: float) -> StateSpace:
