@@ -16,6 +16,7 @@ from strategies import networks
 
 import cme
 from cme.elements import Rule
+from cme.projection.propagator import Magnus
 
 SUITE = Path(__file__).resolve().parents[1].parent / "shared" / "sbml-suite"
 ESTIMATED, BOUNDED = "an estimate", "a bound"
@@ -397,3 +398,47 @@ def test_A1_poisson_oracle_agrees_with_the_repository_oracle():
 def test_a_remainder_by_zero_is_told():
     with pytest.raises(cme.ModelError, match=r"divides by zero; guard it, for example with piecewise\(\)"):
         cme.fsp(cme.parse("0 => X @ piecewise(0, rem(1, max(time - 1, 0)) < 2, 5)"), [0.5, 0.9])
+
+
+# ------------------------------------------------------------------------------------------- what rounding leaves of accuracy
+
+
+BREATHING = cme.parse("0 => X @ 20*(1 + sin(time)); X -> 0 @ 1")  # Poisson, with the mean that follows
+
+
+def breathing_mean(t):
+    return 20 * (1 - math.exp(-t)) + 10 * (math.sin(t) - math.cos(t) + math.exp(-t))
+
+
+def test_A20_ten_digits_with_rates_that_move():
+    law = cme.fsp(BREATHING, [1.0], tol=1e-10)
+    truth = poisson.pmf(law.states[:, 0], breathing_mean(1.0))
+    assert np.abs(law.p[0] - truth).sum() <= law.error_bound[0] <= 1e-10
+
+
+def test_that_rounding_will_be_too_much_is_told_after_few_steps(monkeypatch):
+    steps, true_step = [], Magnus.advance
+
+    def counted(self, *arguments):
+        steps.append(1)
+        return true_step(self, *arguments)
+
+    monkeypatch.setattr(Magnus, "advance", counted)
+    told = (
+        r"rates that move with time are followed in so short steps here that round-off alone, about \de-15 in each of them, makes an error "
+        r"of about \d\.\de-12 by the end; loosen tol \d+-fold or more"
+    )
+    with pytest.raises(cme.ConvergenceError, match=told):
+        cme.fsp(BREATHING, [5.0], tol=1e-12)
+    assert len(steps) < 60
+    moving = cme.TimeDependentGenerator.from_network(cme.parse("A => B @ A*(2 + sin(time)); B -> A @ 1; A = 1"), until=50.0)
+    with pytest.raises(cme.ConvergenceError, match="loosen tol"):
+        cme.fsp(moving, [50.0], tol=1e-12, initial=(1, 0))
+    with pytest.raises(cme.ConvergenceError, match="loosen tol"):
+        cme.propagator(moving, 50.0, tol=1e-13)
+
+
+def test_on_a_given_set_the_error_is_reported_as_it_is():
+    law = cme.fsp(BREATHING, [0.5], tol=1e-12, space=cme.StateSpace.reachable(cme.parse("0 -> X @ 1; X -> 0 @ 1"), bounds={"X": 60}))
+    truth = poisson.pmf(law.states[:, 0], breathing_mean(0.5))
+    assert np.abs(law.p[0] - truth).sum() <= law.error_bound[0] < 1e-11

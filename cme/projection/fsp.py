@@ -284,7 +284,8 @@ class _Run:
 
         def estimated(space: StateSpace) -> Stepper:
             generator = TimeDependentGenerator.in_piece(self.network, piece, space, ends)
-            return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2)
+            most = 0.5 * tol if self.given is None else np.inf
+            return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2, most)
 
         foreseen = not moving and self.given is None and not standing.varying
         forecast = Forecast(standing, piece.start, duration, tol, self.max_states) if foreseen else None
