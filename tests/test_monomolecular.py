@@ -9,6 +9,7 @@ from scipy.stats import binom, multinomial, poisson
 import cme
 from cme.first_order import first_order
 from cme.projection.columns import binomial_column
+from cme.projection.monomolecular import Flight
 
 RECOGNISED = ["birth_death", "isomerisation", "potassium_channel", "kinetic_proofreading"]
 NOT = ["telegraph", "two_stage", "dimerisation", "batch_immigration", "birth_death_immigration", "schlogl", "sir"]
@@ -195,6 +196,45 @@ def test_binomial_laws_in_relative_terms():
             with mpmath.workdps(40):
                 truth = mpmath.binomial(n, k) * mpmath.mpf(p) ** k * mpmath.mpf(1 - p) ** (n - k)
                 assert abs(column.p[k - column.first] / truth - 1) < 1e-6 * (n == 10**9) + 2e-11
+
+
+@pytest.mark.parametrize("text", ["A -> B @ 1; A = 1000000000", "0 -> A @ 1e9; A -> 0 @ 1", "A <-> B @ 1, 0.01; A = 30000"])
+def test_A2_rounding_of_very_many_molecules_is_bounded(text):
+    """The relative error at quantiles of the law, whose mean is the 1-norm, against 40 digits; n eps would be 1e-7."""
+    import mpmath
+
+    law = cme.fsp(cme.parse(text), [1.0], tol=1e-7)
+    assert law.info["method"] == "monomolecular"
+    counts, p, n = law.states[:, 0], law.p[0], int(law.states[0].sum())
+    order = np.argsort(counts)
+    quantiles = order[np.searchsorted(np.cumsum(p[order]), np.linspace(0.005, 0.995, 100))]
+    with mpmath.workdps(40):
+        if "0 ->" in text:
+            mean = 10**9 * (1 - mpmath.exp(-1))
+            logs = [k * mpmath.log(mean) - mean - mpmath.loggamma(k + 1) for k in counts[quantiles].tolist()]
+        else:
+            back = mpmath.mpf(0.01) if "0.01" in text else mpmath.mpf(0)
+            share = (back + mpmath.exp(-1 - back)) / (1 + back)
+            logs = [
+                mpmath.log(mpmath.binomial(n, k)) + k * mpmath.log(share) + (n - k) * mpmath.log(1 - share)
+                for k in counts[quantiles].tolist()
+            ]
+        off = np.array([float(p[i] / mpmath.exp(each) - 1) for i, each in zip(quantiles, logs, strict=True)])
+    assert np.abs(off).mean() <= law.integration_error[0] < 5e-11
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 0.3), (1000, 0.3), (1000, 1e-4), (50_000, 0.999)])
+def test_what_an_error_of_p_makes_of_the_law(n, p):
+    """The bound by the Hellinger distance where molecules are many, that by single molecules where few."""
+    off = 1e-3 * p * (1 - p)
+    flight = Flight(np.array([[p], [1 - p]]), np.zeros(1), np.full((2, 1), off), np.zeros(1))
+    moved = np.abs(binom.pmf(np.arange(n + 1), n, p + off) - binom.pmf(np.arange(n + 1), n, p)).sum()
+    assert moved <= flight.doubt(np.array([n])) * (1 + 1e-6) <= 4 * moved
+    mean = n * p
+    poissonian = Flight(np.zeros((1, 1)), np.array([mean]), np.zeros((1, 1)), np.array([1e-3 * mean]))
+    counts = np.arange(int(mean + 12 * np.sqrt(mean) + 30))
+    moved = np.abs(poisson.pmf(counts, 1.001 * mean) - poisson.pmf(counts, mean)).sum()
+    assert moved <= poissonian.doubt(np.zeros(1)) * (1 + 1e-6) <= 4 * moved
 
 
 def test_refusals():

@@ -7,6 +7,7 @@ import numpy as np
 
 from cme.errors import ConvergenceError
 
+UNIT = 2.0**-53  # a rounding, relative
 FAR = 1e-280  # where a law of one count ends: tails are worth having, and cost little
 DEPTH = -np.log(FAR)
 MOST_FAR = 200_000  # counts that may be kept for tails alone
@@ -14,27 +15,32 @@ MOST_CELLS = 20_000_000  # of a box, before the improbable ones are left out
 
 
 class Column(NamedTuple):
-    """Probabilities of the counts first, first + 1, ...; they may sum to less than one."""
+    """Probabilities of the counts first, first + 1, ...; they may sum to less than one. Rounding has made so much of them at most."""
 
     first: int
     p: np.ndarray
+    rounding: float = 0.0
 
     def trimmed(self, tail: float) -> "Column":
         """Without what holds at most `tail` at either side."""
         low = int(np.searchsorted(np.cumsum(self.p), tail, side="right"))
         high = len(self.p) - int(np.searchsorted(np.cumsum(self.p[::-1]), tail, side="right"))
-        return Column(self.first + low, self.p[low : max(high, low + 1)])
+        return Column(self.first + low, self.p[low : max(high, low + 1)], self.rounding)
 
 
-def column_from_steps(first: int, steps: np.ndarray) -> Column:
-    """The law on len(steps) + 1 counts from the logarithms of p(n + 1) / p(n), normalised.
+def column_from_steps(first: int, steps: np.ndarray, off: np.ndarray | float = 0.0) -> Column:
+    """The law on len(steps) + 1 counts from the logarithms of p(n + 1) / p(n), which are `off` by so many roundings each, normalised.
 
-    Sums start from the largest probability, so that what is probable has the fewest roundings, and nothing under- or overflows.
+    Sums start from the largest probability, so that what is probable has the fewest roundings, and nothing under- or overflows. A sum
+    that is rounded at each step is off by the sum of its values, and of what is off in what is added.
     """
     peak = int(np.argmax(np.concatenate([[0.0], np.cumsum(steps)])))
     logs = np.concatenate([-np.cumsum(steps[:peak][::-1])[::-1], [0.0], np.cumsum(steps[peak:])])
     p = np.exp(logs - logs.max())
-    return Column(first, p / p.sum())
+    p /= p.sum()
+    each = np.broadcast_to(off, steps.shape) + np.abs(np.concatenate([logs[:peak], logs[peak + 1 :]]))
+    far = np.concatenate([np.cumsum(each[:peak][::-1])[::-1], [0.0], np.cumsum(each[peak:])])
+    return Column(first, p, float(2 * UNIT * (p @ (far + np.abs(logs)) + 24.0 + np.log2(len(p)))))  # twice, since they are normalised
 
 
 def poisson_column(mean: float, tail: float = FAR) -> Column:
@@ -44,7 +50,8 @@ def poisson_column(mean: float, tail: float = FAR) -> Column:
     wide = np.sqrt(2 * DEPTH * mean)  # Chernoff's bounds
     low, high = mean - wide, mean + DEPTH / 3 + np.sqrt((DEPTH / 3) ** 2 + wide**2) + 1
     first, last = _range(low, high, np.inf)
-    return column_from_steps(first, np.log(mean / np.arange(first + 1, last + 1))).trimmed(max(tail, FAR))
+    steps = np.log(mean / np.arange(first + 1, last + 1))
+    return column_from_steps(first, steps, 1 + 2 * np.abs(steps)).trimmed(max(tail, FAR))
 
 
 def binomial_column(n: int, p: float, rest: float, tail: float = FAR) -> Column:
@@ -55,7 +62,9 @@ def binomial_column(n: int, p: float, rest: float, tail: float = FAR) -> Column:
     wide = DEPTH / 3 + np.sqrt((DEPTH / 3) ** 2 + 2 * DEPTH * n * share * (rest / (p + rest)))  # Bernstein's bound
     first, last = _range(n * share - wide - 1, n * share + wide + 1, n)
     counts = np.arange(first, last)
-    return column_from_steps(first, np.log((n - counts) / (counts + 1)) + np.log(p / rest)).trimmed(max(tail, FAR))
+    ratios, odds = np.log((n - counts) / (counts + 1)), np.log(p / rest)
+    steps = ratios + odds
+    return column_from_steps(first, steps, 2 + 2 * (np.abs(ratios) + abs(odds)) + np.abs(steps)).trimmed(max(tail, FAR))
 
 
 def _range(low: float, high: float, most: float) -> tuple[int, int]:

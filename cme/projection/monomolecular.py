@@ -11,7 +11,9 @@ from cme.network import Network
 from cme.projection.columns import (
     FAR,
     MOST_FAR,
+    UNIT,
     Block,
+    Column,
     Laws,
     binomial_column,
     check_cells,
@@ -63,7 +65,9 @@ def monomolecular(
     Probabilities and means come from doubling the time, in extended precision where the machine has it: only products and sums of
     positive numbers, at a cost that grows with the logarithm of t. Then one molecule is added after the other, or all where they go
     one way, to a box of counts that moves with the law, also without subtraction: no probability is above the truth but for round-off,
-    and what is missing from one has been left out. What rounding of p and lambda may do is estimated from the same in double precision.
+    and what is missing from one has been left out. What rounding of p and lambda may do is estimated from the same in double precision:
+    n molecules with a p that is off by d have a law that is off by 2 d sqrt(n / p) at most, since the squared Hellinger distance of
+    independent molecules adds up.
     """
     channels = first_order(network, states)
     if not channels.is_monomolecular:
@@ -74,13 +78,13 @@ def monomolecular(
         raise ConvergenceError(f"{network.name!r} has more than {MOST_SPECIES} species")
     chain = _Molecule(channels)
     flights = [chain.after(float(t)) for t in times]
-    if auto and not _is_cheaper(channels, chain, flights, times, states):
-        return None
     groups = _Groups(channels, keep)
-    laws = [mixture([groups.law(flight, state, tol, max_states) for state in states], weights) for flight in flights]
-    molecules = weights @ states
-    doubt = np.array([2 * float(molecules @ flight.doubt_of_p + flight.doubt_of_means) for flight in flights])
-    rounding = np.finfo(np.float64).eps * (8 + (len(channels.names) + 2) * float(states.sum(axis=1).max()))
+    if auto and not _is_cheaper(groups.one_by_one(flights[-1]), chain, flights, times, states):
+        return None
+    found = [[groups.law(flight, state, tol, max_states) for state in states] for flight in flights]
+    laws = [mixture([block for block, _ in blocks], weights) for blocks in found]
+    rounding = np.array([weights @ [rounded for _, rounded in blocks] for blocks in found])
+    doubt = np.array([weights @ [flight.doubt(state) for state in states] for flight in flights])
     return Laws(laws, doubt + rounding, f"Poisson and multinomial laws ({REFERENCE})")
 
 
@@ -89,8 +93,20 @@ class Flight(NamedTuple):
 
     p: np.ndarray
     means: np.ndarray
-    doubt_of_p: np.ndarray
-    doubt_of_means: float
+    off_p: np.ndarray
+    off_means: np.ndarray
+
+    def doubt(self, start: np.ndarray) -> float:
+        """How far the law may be off in the 1-norm, if p and the means are off by so much.
+
+        For each kind, the less of two bounds: that of molecules of which some go another way, and that by the Hellinger distance H: the
+        1-norm is at most sqrt(8) H, and H^2 at most n / 2 sum_k off_k^2 / p_k for n molecules, off^2 / (2 mean) for a Poisson law.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(self.off_p > 0, self.off_p**2 / self.p, 0.0).sum(axis=0)
+            steep = np.where(self.off_means > 0, self.off_means / np.sqrt(self.means), 0.0)
+        molecules = np.minimum(start * self.off_p.sum(axis=0), np.sqrt(start * spread))
+        return 2 * float(molecules.sum() + np.minimum(self.off_means, steep).sum())
 
 
 class _Molecule:
@@ -111,8 +127,8 @@ class _Molecule:
         """What has happened after t."""
         fine, coarse = self._doubled(t, np.longdouble), self._doubled(t, np.float64)
         p, means = (each.astype(np.float64) for each in fine)
-        doubt = np.abs(fine[0] - coarse[0]).sum(axis=0).astype(np.float64), float(np.abs(fine[1] - coarse[1]).sum())
-        return Flight(p, means, *doubt)
+        off_p, off_means = (np.abs(a - b).astype(np.float64) + UNIT * b for a, b in zip(fine, coarse, strict=True))
+        return Flight(p, means, off_p.astype(np.float64), off_means.astype(np.float64))
 
     def _doubled(self, t: float, kind: type) -> tuple[np.ndarray, np.ndarray]:
         """The same by doubling a time in which little happens; each matrix has columns that sum to one."""
@@ -157,14 +173,19 @@ class _Groups:
         self._keeps = [bool(kept and wanted[members].all()) for members, kept in zip(self._members, keeps, strict=True)]
         self._axes = [members[:-1] if kept else members[wanted[members]] for members, kept in zip(self._members, self._keeps, strict=True)]
 
-    def law(self, flight: Flight, start: np.ndarray, tol: float, max_states: int) -> Block:
-        """The law of the wanted counts from one start."""
+    def one_by_one(self, flight: Flight) -> np.ndarray:
+        """Are the molecules of a species added one after the other, (n,)? All of them at once where they count on one axis at most."""
+        free = np.array([axis for axes in self._axes for axis in axes], dtype=np.int64)
+        return np.count_nonzero(flight.p[free], axis=0) > 1
+
+    def law(self, flight: Flight, start: np.ndarray, tol: float, max_states: int) -> tuple[Block, float]:
+        """The law of the wanted counts from one start, and what rounding may have made of it."""
         axes, n_axes = self._axes, sum(map(len, self._axes))
         far = n_axes == 1 and len(start) <= 2 and start.sum() + flight.means.sum() < min(MOST_FAR, max_states) / 100
         few = self._n_states(start) <= FEW
         tail = 0.0 if few else FAR if far else 0.1 * tol / max(n_axes, 1)
-        blocks = [self._group(flight, start, members, free, tail, max_states) for members, free in zip(self._members, axes, strict=True)]
-        found, p = together(blocks, 0.0 if far or few else 0.4 * tol, max_states)
+        boxes = [self._group(flight, start, members, free, tail, max_states) for members, free in zip(self._members, axes, strict=True)]
+        found, p = together([box.block() for box in boxes], 0.0 if far or few else 0.4 * tol, max_states)
         states = np.zeros((len(p), self._n_species), dtype=np.int64)
         done = 0
         for members, free, keeps in zip(self._members, axes, self._keeps, strict=True):
@@ -172,23 +193,22 @@ class _Groups:
             if keeps:
                 states[:, members[-1]] = start[members].sum() - found[:, done : done + len(free)].sum(axis=1)
             done += len(free)
-        return Block(states[:, self._wanted], p)
+        return Block(states[:, self._wanted], p), sum(box.rounding for box in boxes) + 8 * UNIT
 
     def _n_states(self, start: np.ndarray) -> float:
         """How many states all conserved totals leave."""
         sizes = [comb(int(start[members].sum()) + len(members) - 1, len(members) - 1) for members in self._members]
         return float(prod(sizes)) if all(self._keeps) else inf
 
-    def _group(self, flight: Flight, start, members: np.ndarray, free: np.ndarray, tail: float, max_states: int) -> Block:
+    def _group(self, flight: Flight, start, members: np.ndarray, free: np.ndarray, tail: float, max_states: int) -> "_Box":
         """The law of the counts of a group."""
         box = _Box(len(free), tail, max_states)
         for i in members[start[members] > 0]:
             rest = float(np.delete(flight.p[:, i], free).sum())
             box.add_molecules(int(start[i]), flight.p[free, i], rest)
         for axis, mean in enumerate(flight.means[free]):
-            column = poisson_column(float(mean), tail)
-            box.add_count(axis, column.first, column.p)
-        return box.block()
+            box.add_count(axis, poisson_column(float(mean), tail))
+        return box
 
 
 class _Box:
@@ -196,7 +216,7 @@ class _Box:
 
     def __init__(self, n_axes: int, tail: float, max_states: int):
         self.low, self.p = np.zeros(n_axes, dtype=np.int64), np.ones((1,) * n_axes)
-        self._tail, self._max_states = tail, max_states
+        self._tail, self._max_states, self.rounding = tail, max_states, 0.0
 
     def add_molecules(self, n: int, p: np.ndarray, rest: float) -> None:
         """Add n molecules, each of which is on axis k with probability p[k], and on none with `rest`."""
@@ -205,9 +225,9 @@ class _Box:
             return
         if len(ways) == 1:
             axis = int(ways[0])
-            column = binomial_column(n, float(p[axis]), rest, self._tail)
-            self.add_count(axis, column.first, column.p)
+            self.add_count(axis, binomial_column(n, float(p[axis]), rest, self._tail))
             return
+        self.rounding += UNIT * n * (len(ways) + 2)
         for k in range(1, n + 1):
             check_cells(float(np.prod([float(size + 1) for size in self.p.shape])), self._max_states)
             larger = np.zeros([size + int(p[axis] > 0) for axis, size in enumerate(self.p.shape)])
@@ -223,8 +243,10 @@ class _Box:
                 for axis in range(self.p.ndim):
                     self._trim(axis, self._tail * EVERY / (2 * n) if n > EVERY else self._tail)
 
-    def add_count(self, axis: int, first: int, p: np.ndarray) -> None:
+    def add_count(self, axis: int, column: Column) -> None:
         """Add an independent count to one axis."""
+        first, p, rounding = column
+        self.rounding += rounding + UNIT * (min(len(p), self.p.shape[axis]) + 2)
         if len(p) > 1 or p[0] != 1:
             before = np.moveaxis(self.p, axis, 0)
             sizes = [float(size) for size in before.shape[1:]]
@@ -253,13 +275,12 @@ class _Box:
         return Block(counts.astype(np.int64), flat[kept])
 
 
-def _is_cheaper(channels: FirstOrder, chain: _Molecule, flights: list[Flight], times: np.ndarray, states: np.ndarray) -> bool:
+def _is_cheaper(slow: np.ndarray, chain: _Molecule, flights: list[Flight], times: np.ndarray, states: np.ndarray) -> bool:
     """Does adding molecules one by one, each for about what a product with the generator costs, take less than projection?
 
     That takes about q t products, q being the largest total propensity, but some hundred at least.
     """
-    alone = np.count_nonzero(flights[-1].p[:-1], axis=0) <= 1
-    molecules = float(np.where(alone, 1, states).sum(axis=1).max())
+    molecules = float(np.where(slow, states, 1).sum(axis=1).max())
     mean = max(float((flight.p[:-1] @ states.max(axis=0) + flight.means).max(initial=0.0)) for flight in flights)
     products = (float(chain.inflow.sum()) + float(chain.out.max(initial=0.0)) * mean) * float(times[-1])
     return len(times) * len(states) * (molecules + 5) <= max(PATIENCE, min(products, 100 * PATIENCE))
