@@ -59,6 +59,7 @@ class Ledger:
 
     def explore(self, sources: np.ndarray, layers: int, size: int) -> None:
         """Add what the states `sources` lead to, layer by layer, until `layers` are done or `size` states are passed."""
+        self._recall()
         sources = np.ascontiguousarray(sources, dtype=np.int64)
         with one_at_a_time:
             before, cursor = self.size, np.array([self.size, 0, len(sources), 0, self.size])
@@ -69,6 +70,7 @@ class Ledger:
     def columns(self, n_states: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The generator on the first states as CSC arrays (pointer, row, rate) in order, with the diagonal, and the leak (N,)."""
         with one_at_a_time:
+            self._recall()
             if self.settled < self.size:
                 self._walk(False, 1, UNBOUNDED, np.empty(0, dtype=np.int64), np.array([self.size, 0, self.size, 0, 0]))
                 self.settled = self.size
@@ -86,25 +88,32 @@ class Ledger:
 
     def spread(self, places: np.ndarray, flow: np.ndarray, outside: int, slow: float) -> np.ndarray:
         """What the states from `outside` on get of a flow, see `reach.spread`."""
+        self._recall()
         reached = np.zeros(self.size - outside)
         reach.spread(self.to, self.rate, len(self.compiled.network.reactions), outside, slow, places, flow, reached)
         return reached
 
     def index(self, wanted: np.ndarray, n_states: int) -> np.ndarray:
         """The place of each wanted state (K, S) among the first states, -1 where it is not."""
+        self._recall()
         found = np.empty(len(wanted), dtype=np.int64)
         reach.look_up(self.packing, self.states, self.codes, self.table, wanted, found)
         found[found >= n_states] = -1
         return found
 
-    def selected(self, kept: np.ndarray) -> "Ledger":
-        """A ledger of those of the first states for which `kept` is true; no rate is computed again."""
-        n_kept, n_states = int(np.count_nonzero(kept)), len(kept)
+    def selected(self, places: np.ndarray, n_states: int) -> "Ledger":
+        """A ledger of those of the first states that are at some places (K,), in that order; no rate is computed again."""
+        n_kept = len(places)
         other = object.__new__(type(self))
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name not in _ARRAYS})
         other.size = other.settled = 0
+        if self.is_asleep:
+            other.states, other.codes, other.size = self.states[places], self.codes[places], n_kept
+            other.forget()
+            return other
         other._make_room(n_kept)
-        where = np.where(kept, np.cumsum(kept) - 1, -1)
+        where = np.full(n_states, reach.OUT, dtype=np.int64)
+        where[places] = np.arange(n_kept)
         old, new = (self.states, self.codes, self.to, self.rate), (other.states, other.codes, other.to, other.rate)
         reach.move_jumps(*old, where, n_states, 0 if self._is_random else len(self.compiled.network.reactions), *new)
         other.size = n_kept
@@ -113,6 +122,29 @@ class Ledger:
         return other
 
     # ------------------------------------------------------------------------------------------------------- arrays
+
+    def forget(self) -> None:
+        """Give the memory back of all but the states, most of it, until it is asked for again: then all is computed again."""
+        self.states, self.codes = self.states[: self.size], self.codes[: self.size]
+        self.to, self.rate, self.table = np.empty((0, 2), dtype=np.int32), np.empty((0, 2)), np.empty(0, dtype=np.int64)
+        self.settled = 0
+
+    @property
+    def is_asleep(self) -> bool:
+        return len(self.table) == 0
+
+    def _recall(self) -> None:
+        """Room for what was given back."""
+        if self.is_asleep:
+            known, self.size = (self.states, self.codes), 0
+            self._make_room(len(known[0]))
+            self.size = len(known[0])
+            if self.size == len(self.codes):
+                self.states, self.codes = known
+            else:
+                self.states[: self.size], self.codes[: self.size] = known
+            self.to[: self.size], self.rate[: self.size, 0] = reach.OUT, np.nan
+            self._fill(coded=True)
 
     def _make_room(self, room: int) -> None:
         """Arrays for `room` states, or for fewer if there is not the memory, with what is known; the table is not filled."""

@@ -16,6 +16,7 @@ class RandomLedger(Ledger):
     def explore(self, sources: np.ndarray, layers: int, size: int) -> None:
         """Add what the states `sources` lead to; stops at once when `size` states are passed, after the first of the sources."""
         with one_at_a_time:
+            self._recall()
             before, room = self.size, len(self.codes)
             queue = _enlarge(np.asarray(sources, dtype=np.int64), room + len(sources))
             cursor, place = np.array([before, 0, len(sources), len(sources), 0]), np.zeros(2, dtype=np.int64)
@@ -79,6 +80,7 @@ class RandomLedger(Ledger):
 
     def _first(self, n_states: int) -> tuple:
         """The first states, as kernels take them."""
+        self._recall()
         states = self.states[:n_states]
         return self.packing, states, self.codes, self.table, states.max(axis=0, initial=0)
 

@@ -217,14 +217,20 @@ class StateSpace:
     def _grown(self, sources: np.ndarray, layers: int, size: int) -> "StateSpace":
         ledger = self._ledger
         if ledger.size > len(self):  # another space has grown out of this one
-            ledger = ledger.selected(np.ones(len(self), dtype=bool))
+            ledger = ledger.selected(np.arange(len(self)), len(self))
         ledger.explore(sources, layers, size)
         return self._first_of(ledger, ledger.size, self.within)
 
     def keep(self, kept: np.ndarray) -> "StateSpace":
-        """The space with only the states where `kept` (N,) is true."""
-        kept = np.asarray(kept, dtype=bool)
-        return self._first_of(self._ledger.selected(kept), int(np.count_nonzero(kept)), self.within)
+        """The space with only the states where `kept` (N,) is true; or those at places (K,), in that order."""
+        kept = np.asarray(kept)
+        places = np.flatnonzero(kept) if kept.dtype == bool else kept
+        return self._first_of(self._ledger.selected(places, len(self)), len(places), self.within)
+
+    def forget(self) -> None:
+        """Give back the memory of what is known of the states, until it is asked for again."""
+        if self._known is not None:
+            self._known.forget()
 
     def under(self, network: Network) -> "StateSpace":
         """The same states for another network over the same species."""

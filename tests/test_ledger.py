@@ -227,7 +227,10 @@ def test_conditions_that_are_none(within, error, message):
 
 
 @few
-@given(strategies.networks(max_start=6), st.lists(st.tuples(st.sampled_from(["layers", "size", "keep", "look"]), st.integers(0, 2**32))))
+@given(
+    strategies.networks(max_start=6),
+    st.lists(st.tuples(st.sampled_from(["layers", "size", "keep", "order", "look", "forget"]), st.integers(0, 2**32))),
+)
 def test_a_set_that_grew_and_shrank_equals_one_made_afresh(network, steps):
     space = cme.StateSpace.around(network, size=5)
     before = []
@@ -244,12 +247,37 @@ def test_a_set_that_grew_and_shrank_equals_one_made_afresh(network, steps):
                 kept = rng.random(len(space)) < 0.7
                 kept[0] = True
                 space = space.keep(kept)
+            case "order":
+                space = space.keep(sources)
+                assert np.array_equal(space.states, before[-1][1][sources])
             case "look":
                 space.transitions()
+            case "forget":
+                space.forget()
     assert agrees(space)
     for old, states in before[::2]:
         assert np.array_equal(old.states, states)
         assert agrees(old)
+
+
+def test_what_is_forgotten_is_found_again():
+    space = cme.StateSpace.around(cme.parse(TOGGLE), size=300)
+    pointer, row, rate, leak = space.transitions()
+    space.forget()
+    assert space._ledger.rate.nbytes + space._ledger.to.nbytes + space._ledger.table.nbytes == 0
+    few = space.keep(np.arange(10)[::-1])
+    assert space._ledger.is_asleep
+    assert np.array_equal(few.states, space.states[9::-1])
+    assert np.array_equal(space.index(space.states), np.arange(len(space)))
+    for one, other in zip((pointer, row, rate, leak), space.transitions(), strict=True):
+        assert np.array_equal(one, other)
+    space.forget()
+    assert len(space.grow(np.arange(len(space)), size=500)) >= 500
+    drawing = cme.StateSpace.around(cme.parse("0 -> geometric(2) P @ 1; P -> 0 @ 1"), size=20)
+    drawing.forget()
+    assert len(drawing.grow(np.arange(len(drawing)), size=40)) >= 40
+    drawing.forget()
+    assert drawing.transitions()[0][-1] > 100
 
 
 def test_two_sets_that_grow_out_of_one():

@@ -1,5 +1,6 @@
 """The classes of communicating states in a finite set: which is closed, and what only leads out of the set."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from cme.states import StateSpace
 
 LARGE = 0.05  # a part of the states that is more than the rim
 FEW = 0.25  # times the root of their number: so many may be rim, or all that is left when a species has died out
+PART = 2**17  # columns of a matrix that are looked at together
 ROOM = 80_000  # states that are looked through, at least, for a way back
 
 
@@ -33,6 +35,12 @@ class ClosedClass:
         Those of them to kept states, from which no way leads back in the set.
     dead_ends
         A state of each other class from which no way leads on but out of the kept set.
+    ways
+        The jumps from members to kept states that are no members: places of these, and of the members among the members, and rates.
+    largest_rate : float
+        Out of any kept state.
+    states : (N, S)
+        Those of the whole set.
     """
 
     members: np.ndarray
@@ -40,19 +48,22 @@ class ClosedClass:
     leak: np.ndarray
     away: np.ndarray
     dead_ends: np.ndarray
+    ways: tuple[np.ndarray, np.ndarray, np.ndarray]
+    largest_rate: float
+    states: np.ndarray
 
     @classmethod
     def of(cls, generator: Generator) -> "ClosedClass":
-        """Find it; `ModelError` if there are several that nothing leaves."""
+        """Find it; `ModelError` if there are several that nothing leaves. What is found does not hold the generator."""
         matrix = generator.sparse("the stationary law")
         n_classes, label = connected_components(matrix.T, directed=True, connection="strong")
         if n_classes == 1:
-            everyone, none = np.arange(len(generator)), np.zeros(len(generator))
-            return cls(everyone, matrix, generator.leak, none, np.zeros(0, dtype=np.int64))
-        links = matrix.tocoo()
-        crossing = (label[links.row] != label[links.col]) & (links.data > 0)
+            everyone, nothing = np.arange(len(generator)), np.zeros(0, dtype=np.int64)
+            none, ways = np.zeros(len(generator)), (nothing, nothing, np.zeros(0))
+            return cls(everyone, matrix, generator.leak, none, nothing, ways, generator.largest_rate, generator.states)
+        row, col, rate = _crossing(matrix, label)
         ends = np.ones(n_classes, dtype=bool)  # no jump leads to another class in the set
-        ends[label[links.col[crossing]]] = False
+        ends[label[col]] = False
         leaks = np.zeros(n_classes, dtype=bool)
         leaks[label[generator.leak > 0]] = True
         size = np.bincount(label)
@@ -66,9 +77,15 @@ class ClosedClass:
             chosen = label[late_state(matrix)]  # some species may have died out there, and others live on
         _, first = np.unique(label, return_index=True)
         members = np.flatnonzero(label == chosen)
-        away = np.bincount(links.col[crossing], weights=links.data[crossing], minlength=len(generator))[members]
-        block = sp.csc_array(matrix[members][:, members])
-        return cls(members, block, generator.leak[members] + away, away, first[open_[open_ != chosen]])
+        away = np.bincount(col, weights=rate, minlength=len(generator))[members].astype(np.float64)
+        block, leak, ours = _among(matrix, label == chosen), generator.leak[members] + away, label[col] == chosen
+        ways = row[ours], np.searchsorted(members, col[ours]), rate[ours]
+        others = first[open_[open_ != chosen]]
+        return cls(members, block, leak, away, others, ways, generator.largest_rate, generator.states)
+
+    @property
+    def member_states(self) -> np.ndarray:
+        return self.states if len(self.members) == len(self.states) else self.states[self.members]
 
     @property
     def closed_matrix(self) -> sp.csc_array:
@@ -78,6 +95,41 @@ class ClosedClass:
         closed = self.matrix.copy()
         closed.setdiag(closed.diagonal() + self.leak)
         return closed
+
+
+def _parts(matrix: sp.csc_array) -> Iterator[tuple[int, slice, np.ndarray]]:
+    """Columns by parts, since lists of all entries would need more memory than the matrix: the first, the entries, their columns."""
+    for first in range(0, matrix.shape[1], PART):
+        pointer = matrix.indptr[first : first + PART + 1]
+        yield first, slice(pointer[0], pointer[-1]), np.repeat(np.arange(first, first + len(pointer) - 1), np.diff(pointer))
+
+
+def _crossing(matrix: sp.csc_array, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The entries (row, column, rate) above zero between states of different labels."""
+    found = []
+    for _, entries, col in _parts(matrix):
+        row, rate = matrix.indices[entries], matrix.data[entries]
+        crossing = np.flatnonzero((label[row] != label[col]) & (rate > 0))
+        found.append((row[crossing].astype(np.int64), col[crossing], rate[crossing]))
+    row, col, rate = map(np.concatenate, zip(*found, strict=True))
+    return row, col, rate
+
+
+def _among(matrix: sp.csc_array, member: np.ndarray) -> sp.csc_array:
+    """The entries between members."""
+    place, n_members = np.cumsum(member, dtype=matrix.indices.dtype) - 1, int(np.count_nonzero(member))
+    index, rate = np.empty(matrix.nnz, dtype=matrix.indices.dtype), np.empty(matrix.nnz)
+    count, filled = np.zeros(matrix.shape[1], dtype=np.int64), 0
+    for first, entries, col in _parts(matrix):
+        row = matrix.indices[entries]
+        kept = member[row] & member[col]
+        more = int(np.count_nonzero(kept))
+        index[filled : filled + more], rate[filled : filled + more] = place[row[kept]], matrix.data[entries][kept]
+        length = np.bincount(col[kept] - first)
+        count[first : first + len(length)] = length
+        filled += more
+    pointer = np.append(0, np.cumsum(count[member])).astype(matrix.indptr.dtype)
+    return sp.csc_array((rate[:filled], index[:filled], pointer), shape=(n_members, n_members))
 
 
 def check_dead_ends(network: Network, space: StateSpace, home: np.ndarray, dead_ends: np.ndarray) -> None:

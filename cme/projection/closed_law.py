@@ -1,6 +1,6 @@
 """The law on the closed class of a finite set of states, and the cycle that tells what it misses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -58,7 +58,7 @@ class ClosedLaw:
     @classmethod
     def on(
         cls,
-        generator: Generator,
+        generator: Generator | ClosedClass,
         home: int | None = None,
         guess: np.ndarray | None = None,
         *,
@@ -72,36 +72,46 @@ class ClosedLaw:
         `home` is the place of a state that is not improbable, and `guess` (N,) a law to start from, if they are known. More than
         `at_once` states are solved level by level: then nothing is known of the cycle. `solver` is one of `SOLVERS`, or "auto". If
         `reflecting`, all sets are closed by dropping jumps, and the cycle is one of the closed process, if there is one.
-        Sweeps go on until they change no more than `enough`.
+        Sweeps go on until they change no more than `enough`. Given the closed class alone, the generator need not be held in memory.
         """
-        found = ClosedClass.of(generator)
-        members = found.members
-        outside = np.ones(len(generator), dtype=bool)
+        found = generator if isinstance(generator, ClosedClass) else ClosedClass.of(generator)
+        members, n_states = found.members, len(found.states)
+        outside = np.ones(n_states, dtype=bool)
         outside[members] = False
         at = None if home is None or outside[home] else int(np.searchsorted(members, home))
         cycle: AnyCycle | None
-        if solver in ("sweeps", "levels") and not np.issubdtype(generator.states.dtype, np.integer):
+        if solver in ("sweeps", "levels") and not np.issubdtype(found.states.dtype, np.integer):
             raise ValueError(f"method={solver!r} takes states that are counts; use method='lu' or 'auto'")
         alone = len(members) == 1
         if not alone and (solver == "levels" or (solver == "auto" and len(members) > at_once)):
-            states = generator.states if len(members) == len(generator) else generator.states[members]
-            (pi, inaccuracy), method, cycle = multilevel_law(found.matrix, states), METHOD, None
-        elif not alone and (solver == "sweeps" or (solver == "auto" and _is_wide(generator.states[members]))):
-            known, at = None if guess is None else guess[members], likely_state(found.closed_matrix) if at is None else at
-            matrix = found.closed_matrix if reflecting else found.matrix
-            cycle = IteratedCycle(matrix, generator.states[members], at, known, enough=enough)
+            (pi, inaccuracy), method, cycle = multilevel_law(found.matrix, found.member_states), METHOD, None
+        elif not alone and (solver == "sweeps" or (solver == "auto" and _is_wide(found.member_states))):
+            known, at = None if guess is None else guess[members], likely_state(found.matrix) if at is None else at
+            closed = found.leak if reflecting else None
+            cycle = IteratedCycle(found.matrix, found.member_states, at, known, enough=enough, closed=closed)
             total = float(cycle.z.sum())
             pi, method, inaccuracy = cycle.z / total, cycle.method, cycle.correction
         else:
             pi, method, inaccuracy, cycle = _solve(found, at, solver, reflecting)
-        inflow = np.zeros(len(generator))
-        if len(members) < len(generator):
-            whole = np.zeros(len(generator))
-            whole[members] = pi
-            inflow[outside] = (generator.sparse() @ whole)[outside]
-        escaping = float(pi[found.away > 1e-12 * generator.largest_rate].sum())
+        there, here, rate = found.ways
+        inflow = np.bincount(there, weights=rate * pi[here], minlength=n_states).astype(np.float64)  # of nothing, it counts in integers
+        escaping = float(pi[found.away > 1e-12 * found.largest_rate].sum())
         rates = -found.matrix.diagonal()
         return cls(members, pi, found.leak, rates, method, inaccuracy, found.dead_ends, inflow, cycle, escaping)
+
+    def on_first(self, n_states: int) -> "ClosedLaw":
+        """The law on the first states of the set alone, where no time is spent in the others."""
+        ours = self.members < n_states
+        pi = self.pi[ours]
+        return replace(
+            self,
+            members=self.members[ours],
+            pi=pi / float(pi.sum()),
+            leak=self.leak[ours],
+            exit_rates=self.exit_rates[ours],
+            inflow=self.inflow[:n_states],
+            dead_ends=self.dead_ends[self.dead_ends < n_states],
+        )
 
     @property
     def outflow(self) -> float:
@@ -116,7 +126,7 @@ class ClosedLaw:
     def returns(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean times (K,) to the reference state of the cycle or out of the set, and chances of the first."""
         assert self.cycle is not None
-        return self.cycle.returns(np.zeros(len(self.pi)))
+        return self.cycle.returns(np.zeros(len(self.cycle.z)))
 
     @cached_property
     def longest(self) -> float:
@@ -124,7 +134,7 @@ class ClosedLaw:
         if self.cycle is None:
             return 0.0
         if isinstance(self.cycle, IteratedCycle):
-            return float(self.cycle.times(np.zeros(len(self.pi))).max())
+            return float(self.cycle.times(np.zeros(len(self.cycle.z))).max())
         return float(self.returns[0].max())
 
     @property

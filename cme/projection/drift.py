@@ -138,12 +138,13 @@ def find_drifts(space: StateSpace, members: np.ndarray, pi: np.ndarray, limits: 
     compiled = space.compiled
     if compiled.network.varying:
         raise NoDriftError("reactions draw numbers of molecules")
-    states = space.states[members]
-    frame = _Frame.of(compiled, states[pi > 0], limits or {})
+    likely = members[pi > 0]
+    largest = np.array([column[likely].max() for column in space.states.T])
+    frame = _Frame.of(compiled, space.states[likely[0]], largest, limits or {})
     found, reasons = [], []
     for search in (_quadratic, _linear):
         try:
-            found.append(search(frame, states, pi))
+            found.append(search(frame, space.states, members, pi))
         except NoDriftError as reason:
             reasons.append(str(reason))
         except NoBoundError as formula:
@@ -172,10 +173,9 @@ class _Frame:
     largest: np.ndarray  # (S,) counts where the law holds any weight
 
     @classmethod
-    def of(cls, compiled: Compiled, states: np.ndarray, limits: Mapping[int, int]) -> "_Frame":
-        largest = states.max(axis=0)
+    def of(cls, compiled: Compiled, state: np.ndarray, largest: np.ndarray, limits: Mapping[int, int]) -> "_Frame":
         laws = conservation_laws(compiled.network)
-        totals = laws @ states[0]
+        totals = laws @ state
         bounds = dict(limits)
         for law, total in zip(laws, totals, strict=True):
             if law.min() >= 0:
@@ -229,7 +229,7 @@ def stops_at(compiled: Compiled, s: int, top: int) -> bool:
 # ----------------------------------------------------------------------------------------------------- linear functions
 
 
-def _linear(frame: _Frame, states: np.ndarray, pi: np.ndarray) -> Drift:
+def _linear(frame: _Frame, states: np.ndarray, members: np.ndarray, pi: np.ndarray) -> Drift:
     """Weights w >= 0 such that w . x falls wherever one free count is large, by linear programming.
 
     It falls where all coefficients of its mean change, a polynomial in what the counts have above a corner, are at most 0.
@@ -313,7 +313,7 @@ def _weights(frame: _Frame, reach: np.ndarray) -> tuple[np.ndarray, float] | Non
 # -------------------------------------------------------------------------------------------------- quadratic functions
 
 
-def _quadratic(frame: _Frame, everywhere: np.ndarray, pi: np.ndarray) -> Drift:
+def _quadratic(frame: _Frame, states: np.ndarray, members: np.ndarray, pi: np.ndarray) -> Drift:
     r"""A quadratic form around the mean of the law that falls outside an ellipsoid, for propensities of first order.
 
     .. math:: J^T Q + Q J = -C^{-1}
@@ -324,11 +324,15 @@ def _quadratic(frame: _Frame, everywhere: np.ndarray, pi: np.ndarray) -> Drift:
     compiled, free = frame.compiled, frame.free
     if not free or len(free) > MOST_DIMENSIONS:
         raise NoDriftError(f"{len(free)} species are unbounded, more than {MOST_DIMENSIONS}")
-    weight, states = pi / pi.sum(), everywhere[:, free].astype(np.float64)
-    mean = weight @ states
-    covariance = ((states - mean).T * weight) @ (states - mean) + 1e-9 * np.eye(len(free))
-    drift = compiled.propensities(everywhere) @ compiled.network.stoichiometry[:, free].astype(np.float64)
-    regression = np.linalg.solve(covariance, ((states - mean).T * weight) @ (drift - weight @ drift)).T
+    weight, change = pi / pi.sum(), compiled.network.stoichiometry[:, free].astype(np.float64)
+    mean = np.array([weight @ states[members, s] for s in free])
+    covariance, cross = 1e-9 * np.eye(len(free)), np.zeros((len(free), len(free)))
+    for first in range(0, len(members), CHUNK):  # propensities of all would take several times the memory of the states
+        here, share = states[members[first : first + CHUNK]], weight[first : first + CHUNK]
+        away = here[:, free] - mean
+        covariance += (away.T * share) @ away
+        cross += (away.T * share) @ (compiled.propensities(here) @ change)
+    regression = np.linalg.solve(covariance, cross).T
     one = np.eye(len(free))
     both = np.kron(one, regression.T) + np.kron(regression.T, one)
     form = np.linalg.lstsq(both, -np.linalg.inv(covariance).ravel(), rcond=None)[0].reshape(covariance.shape)

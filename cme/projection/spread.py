@@ -13,10 +13,11 @@ from cme.errors import ConvergenceError, ModelError
 from cme.generator import Generator
 from cme.network import Network
 from cme.projection.certificate import certify
-from cme.projection.closed_class import check_dead_ends
+from cme.projection.closed_class import ClosedClass, check_dead_ends
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.drift import NoDriftError, find_drifts
 from cme.projection.first_set import product_states
+from cme.projection.polynomials import by_counts
 from cme.projection.sweeps import ENOUGH
 from cme.projection.way_back import MoreStatesError
 from cme.states import StateSpace
@@ -46,16 +47,16 @@ def spread_law(network: Network, start: StateSpace, tol: float, max_states: int,
     ConvergenceError
         If more than `max_states` states would be needed.
     """
-    first = product_states(network, start, tol, min(FIRST, max_states))
-    if first is None:
+    if (first := product_states(network, start, tol, min(FIRST, max_states))) is None:
         return None
     space, guess = first
+    del first  # sets of states are large
     least, deeper, missing, outflow, added = 0.0, DEEPER, np.inf, 0.0, np.zeros((0, len(network.species)), dtype=np.int64)
     answer: tuple[StateSpace, ClosedLaw] | None = None
     for expansions in range(MOST_EXPANSIONS):
-        generator, home = Generator.from_network(network, space), int(np.argmax(guess))
+        home = int(np.argmax(guess))
         try:
-            law = _closed(generator, home, guess, max(tol, LOOSE * min(missing, 1.0)))
+            law = _closed(network, space, home, guess, max(tol, LOOSE * min(missing, 1.0)))
         except (ModelError, ConvergenceError):
             return answer
         if not np.any(law.leak > 0) or (expansions == 0 and not _leads_back(space, law, start)):
@@ -75,11 +76,11 @@ def spread_law(network: Network, start: StateSpace, tol: float, max_states: int,
         if missing <= tol:
             room = min(max_states, EASY_PROOF)
             if law.inaccuracy > tol / 10:
-                law = _closed(generator, home, whole, tol)
+                law = _closed(network, space, home, whole, tol)
                 whole[law.members] = law.pi
             law = replace(law, lost=missing, expansions=expansions)
             try:
-                return space, _proved(space, generator, law, whole, tol)
+                return space, _proved(network, space, law, whole, tol)
             except ConvergenceError as reason:
                 return space, replace(law, certificate=f"estimate: not certified: {reason}")
             except NoDriftError as reason:
@@ -93,6 +94,7 @@ def spread_law(network: Network, start: StateSpace, tol: float, max_states: int,
             flow = flow[flow > 0]
             least = float(np.exp(flow @ np.log(flow) / flow.sum()))
         least *= deeper
+        law = replace(law, cycle=None)  # it holds the matrix, and there are two sets of states soon
         larger = _followed(space, law, least, room, prune=answer is None)
         larger = _with(larger, added) if larger is not None and len(larger) + len(added) <= room else None
         if larger is None:
@@ -109,8 +111,12 @@ def spread_law(network: Network, start: StateSpace, tol: float, max_states: int,
     return answer
 
 
-def _closed(generator: Generator, home: int, guess: np.ndarray, tol: float) -> ClosedLaw:
-    return ClosedLaw.on(generator, home, guess, solver="sweeps", reflecting=True, enough=max(ACCURACY * tol, ENOUGH))
+def _closed(network: Network, space: StateSpace, home: int, guess: np.ndarray, tol: float) -> ClosedLaw:
+    generator = Generator.from_network(network, space)
+    space.forget()
+    found = ClosedClass.of(generator)
+    del generator  # it may be half of the memory
+    return ClosedLaw.on(found, home, guess, solver="sweeps", reflecting=True, enough=max(ACCURACY * tol, ENOUGH))
 
 
 def _leads_back(space: StateSpace, law: ClosedLaw, start: StateSpace) -> bool:
@@ -134,7 +140,7 @@ def _leads_back(space: StateSpace, law: ClosedLaw, start: StateSpace) -> bool:
     return True
 
 
-def _proved(space: StateSpace, generator: Generator, law: ClosedLaw, whole: np.ndarray, tol: float) -> ClosedLaw:
+def _proved(network: Network, space: StateSpace, law: ClosedLaw, whole: np.ndarray, tol: float) -> ClosedLaw:
     """The law with a bound of what it misses that is not above the tolerance."""
     drifts = find_drifts(space, law.members, law.pi)
     around = _around(law)
@@ -143,7 +149,7 @@ def _proved(space: StateSpace, generator: Generator, law: ClosedLaw, whole: np.n
             f"a proof would take many more states: {law.outflow:.1e} of the probability flows out of {len(space)} in each unit of time, "
             f"and the way back to the likeliest state takes {around:.2g}"
         )
-    found = certify(space, ClosedLaw.on(generator, law.home, whole), drifts)
+    found = certify(space, ClosedLaw.on(Generator.from_network(network, space), law.home, whole), drifts)
     if found.lost > tol:
         raise FarOutError(f"on {len(space)} states only {found.lost:.1e} is proved, and more would be many")
     return replace(found, expansions=law.expansions)
@@ -165,7 +171,9 @@ def _followed(space: StateSpace, law: ClosedLaw, least: float, room: int, *, pru
     for _ in range(3):
         larger = _reached(space, sources, flow[sources], least, int(min(MOST_GROWTH * len(space), room - n_kept + 1)))
         if n_kept + len(larger) - len(space) <= room:
-            return larger.keep(np.append(kept, np.ones(len(larger) - len(space), dtype=bool)))
+            larger.forget()
+            places = np.flatnonzero(np.append(kept, np.ones(len(larger) - len(space), dtype=bool)))
+            return larger.keep(places[by_counts(larger.states[places])])  # in the order in which sweeps take them
         least *= 10
     return None
 

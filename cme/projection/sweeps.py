@@ -23,18 +23,29 @@ class IteratedCycle:
 
     method = "Gauss-Seidel sweeps and aggregation"
 
-    def __init__(self, matrix: sp.csc_array, states: np.ndarray, at: int, guess: np.ndarray | None = None, *, enough: float = ENOUGH):
+    def __init__(
+        self,
+        matrix: sp.csc_array,
+        states: np.ndarray,
+        at: int,
+        guess: np.ndarray | None = None,
+        *,
+        enough: float = ENOUGH,
+        closed: np.ndarray | None = None,
+    ):
+        """`closed` (N,) are those of the rates out of the states, as the diagonal counts them, that lead nowhere: the law stays."""
+        exits = -matrix.diagonal() if closed is None else -matrix.diagonal() - closed
         order = by_counts(states)  # neighbours lie near each other in memory: up to ten times as fast
         self._order = None if np.array_equal(order, np.arange(len(order))) else order
         if self._order is not None:
             place = np.empty(len(order), dtype=matrix.indices.dtype)
             place[order] = np.arange(len(order), dtype=place.dtype)
             matrix = sp.csc_array((matrix.data, place[matrix.indices], matrix.indptr), shape=matrix.shape)[:, order]
-            states, guess = states[order], None if guess is None else guess[order]
+            states, guess, exits = states[order], None if guess is None else guess[order], exits[order]
         reference = at if self._order is None else int(place[at])
         self.reference, self._place, self._enough = at, reference, enough
         self._columns = matrix.indptr, matrix.indices, matrix.data
-        self._exits = -matrix.diagonal()
+        self._exits = exits
         self._exits[reference] = max(self._exits[reference], 1e-300)
         self._terms = int(np.diff(matrix.indptr).max(initial=0)) + 3
         column = slice(matrix.indptr[reference], matrix.indptr[reference + 1])
@@ -45,6 +56,7 @@ class IteratedCycle:
         into[reference] = 0.0
         self._to = into
         self._block = blocks(states, matrix)
+        del states
         self._chances: np.ndarray | None = None
         self._times: np.ndarray | None = None
         self._solve(guess)
@@ -216,26 +228,28 @@ def blocks(states: np.ndarray, matrix: sp.csc_array) -> np.ndarray:
     speed = np.where(row != col, matrix.data[some], 0.0) @ jump**2
     width = np.ones(states.shape[1], dtype=np.int64)
     extent = states.max(axis=0) - low + 1
-    sample = states[:: max(len(states) // 100_000, 1)] - low
+    sample = states[:: max(len(states) // 100_000, 1)]
     while True:
-        block = _numbered(sample, width)
+        block = _numbered(sample, low, extent, width)
         if block is not None and block.max() < MOST_BLOCKS:
-            block = block if len(sample) == len(states) else _numbered(states - low, width)
+            block = block if len(sample) == len(states) else _numbered(states, low, extent, width)
             if block is not None and block.max() < MOST_BLOCKS:
-                return block.astype(np.int64)
+                return block.astype(np.int64, copy=False)
         ahead = np.where(width < extent, speed / width**2, -1.0)
         if ahead.max() < 0:
             return np.zeros(len(states), dtype=np.int64)
         width[int(np.argmax(ahead))] *= 2
 
 
-def _numbered(places: np.ndarray, width: np.ndarray) -> np.ndarray | None:
-    """The box in which each place lies, numbered in order, (N,); None if there are too many for their numbers."""
-    box = places // width
-    shape = box.max(axis=0) + 1
+def _numbered(states: np.ndarray, low: np.ndarray, extent: np.ndarray, width: np.ndarray) -> np.ndarray | None:
+    """The box in which each state lies, numbered in order, (N,); None if there are too many for their numbers."""
+    shape = (extent - 1) // width + 1
     if np.prod(shape.astype(np.float64)) >= 2**62:
         return None
-    number = np.ravel_multi_index(tuple(box.T), tuple(shape))
+    number = np.zeros(len(states), dtype=np.int64)
+    for s, size in enumerate(shape):
+        number *= size
+        number += (states[:, s] - low[s]) // width[s]
     if np.prod(shape) > 100 * MOST_BLOCKS:
         return np.unique(number, return_inverse=True)[1]
     return (np.cumsum(np.bincount(number) > 0) - 1)[number]
