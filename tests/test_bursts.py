@@ -5,7 +5,8 @@ import pytest
 
 import cme
 from cme.generator import Generator
-from cme.projection.bursts import with_bursts
+from cme.projection.bursts import with_bursts, with_walkers
+from cme.projection.closed_law import ClosedLaw
 from cme.projection.propagate import propagate
 from cme.states import StateSpace
 
@@ -118,3 +119,52 @@ def test_a_law_that_never_settles_is_told_early():
         cme.ConvergenceError, match=r"settles so slowly that more than 1e\+07 would be needed; loosen tol; if the counts grow"
     ):
         cme.stationary(cme.parse(births))
+
+
+# ------------------------------------------------------------------------------------------------------ stationary laws
+
+
+@pytest.mark.parametrize("text", [LARGE, MANY])
+def test_a_chain_with_walkers_has_the_same_law(text):
+    """Watched in the states that are kept, it is the chain with all entries, closed by dropping the jumps that leave."""
+    for network, space in spaces(text):
+        walking, whole = with_walkers(network, space), Generator.from_network(network, space)
+        assert abs(walking.matrix.sum(axis=0) + walking.leak).max() < 1e-9 * walking.largest_rate
+        assert walking.matrix.nnz < 10 * len(walking)
+        n, entries = len(space), walking.matrix.toarray()
+        passed = np.linalg.solve(-entries[n:, n:], entries[n:, :n])
+        back = entries[:n, :n] + entries[:n, n:] @ passed
+        wanted = whole.sparse().toarray()
+        off = ~np.eye(n, dtype=bool)  # a burst of nothing goes out and comes in
+        assert abs(back - wanted)[off].max() < 1e-13 * abs(wanted).max()
+        assert np.allclose(walking.leak[:n], whole.leak, rtol=1e-12, atol=1e-15 * abs(wanted).max())
+
+
+@pytest.mark.parametrize("text", [LARGE, "0 -> M @ 2; M -> 0 @ 1; M -> M + (3*geometric(20)) P @ 2; P -> 0 @ 1"])
+def test_the_law_of_a_chain_with_walkers(text):
+    network = cme.parse(text)
+    space = StateSpace.reachable(network, bounds={"P": 300, "M": 4} if "M" in text else {"P": 300})
+    space = space.keep(~np.all(space.states == 2, axis=1)) if "M" in text else space  # a hole in a line
+    whole, walking = Generator.from_network(network, space), with_walkers(network, space)
+    one, other = ClosedLaw.on(whole, reflecting=True), ClosedLaw.on(walking, reflecting=True).on_first(len(space))
+    assert np.array_equal(one.members, np.arange(len(space)))
+    assert np.array_equal(one.members, other.members)
+    assert abs(one.pi - other.pi).sum() < 1e-9
+    assert other.outflow == pytest.approx(one.outflow, rel=1e-9)
+    home = int(np.argmax(one.pi))
+    solve, again = np.delete(np.delete(whole.sparse().toarray(), home, 0), home, 1), ClosedLaw.on(walking).on_first(len(space))
+    assert again.cycle.reference == home
+    times = np.linalg.solve(-solve.T, np.ones(len(space) - 1))
+    assert again.longest == pytest.approx(times.max(), rel=1e-3)  # walking takes next to no time
+
+
+@pytest.mark.parametrize("mean", [30, 300])
+def test_a_geometric_law(mean):
+    """Bursts of geometric size at the rate at which molecules go: the law is geometric too (A.23 with one burst in a lifetime)."""
+    law = cme.stationary(cme.parse(f"0 -> geometric({mean}) X @ 1; X -> 0 @ 1"), tol=1e-6)
+    n = law.states[:, 0]
+    error = np.abs(law.p[0] - (mean / (1 + mean)) ** n / (1 + mean)).sum() + (mean / (1 + mean)) ** (n.max() + 1.0)
+    assert len(n) == n.max() + 1
+    assert error <= law.error_bound[0] <= 1e-6
+    assert law.info["method"] == "GTH elimination"
+    assert law.info["certificate"] == "estimate: reactions draw numbers of molecules"

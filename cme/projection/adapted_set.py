@@ -10,8 +10,9 @@ from cme.compiled import Compiled
 from cme.errors import ConvergenceError, ModelError
 from cme.generator import Generator
 from cme.network import Network
+from cme.projection.bursts import with_walkers
 from cme.projection.certificate import certify, certify_arrival, certify_end
-from cme.projection.closed_class import check_dead_ends
+from cme.projection.closed_class import ClosedClass, check_dead_ends
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.drift import Drift, NoDriftError, find_drifts
 from cme.projection.first_set import likely_states
@@ -65,6 +66,7 @@ class _Search:
         self.space, self.home, self.tentative = space, home, tentative
         self._first_states, self._foreign = space.states, tentative  # may the set hold states that can't be reached?
         self._drifts: list[Drift] | None = None
+        self._generator: Generator | None = None
         self._before: tuple[StateSpace, ClosedLaw] | None = None
         self._reason = ""  # why the law can't be certified
         self._change = np.inf  # of the law when the set last grew
@@ -109,8 +111,9 @@ class _Search:
             space, law = self._before
             guess, place = np.zeros(len(self.space)), self.space.index(space.states[law.members])
             guess[place[place >= 0]] = law.pi[place >= 0]
-        self.generator = Generator.from_network(self.network, self.space)
-        self.law = replace(ClosedLaw.on(self.generator, self.home, guess, solver=self.solver), expansions=self._expansions)
+        self._generator = None
+        law = self._with_walkers(guess) or ClosedLaw.on(self.generator, self.home, guess, solver=self.solver)
+        self.law = replace(law, expansions=self._expansions)
         if not self._expansions and not self.tentative:
             start = self.space.index(Compiled(self.network).start(self.initial)[0])
             self._starts_elsewhere = not np.all(np.isin(start, self.law.members))
@@ -118,6 +121,22 @@ class _Search:
             self._change = max(_distance(*self._before, self.space, self.law), self.law.escaping)
             self._changes.append(self._change)
         self.bar.to(len(self.space), f"missing {min(self.law.away, self._change):.1e}")
+
+    def _with_walkers(self, guess: np.ndarray | None) -> ClosedLaw | None:
+        """The law where large bursts lead from each state to nearly all others; None where they do not, or not all states communicate."""
+        walking, n_states = with_walkers(self.network, self.space), len(self.space)
+        found = None if walking is None else ClosedClass.of(walking)
+        if found is None or np.count_nonzero(found.members < n_states) < n_states:
+            return None  # walkers must not lead out of the class, since jumps are dropped, not led elsewhere
+        guess = None if guess is None else np.append(guess, np.zeros(len(found.states) - n_states))
+        return ClosedLaw.on(found, self.home, guess, solver=self.solver).on_first(n_states)
+
+    @property
+    def generator(self) -> Generator:
+        """With all its entries."""
+        if self._generator is None:
+            self._generator = Generator.from_network(self.network, self.space)
+        return self._generator
 
     def _whole(self) -> tuple[StateSpace, ClosedLaw]:
         """The answer on a set that nothing leaves."""

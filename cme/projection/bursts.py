@@ -15,6 +15,7 @@ from cme.states import StateSpace
 from cme.stoichiometry import Varying
 
 FEW_STATES = 256  # up to which all entries cost no more
+FAST = 2.0**20  # times the largest rate, walkers go on
 SMALL_MEAN = 4.0  # of a burst, up to which few states are reached by it
 
 
@@ -61,6 +62,35 @@ def with_bursts(network: Network, space: StateSpace) -> Generator | None:
     off = max(float((rates[:, burst.reaction] * burst.mean).max()) for burst in found) / max(float(exits.max()), 1e-300)
     whole = BurstMatrix(sp.csc_array(matrix), lines, 2 * off)
     return Generator(whole, leak, space.states, network.species_names, _exit_rates=exits)
+
+
+def with_walkers(network: Network, space: StateSpace) -> Generator | None:
+    """The same process with what walks along the lines as states of its own, after the N others; None where all entries cost less.
+
+    It has few entries, all between neighbours. Walkers that end at none of the states do not set out, and the others are led accordingly
+    (by the chance to end inside, from each state), so that jumps that leave the set are dropped as they are with all entries. They go so
+    fast that no time passes: the law on the first N states, normalised, is that of the generator.
+    """
+    found = with_bursts(network, space)
+    if found is None:
+        return None
+    assert isinstance(found.matrix, BurstMatrix)
+    n_states, speed, states = len(space), FAST * found.largest_rate, [space.states]
+    blocks, walks = [[found.matrix.entries]], []
+    for i, each in enumerate(found.matrix.lines):
+        inside, ending = np.flatnonzero(each.entry >= 0), np.empty(n_states)
+        bursts.find_lost(each.keep, np.full(n_states, each.stop), 1.0 - each.stop, ending)  # the same sums as of what is lost
+        entered = each.rate[inside] * ending[each.entry[inside]]
+        ends, goes_on = speed * each.stop / ending, speed * each.keep[1:] * ending[1:] / ending[:-1]
+        blocks[0].append(sp.csc_array((ends, (each.place, np.arange(n_states))), shape=found.matrix.shape))
+        walk = sp.diags_array([-(ends + np.append(goes_on, 0.0)), goes_on], offsets=[0, -1])
+        enter = sp.csc_array((entered, (each.entry[inside], inside)), shape=found.matrix.shape)
+        walks.append([enter, *[None] * i, walk, *[None] * (len(found.matrix.lines) - i - 1)])
+        states.append(space.states[each.place])
+    matrix = sp.csc_array(sp.block_array(blocks + walks, format="csc"))
+    matrix.eliminate_zeros()
+    leak = np.append(found.leak, np.zeros(len(walks) * n_states))
+    return Generator(matrix, leak, np.concatenate(states), network.species_names)
 
 
 class BurstMatrix(LinearOperator):
