@@ -105,3 +105,21 @@ def test_A4_bursts_that_are_drawn(rate, burst, tol):
     p[law.states[:, 0]] = law.p[0]
     assert np.abs(p - nbinom.pmf(n, rate, 1 / (1 + burst))).sum() <= law.error_bound[0] + 1e-14
     assert law.lost[0] <= tol
+
+
+@pytest.mark.parametrize("method", ["auto", "lu", "sweeps"])
+def test_given_states_without_bounds_are_closed_by_dropping_what_leaves(method):
+    """Where the bounds can't be had, all solvers give one law, which nothing leaves; nothing is known of the rest."""
+    network = cme.parse("0 -> M @ 5; M -> 0 @ 1; M -> M + P @ 4; P -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, bounds={"M": 8, "P": 30})
+    law = cme.stationary(network, space=space, method=method)
+    generator = cme.Generator.from_network(network, space)
+    closed = generator.sparse().toarray() + np.diag(generator.leak)
+    closed[0] = 1.0
+    exact = np.linalg.solve(closed, np.eye(len(space))[0])
+    found = np.zeros(len(space))
+    found[space.index(law.states)] = law.p[-1]
+    assert abs(found - exact).sum() < 1e-10
+    assert np.isnan(law.lost[-1])
+    assert np.isnan(law.error_bound[-1])
+    assert law.info["certificate"].startswith("estimate: ")

@@ -79,8 +79,8 @@ def stationary(
     max_states
         Give up when the set would be larger (a million by default).
     space
-        A fixed set of states. `lost` is nan where nothing is known of the rest; jumps that leave the set are then dropped, or lead
-        to one of its states.
+        A fixed set of states. `lost` is nan where nothing is known of the rest; jumps that leave the set are then dropped (level by level,
+        they lead to one of its states).
     keep
         Species whose joint law is wanted; the others are summed over. In a first-order network that costs as much as these have states.
     progress
@@ -185,7 +185,8 @@ def stationary(
 def _fixed_set(network: Network, space: StateSpace, solver: str) -> tuple[StateSpace, ClosedLaw]:
     """The law on given states; certified if the drift outside of them is known."""
     space = space.under(network)
-    law = ClosedLaw.on(Generator.from_network(network, space), at_once=AT_ONCE, solver=solver)
+    generator = Generator.from_network(network, space)
+    law = ClosedLaw.on(generator, at_once=AT_ONCE, solver=solver)
     if law.method == METHOD:
         why = f"{len(space)} states are solved level by level, which gives no bounds"
     elif np.any(law.leak > 0):
@@ -193,6 +194,8 @@ def _fixed_set(network: Network, space: StateSpace, solver: str) -> tuple[StateS
             return space, certify(space, law)
         except NoDriftError as reason:
             why = str(reason.args[0])
+            # Leading the leaks to one state is for bounds. Where there are none, a law that nothing leaves is nearer to the one sought.
+            law = ClosedLaw.on(generator, solver=solver, reflecting=True)
     else:
         why = "nothing is known of states that are not among the given ones"
     check_dead_ends(network, space, space.states[law.home], law.dead_ends)
