@@ -38,15 +38,7 @@ class TimeDependentGenerator:
     @classmethod
     def of(cls, build: Callable[[float], Generator]) -> "TimeDependentGenerator":
         """From a function that makes a generator for a time, on the same states at all times; what it made last is kept."""
-        first = build(0.0)
-
-        def at(time: float) -> Generator:
-            found = first if time == 0 else build(time)
-            if len(found) != len(first):
-                raise ValueError(f"there are rates for {len(found)} states at t={time:g}, and for {len(first)} at t=0; keep the states")
-            return found
-
-        return cls(_remember(at))
+        return cls(_Remembered(_with_the_states_kept, build))
 
     @classmethod
     def from_network(cls, network: Network, until: float, space: StateSpace | None = None) -> "TimeDependentGenerator":
@@ -79,26 +71,15 @@ class TimeDependentGenerator:
         for event in network.events:
             for name in {each.name for each in event.assignments} & set(network.species_names):
                 raise ModelError(f"event {event.name!r} changes the count of {name!r}, which no generator does; use fsp")
-        pieces = Clockwork(network, until).pieces
-        if not pieces:
-            raise ValueError(f"until={until:g} must be above 0")
-        spaces = spaces_in_time(network, pieces, space)
-        parts = [cls.in_piece(network, piece, own) for piece, own in zip(pieces, spaces, strict=True)]
-        starts = np.array([piece.start for piece in pieces])
-
-        def at(time: float) -> Generator:
-            if not 0 <= time <= until:
-                raise ValueError(f"the rates are known from time 0 to {until:g}, not at {time:g}")
-            return parts[np.searchsorted(starts, time, side="right") - 1].at(time)
-
+        pieces = _pieces(network, until)
         ends = [times_in_piece(network, piece) for piece in pieces]
-        return cls(_remember(at), tuple(starts[1:].tolist()), tuple(np.concatenate(ends).tolist()))
+        breaks = tuple(float(piece.start) for piece in pieces[1:])
+        return cls(_Remembered(_from_piece_to_piece, network, until, space), breaks, tuple(np.concatenate(ends).tolist()))
 
     @classmethod
     def in_piece(cls, network: Network, piece: Piece, space: StateSpace, ends: tuple[float, ...] = ()) -> "TimeDependentGenerator":
         """The generator in one piece of time, between events and switches of the rates."""
-        rates = MovingRates(network, piece, space)
-        return cls(_remember(lambda time: Generator(*rates.at(time), space.states, network.species_names)), ends=ends)
+        return cls(_Remembered(_in_piece, network, piece, space), ends=ends)
 
     def with_breaks(self, *breaks: float) -> "TimeDependentGenerator":
         """The same, with times at which rates jump, or a short pulse begins or ends, so that no solver steps over them.
@@ -137,4 +118,52 @@ class TimeDependentGenerator:
         return f"TimeDependentGenerator: {len(self)} states"
 
 
-_remember = lru_cache(maxsize=16)  # an integrator asks for the same times again
+class _Remembered:
+    """A function of time, which is `make(*arguments)`, that keeps its last values; it is pickled as what made it."""
+
+    def __init__(self, make: Callable[..., Callable[[float], Generator]], *arguments):
+        self._made_by = make, *arguments
+        self._at = lru_cache(maxsize=16)(make(*arguments))  # an integrator asks for the same times again
+
+    def __call__(self, time: float) -> Generator:
+        return self._at(time)
+
+    def __reduce__(self):
+        return type(self), self._made_by
+
+
+def _with_the_states_kept(build: Callable[[float], Generator]) -> Callable[[float], Generator]:
+    first = build(0.0)
+
+    def at(time: float) -> Generator:
+        found = first if time == 0 else build(time)
+        if len(found) != len(first):
+            raise ValueError(f"there are rates for {len(found)} states at t={time:g}, and for {len(first)} at t=0; keep the states")
+        return found
+
+    return at
+
+
+def _from_piece_to_piece(network: Network, until: float, space: StateSpace | None) -> Callable[[float], Generator]:
+    pieces = _pieces(network, until)
+    parts = [_in_piece(network, piece, own) for piece, own in zip(pieces, spaces_in_time(network, pieces, space), strict=True)]
+    starts = np.array([piece.start for piece in pieces])
+
+    def at(time: float) -> Generator:
+        if not 0 <= time <= until:
+            raise ValueError(f"the rates are known from time 0 to {until:g}, not at {time:g}")
+        return parts[np.searchsorted(starts, time, side="right") - 1](time)
+
+    return at
+
+
+def _in_piece(network: Network, piece: Piece, space: StateSpace) -> Callable[[float], Generator]:
+    rates = MovingRates(network, piece, space)
+    return lambda time: Generator(*rates.at(time), space.states, network.species_names)
+
+
+def _pieces(network: Network, until: float) -> list[Piece]:
+    pieces = Clockwork(network, until).pieces
+    if not pieces:
+        raise ValueError(f"until={until:g} must be above 0")
+    return pieces

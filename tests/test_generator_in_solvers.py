@@ -1,5 +1,6 @@
 """Generators of any jump process in the solvers: what each takes, and that they agree."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -294,3 +295,44 @@ def test_a_solver_says_what_it_takes(call, message):
 def test_arguments_without_effect(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ------------------------------------------------------------------------------------------- pickled
+
+
+def stirred(t):
+    return W0 + W1 * (1 + np.sin(3 * t))
+
+
+def spreading(x, y, t):
+    return (1 + t) * np.exp(-2 * np.abs(x - y))
+
+
+def swaying(x, t):
+    return 0.4 * np.sin(x + t)
+
+
+def pulsed():
+    network = cme.parse("A => B @ k*A*(1 + v); B -> A @ 1; v' = -v; v = 2; k = 1; at time >= 1: k = 5; A = 2")
+    return cme.TimeDependentGenerator.from_network(network, until=3.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pulsed,
+        lambda: cme.Generator.from_rates(stirred).with_breaks(0.5),
+        lambda: cme.Generator.from_kernel(spreading, np.linspace(0, 1, 5)),
+        lambda: cme.RandomWalk(swaying, alpha=0.5, ds=0.25).generator(-1.0, 1.0),
+    ],
+    ids=["network", "rates", "kernel", "walk"],
+)
+def test_what_depends_on_time_can_be_pickled(make):
+    generator = make()
+    again = pickle.loads(pickle.dumps(generator))
+    assert (again.breaks, again.ends) == (generator.breaks, generator.ends)
+    assert np.array_equal(again.states, generator.states)
+    for t in (0.0, 0.7, 2.0):
+        assert np.array_equal(again.at(t).sparse().toarray(), generator.at(t).sparse().toarray())
+        assert np.array_equal(again.at(t).leak, generator.at(t).leak)
+    assert again.at(0.7) is again.at(0.7)
