@@ -6,7 +6,6 @@ rates W becomes a generator as A = W - diag(W's column sums); the diagonal of W 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -121,7 +120,7 @@ class Generator:
                [ 1., -2.]])
         """
         if callable(rates) and not isinstance(rates, LinearOperator):
-            return _in_time(partial(_rates_at, cls, rates, states, names))
+            return _in_time(_rates_at, cls, rates, states, names)
         return cls._from_constant_rates(rates, states, names)
 
     @classmethod
@@ -175,7 +174,7 @@ class Generator:
         if not callable(kernel) or count_arguments(kernel) not in (2, 3):
             raise ValueError("the kernel must be a function W(x, y) or W(x, y, t); for rates between states use Generator.from_rates")
         if count_arguments(kernel) == 3:
-            return _in_time(partial(_kernel_at, cls, kernel, axes, tol, names))
+            return _in_time(_kernel_at, cls, kernel, axes, tol, names)
         return cls._from_constant_kernel(kernel, axes, tol, names)
 
     @classmethod
@@ -342,7 +341,7 @@ def _kernel_at(cls: type[Generator], kernel: Callable, axes: tuple[np.ndarray, .
     return cls._from_constant_kernel(lambda x, y: kernel(x, y, t), axes, tol, names)
 
 
-def _in_time(build: Callable[[float], Generator]) -> "TimeDependentGenerator":
+def _in_time(build: Callable[..., Generator], *arguments) -> "TimeDependentGenerator":
     from cme.generator_in_time import TimeDependentGenerator  # an arrow that points back
 
-    return TimeDependentGenerator.of(build)
+    return TimeDependentGenerator.of(build, *arguments)

@@ -36,9 +36,9 @@ class TimeDependentGenerator:
     ends: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, build: Callable[[float], Generator]) -> "TimeDependentGenerator":
-        """From a function that makes a generator for a time, on the same states at all times; what it made last is kept."""
-        return cls(_Remembered(_with_the_states_kept, build))
+    def of(cls, build: Callable[..., Generator], *arguments) -> "TimeDependentGenerator":
+        """From a function of some arguments and the time that makes a generator, on the same states at all times; some are kept."""
+        return cls(_Remembered(_with_the_states_kept, build, *arguments))
 
     @classmethod
     def from_network(cls, network: Network, until: float, space: StateSpace | None = None) -> "TimeDependentGenerator":
@@ -132,11 +132,11 @@ class _Remembered:
         return type(self), self._made_by
 
 
-def _with_the_states_kept(build: Callable[[float], Generator]) -> Callable[[float], Generator]:
-    first = build(0.0)
+def _with_the_states_kept(build: Callable[..., Generator], *arguments) -> Callable[[float], Generator]:
+    first = build(*arguments, 0.0)
 
     def at(time: float) -> Generator:
-        found = first if time == 0 else build(time)
+        found = first if time == 0 else build(*arguments, time)
         if len(found) != len(first):
             raise ValueError(f"there are rates for {len(found)} states at t={time:g}, and for {len(first)} at t=0; keep the states")
         return found

@@ -7,7 +7,6 @@ https://kexue.fm/archives/3750).
 import time as clock
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -297,7 +296,7 @@ class RandomWalk:
             raise ValueError(f"from {low:g} to {high:g} there are no two sites at a distance of ds = {self.ds:g}")
         x = low + self.ds * np.arange(n_sites)
         if time is None and moves(self.drift):
-            return TimeDependentGenerator.of(partial(self._generator_at, x))
+            return TimeDependentGenerator.of(self._generator_at, x)
         return self._generator_at(x, 0.0 if time is None else self._time(time))
 
     def _generator_at(self, x: np.ndarray, t: float) -> Generator:
