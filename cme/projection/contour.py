@@ -19,6 +19,7 @@ from cme.kernels.resolvents import LANES, solve_banded
 from cme.projection.polynomials import ROUNDING, Step
 
 WIDEST, FAR_APART = 12, 100  # half-bandwidths up to which a contour may be the cheapest way, and up to which one is made
+MANY = 200_000  # states of which a hundred resolvents take 300 MB
 DIGITS = 33.0  # the quadrature is off by about exp(-DIGITS)
 PER_OSCILLATION = 1.1  # |e| is looked at ten times in each of its oscillations, between which it may be 1.05 times as large
 ROUNDINGS = 8  # that a resolvent may suffer where there is no cancellation

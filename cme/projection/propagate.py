@@ -31,7 +31,7 @@ from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.progress import Progress
 from cme.projection import squaring
-from cme.projection.contour import FAR_APART, WIDEST, Banded, Window, about_n_points
+from cme.projection.contour import FAR_APART, MANY, WIDEST, Banded, Window, about_n_points
 from cme.projection.krylov import is_full, krylov, rational_krylov
 from cme.projection.polynomials import LONGEST, ROUNDING, SEGMENT, Rows, Step, chebyshev_series, joined, n_products, uniformisation
 
@@ -171,10 +171,10 @@ class Integrator:
                 f'method="squaring" is for at most {squaring.MOST_STATES} states with the entries of the generator, '
                 f'and there are {len(generator)} states; use "chebyshev"'
             )
-        if method == "contour" and self._banded.half > FAR_APART:
+        if method == "contour" and (len(generator) > MANY or self._banded.half > FAR_APART):
             raise ValueError(
-                f'method="contour" is for states in a narrow band, and {len(generator)} states here have links to some that lie '
-                f'{self._banded.half} states away (at most {FAR_APART}); use "rational_krylov"'
+                f'method="contour" is for at most {MANY} states in a narrow band, with links to those at most {FAR_APART} places away, '
+                f'and the {len(generator)} states here are too many, or their links lead too far; use "rational_krylov"'
             )
         self._ahead: Window | None = None
         self._window_tried = (0.0, 0.0)
