@@ -168,3 +168,13 @@ def test_a_geometric_law(mean):
     assert error <= law.error_bound[0] <= 1e-6
     assert law.info["method"] == "GTH elimination"
     assert law.info["certificate"] == "estimate: reactions draw numbers of molecules"
+
+
+def test_a_bursty_gene():
+    """The law settles slowly at first and then ever faster. All is linear: <P> = 20, and its variance 320, as by the two moment equations."""
+    law = cme.stationary(cme.parse("0 -> M @ 2; M -> 0 @ 1; M -> M + geometric(10) P @ 1; P -> 0 @ 1"), tol=1e-4)
+    m, p = law.states.T
+    assert law.p[0] @ m == pytest.approx(2.0, abs=1e-3)
+    assert law.p[0] @ p == pytest.approx(20.0, abs=1e-2)
+    assert law.p[0] @ (p - 20.0) ** 2 == pytest.approx(320.0, rel=1e-2)
+    assert law.error_bound[0] <= 1e-4

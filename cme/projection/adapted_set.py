@@ -25,6 +25,7 @@ from cme.states import StateSpace
 MOST_EXPANSIONS = 40  # of a set of states; most settle in fewer than 15
 FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
 FIRST_OF_DRAWS = 600  # where a reaction draws numbers of molecules: jumps lead from every state to all larger ones
+FASTER = 1.3  # times as fast as before: a law of which the outflow falls so need not be judged yet
 TREND, FAR_TOO_MANY = 4, 10.0  # expansions from which it is told how fast a law settles; and times `max_states` that it must not take
 MOST_ROUNDS = 4  # of adding states from which the drift does not lead back
 MOST_ADDED = 200_000  # of these, where the law on them is found by elimination; else a few times those that are kept
@@ -70,7 +71,7 @@ class _Search:
         self._before: tuple[StateSpace, ClosedLaw] | None = None
         self._reason = ""  # why the law can't be certified
         self._change = np.inf  # of the law when the set last grew
-        self._changes = list[float]()  # all of these
+        self._changes, self._outflows = list[float](), list[float]()  # all of these, and what flows out of the sets
         self._expansions = self._rounds = 0
         self._starts_elsewhere = False  # in states that are left for good
 
@@ -120,6 +121,7 @@ class _Search:
         if self._before is not None:
             self._change = max(_distance(*self._before, self.space, self.law), self.law.escaping)
             self._changes.append(self._change)
+            self._outflows.append(self.law.outflow)
         self.bar.to(len(self.space), f"missing {min(self.law.away, self._change):.1e}")
 
     def _with_walkers(self, guess: np.ndarray | None) -> ClosedLaw | None:
@@ -204,10 +206,17 @@ class _Search:
         self._go_on_with(larger)
 
     def _expected_states(self) -> float:
-        """How many states it takes if the law goes on to settle as it does: by the faster of its last changes, and of twice as many."""
+        """How many states it takes if the law goes on to settle as it does: by the faster of its last changes, and of twice as many.
+
+        0 if that is not known yet: before some changes, and where less flows out of the set faster and faster, as from light tails.
+        """
         if len(self._changes) <= 2 * TREND:
             return 0.0
         log = np.log(np.maximum(self._changes, 1e-300))
+        outflow = np.log(np.maximum(self._outflows, 1e-300))
+        earlier, lately = outflow[-1 - 2 * TREND] - outflow[-1 - TREND], outflow[-1 - TREND] - outflow[-1]
+        if lately > FASTER * max(earlier, 0.0):
+            return 0.0
         fall = max((log[-1 - k * TREND] - log[-1]) / (k * TREND) for k in (1, 2))
         more = np.inf if fall <= 0 else max(log[-1] - np.log(self.tol), 0.0) / fall
         return float(len(self.space) * np.exp(min(more * np.log(GROWTH), 600.0)))
