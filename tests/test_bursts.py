@@ -171,7 +171,7 @@ def test_a_geometric_law(mean):
 
 
 def test_a_bursty_gene():
-    """The law settles slowly at first and then ever faster. All is linear: <P> = 20, and its variance 320, as by the two moment equations."""
+    """The law settles slowly at first and then ever faster. All is linear: <P> = 20, and its variance 320, by the moment equations."""
     law = cme.stationary(cme.parse("0 -> M @ 2; M -> 0 @ 1; M -> M + geometric(10) P @ 1; P -> 0 @ 1"), tol=1e-4)
     m, p = law.states.T
     assert law.p[0] @ m == pytest.approx(2.0, abs=1e-3)
