@@ -73,6 +73,19 @@ def test_two_clouds_tell_nothing():
     assert forecast._before is None
 
 
+def test_a_law_that_parts_is_not_foreseen():
+    """From between two wells the approximation spreads for ever, the law comes to rest in both: nothing is said then."""
+    network = cme.parse("""
+        0 => X @ 900 + 2400*X^4/(2000^4 + X^4); X -> 0 @ 1.05; 0 -> Y @ 1500; Y -> 0 @ 1
+        X = 2000; Y = 1500
+    """)
+    times, numbers = Forecast(network, 0.0, 200.0, 1e-6, 10**6)._ahead(0.0, np.array([2000.0, 1500.0]), np.diag([100.0, 1500.0]))
+    assert times[-1] < 20
+    assert numbers.max() < np.log(1.2e6)
+    _, wide = Forecast(SPREADING, 0.0, 10.0, 1e-6, 10**6)._ahead(0.0, np.array([1000.0, 1000.0]), np.eye(2) * 100.0)
+    assert wide.max() > np.log(1.2e6)  # where the drift is nearly linear
+
+
 def test_one_look_is_no_forecast():
     """What is foreseen must have come true once before anything is refused."""
     network = cme.parse("0 -> X @ 1000; X -> 0 @ 1; 0 -> Y @ 1000; Y -> 0 @ 1")

@@ -19,6 +19,7 @@ SURE = 1.2  # times the states that are allowed: so many foreseen are too many. 
 ROUND = 1.3  # times the states that are needed, that a Gaussian law of the same covariance may need, if the law looks like one
 TRUE = 1.5  # factor within which the forecast before must have come true
 NARROW = 1 / 3  # of a mean, up to which a standard deviation lets the linear noise approximation be trusted
+BENT = 0.5  # of the change of the drift over two standard deviations: so much of it may be no linear function of the counts
 MOST_STEPS = 1000
 BYTES = 200.0  # of memory for a state, with its rates and a few laws
 
@@ -117,6 +118,20 @@ class Forecast:
                 x, c = run.y[:n], run.y[n:].reshape(n, n)
                 if run.status == "failed" or not (np.all(np.isfinite(run.y)) and np.all(np.diag(c) < (NARROW * x) ** 2)):
                     break
+                if not _is_straight(compiled, change, x, c):
+                    break
                 times.append(float(run.t))
                 numbers.append(self._log_states(c))
         return np.array(times), np.maximum(np.array(numbers), 0.0)
+
+
+def _is_straight(compiled: Compiled, change: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> bool:
+    """Is the drift nearly linear where the law is? Else the law bends, or comes to rest in several places, and spreads less."""
+    sd = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    sizes, axes = np.linalg.eigh(covariance / np.outer(sd, sd))
+    steps = 2 * np.sqrt(np.maximum(sizes, 0.0))[:, None] * axes.T * sd
+    linear = steps @ (change.T @ compiled.rate_jacobian(mean)).T
+    here = compiled.rates(mean) @ change
+    bends = [compiled.rates(mean + sign * steps) @ change - here - sign * linear for sign in (-1, 1)]
+    most = np.max([np.linalg.norm(bend / sd, axis=1) for bend in bends], axis=0)
+    return bool(np.all(most <= BENT * np.linalg.norm(linear / sd, axis=1)))
