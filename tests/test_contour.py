@@ -3,6 +3,7 @@
 import numpy as np
 import oracles
 import pytest
+from scipy.stats import multinomial
 
 import cme
 from cme.compiled import Compiled
@@ -138,6 +139,22 @@ def test_what_a_coarse_contour_adds_is_in_the_bound(monkeypatch):
     assert np.all(error <= step.errors)
     assert step.error < 30 * error.max()
     assert error.max() > 1e-5
+
+
+def test_a_start_far_from_where_the_law_rests_takes_few_steps():
+    """Quadrature is amplified by what is improbable about the start; rational Krylov goes on until the contour serves."""
+    network = cme.parse("A <-> B @ 1e6, 2e6; B -> C @ 1; C -> A @ 0.1; A = 20; B = 0; C = 0")
+    generator = cme.Generator.from_network(network)
+    start = (generator.states == [20, 0, 0]).all(axis=1).astype(float)
+    steps = list(Integrator(generator, 10.0, 1e-6, "contour").steps(start, 0.0, np.array([10.0])))
+    assert len(steps) < 30
+    assert sum(step.n_products for step in steps) < 10_000
+    # Each molecule is one of three on its own: its chances after 10 from the chain of one molecule, in whole numbers.
+    one = cme.Generator.from_network(network.with_initial(A=1))
+    alone, _ = Squares(one).laws((one.states == [1, 0, 0]).all(axis=1).astype(float), np.array([10.0]))
+    chances = one.states.T @ alone[0]
+    truth = multinomial.pmf(generator.states, 20, chances / chances.sum())
+    assert np.abs(steps[-1].p - truth).sum() <= sum(step.error for step in steps) + 1e-12 < 1e-6
 
 
 def test_which_sets_it_is_for():

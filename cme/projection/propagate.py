@@ -116,13 +116,14 @@ class Reach:
     """How far a basis or a series has reached, in jumps of the fastest state; what is learnt on one set holds for the next.
 
     `smooth` is the time from which a window of rational Krylov or a contour may be worth a trial, `used` the part of the last window
-    before its set of states had to change. A law that travels makes the terms of a long series grow: `most` jumps in one are then tried
-    for the next few series, `patience` of them.
+    before its set of states had to change; from `rough` on rational Krylov may be worth a trial where a contour does not serve yet. A law
+    that travels makes the terms of a long series grow: `most` jumps in one are then tried for the next few series, `patience` of them.
     """
 
     jumps: float = FIRST_SERIES
     smooth: float = 0.0
     used: float = 1.0
+    rough: float = 0.0
     most: float = np.inf
     patience: int = 0
 
@@ -207,7 +208,7 @@ class Integrator:
         if z > 4 * EARLY:
             windows = 1 + np.log(z / EARLY) / np.log(WINDOW)
             costs["rational_krylov"] = windows * self._cost_of_window
-        if entries and self._band <= WIDEST and self._banded.half <= WIDEST:
+        if entries and n_states <= MANY and self._band <= WIDEST and self._banded.half <= WIDEST:
             eliminate = 8 + 8 * self._banded.half + 1.4 * self._banded.half**2
             costs["contour"] = about_n_points(z / ROUGH) * n_states * eliminate + 100 * (1.5 * self.rows.n_entries + 1000) + 5e5
         return min(costs, key=lambda method: costs[method])
@@ -311,11 +312,12 @@ class Integrator:
         step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
         self._window_tried, self.reach.used = (now, end), 1.0
         if step is None:
-            self.reach.smooth = now + min(2 * (end - now), PATIENCE * max(self.reach.jumps, SEGMENT) / self.q)
+            later = now + min(2 * (end - now), PATIENCE * max(self.reach.jumps, SEGMENT) / self.q)
+            self.reach.smooth, self.reach.rough = (self.reach.smooth if self.method == "contour" else later), later
         return step
 
     def _contour(self, p: np.ndarray, now: float, times: np.ndarray) -> Step | None:
-        """Series until a contour leads to the same law, and the contour from there on."""
+        """Series, or rational Krylov, until a contour leads to the same law, and the contour from there on."""
         start, enough, end = now, self.least_stride(now), float(times[-1])
         if enough == 0 or end - now <= enough or end > self.horizon:
             return None
@@ -325,13 +327,16 @@ class Integrator:
         while now < end:
             later = times[times > now]
             if now >= window.first:
-                step = window.after(p, now, later)
-                if step.error <= share:
-                    steps.append(step)
+                beyond = window.after(p, now, later)
+                if beyond.error <= share:
+                    steps.append(beyond)
                     break
                 if now - start >= EARLY / self.q:
                     break
-            step = self._series(p, now, later, max(window.first, window.start + WINDOW * (now - window.start)))
+            pays = self._cost_of_window < self._cost_of_series(self.q * (WINDOW - 1) * now)
+            step = self._window(p, now, later) if pays and now >= max(EARLY / self.q, self.reach.rough) else None
+            if step is None:
+                step = self._series(p, now, later, max(window.first, window.start + WINDOW * (now - window.start)))
             steps.append(step)
             p, now = step.p, step.end
         return joined(steps)
