@@ -135,3 +135,14 @@ def test_A1_as_many_states_as_the_law_needs_are_enough(method):
     assert np.abs(law.p[0] - truth[law.states[:, 0]]).sum() + 1 - truth[law.states[:, 0]].sum() <= law.error_bound[0] <= 1e-7
     with pytest.raises(cme.ConvergenceError, match=r"fsp needs 3 states and more .*; raise max_states \(now 2\)"):
         cme.fsp(network, [1.0], tol=1e-7, method=method, max_states=2)
+
+
+def test_rounding_errors_that_grow_faster_than_the_terms_of_a_series_are_seen():
+    """Jumps of two: a long series was off by 2e-3, and below zero by as much, with a bound of 4e-11; the mean is known."""
+    network, times = (
+        cme.parse("0 -> 2 X @ 17.738229441051857; X -> 0 @ 5.534934578095241; X = 96"),
+        [27.07101141250837 / 3, 27.07101141250837],
+    )
+    law = cme.fsp(network, times, tol=1e-9, method="chebyshev")
+    assert law.p.sum(axis=1) == pytest.approx(np.ones(2), abs=1e-9)
+    assert law.mean()[:, 0] == pytest.approx(2 * 17.738229441051857 / 5.534934578095241, abs=1e-6)
