@@ -235,7 +235,8 @@ class Ledger:
             widths[k] = min(ends[k], needed[k] + spare // left)
             spare, left = spare - int(widths[k] - needed[k]), left - 1
         before = np.cumsum([0, *widths])[:-1]
-        return self._exact_packing([1 << int(bits) for bits in before], 1 << widths, 0)
+        # A field without bits, where all are given away before, holds only 0: its stride, 2^64, counts for nothing.
+        return self._exact_packing([(1 << int(bits)) % 2**64 for bits in before], 1 << widths, 0)
 
     def _exact_packing(self, strides: list[int], sizes: np.ndarray, slots: int) -> reach.Packing:
         """Codes that are sums of counts, each below its size, times strides."""

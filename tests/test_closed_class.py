@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.stats import poisson
 
 import cme
 from cme.generator import Generator
@@ -78,3 +79,18 @@ def test_moments_of_a_law_are_found_by_parts(monkeypatch):
     assert np.any(whole.quadratic)
     assert parts.quadratic == pytest.approx(whole.quadratic, rel=1e-9)
     assert parts.fall == whole.fall
+
+
+def test_a_way_back_that_is_far_out_is_searched_for():
+    """Y takes no part in the rest and is Poisson; from where it is 0 and X is high, the way back lies outside twice the set."""
+    rest = "0 => X @ 0.2 + X^2/(3^4 + X^4); X -> 0 @ 1; G <-> H @ .01, .02; G = 1; H -> H + 3 X @ 1"
+    law = cme.stationary(cme.parse(rest + "; 0 -> Y @ 8; Y -> 0 @ 0.5"), tol=1e-6)
+    network = cme.parse(rest)
+    space = cme.StateSpace.reachable(network, bounds={"X": 120})
+    generator = Generator.from_network(network, space)
+    closed = generator.sparse().toarray() + np.diag(generator.leak)
+    closed[0] = 1.0
+    alone = np.linalg.solve(closed, np.eye(len(space))[0])
+    places = [law.species_index(name) for name in network.species_names]
+    truth = alone[space.index(law.states[:, places])] * poisson.pmf(law.states[:, law.species_index("Y")], 16)
+    assert np.abs(law.p[0] - truth).sum() + 1 - truth.sum() <= law.error_bound[0] <= 2e-6

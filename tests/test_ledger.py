@@ -112,6 +112,23 @@ def test_counts_up_to_2_to_the_31():
     assert agrees(four)
 
 
+@pytest.mark.parametrize(
+    ("text", "bounds", "size"),
+    [
+        (";".join(f"A{i} <-> B{i} @ .001, 1; A{i} = 1" for i in range(70)), {}, 200),
+        ("0 -> X @ 1; X -> 0 @ 1; 0 -> Y @ 1; Y -> 0 @ 1; X -> Z @ 1; Z -> 0 @ 1", {"Z": 0}, 60),
+        ("0 -> X @ 1; X -> 0 @ 1; 0 -> Y @ 1; Y -> 0 @ 1; X -> Z @ 1; Z -> 0 @ 1", {"X": 5, "Y": 4, "Z": 0}, 30),
+    ],
+)
+def test_a_count_that_is_left_no_bits_as_others_take_all(text, bounds, size):
+    """As it is always 0, or of more than 64 species: then the fields are chosen again when it is needed."""
+    network = cme.parse(text)
+    within = {} if len(bounds) == 3 else {"within": lambda states: states.sum(axis=1) < 10}
+    space = cme.StateSpace.reachable(network, bounds=bounds, **within) if bounds else cme.StateSpace.around(network, size=size)
+    assert len(space) >= 30
+    assert agrees(space if bounds else space.keep(np.arange(len(space)) < size))
+
+
 def test_what_no_reaction_changes_is_not_in_the_key():
     network = cme.parse("A <-> B @ 1, 2; species C; species D; A = 1").with_initial({(1, 0, 0, 4): 0.5, (2, 0, 0, 4): 0.5})
     space = cme.StateSpace.reachable(network)

@@ -135,13 +135,14 @@ def _among(matrix: sp.csc_array, member: np.ndarray) -> sp.csc_array:
 def check_dead_ends(network: Network, space: StateSpace, home: np.ndarray, dead_ends: np.ndarray) -> None:
     """From every class that only leads out of the set there must be a way back to the law that was found."""
     budget = max(4 * len(space), ROOM)
-    lost_ones = space.states[dead_ends]
+    lost_ones, n_first = space.states[dead_ends], len(space)
     while len(lost_ones):
-        larger = space.grow(space.index(lost_ones), size=2 * len(space))
+        sources = np.append(space.index(lost_ones), np.arange(n_first, len(space)))  # and what they led to, so that the search goes on
+        larger = space.grow(sources, size=min(2 * len(space), budget))
         jumps = Generator.from_network(network, larger).sparse("the stationary law")
         back = breadth_first_order(jumps, int(larger.index(home)[0]), return_predecessors=False)  # against the jumps
         lost_ones = lost_ones[~np.isin(larger.index(lost_ones), back)]
-        if len(lost_ones) and (len(larger) == len(space) or len(larger) > budget):
+        if len(lost_ones) and (len(larger) == len(space) or len(larger) >= budget):
             raise not_unique(network.species_names, home, lost_ones[0])
         space = larger
 
