@@ -16,7 +16,7 @@ from cme.states import StateSpace
 LARGE = 0.05  # a part of the states that is more than the rim
 FEW = 0.25  # times the root of their number: so many may be rim, or all that is left when a species has died out
 PART = 2**17  # columns of a matrix that are looked at together
-ROOM = 80_000  # states that are looked through, at least, for a way back
+ROOM = 80_000  # states that are looked through, at least, for a way back, where jumps lead to few others
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _among(matrix: sp.csc_array, member: np.ndarray) -> sp.csc_array:
 
 def check_dead_ends(network: Network, space: StateSpace, home: np.ndarray, dead_ends: np.ndarray) -> None:
     """From every class that only leads out of the set there must be a way back to the law that was found."""
-    budget = max(4 * len(space), ROOM)
+    budget = max(4 * len(space), 0 if network.varying else ROOM)  # drawn numbers lead from a state to nearly all others
     lost_ones, n_first = space.states[dead_ends], len(space)
     while len(lost_ones):
         sources = np.append(space.index(lost_ones), np.arange(n_first, len(space)))  # and what they led to, so that the search goes on
