@@ -69,7 +69,8 @@ def main() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":  # no command at all
             error.show()
         else:
-            print(f"error: {_one_line(error.format_message()).rstrip('.')}; see '{error.ctx.command_path} --help'", file=sys.stderr)
+            command = error.ctx.command_path if error.ctx is not None else "cme"  # an option without its value is of no command
+            print(f"error: {_one_line(error.format_message()).rstrip('.')}; see '{command} --help'", file=sys.stderr)
         raise SystemExit(2) from None
     except typer.Abort:
         raise SystemExit(130) from None

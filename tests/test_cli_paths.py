@@ -88,6 +88,7 @@ def test_what_is_wrong_with_the_line_is_one_line(run, model):  # noqa: F811
     ends_with(run, 2, "Invalid value for '--seed'", "ssa", model, "--seed", "-1")
     ends_with(run, 2, "Invalid value for '--n-paths'", "ssa", model, "--n-paths", "0")
     ends_with(run, 2, "No such option: --foo", "ssa", model, "--foo")
+    ends_with(run, 2, "Option '--method' requires an argument", "ssa", model, "--method")
     ends_with(run, 2, "No such command 'sssa'", "sssa", model)
     ends_with(run, 2, "Missing argument", "ssa")
     ends_with(run, 2, "the range 0:1e9:1e-3 has 1e+12 times; take a longer step, for 1e6 at most", "ssa", model, "--times", "0:1e9:1e-3")

@@ -43,6 +43,26 @@ def test_E9_the_bound_is_above_the_error_however_stiff_and_tight(text, bounds, h
     assert np.all(error < 1e-12)
 
 
+def test_round_off_is_seen_in_the_total_and_is_in_the_error():
+    generator, start = on_a_set(BISTABLE, X=150)
+    window = Window(Banded(generator), start, 0.0, 0.01, 10.0)
+    assert window.after(start, 0.01, np.array([5.0])).round_off < 1e-12
+    assert Window(Banded(generator), 3 * start, 0.0, 0.01, 10.0)._residual == pytest.approx(3 * window._residual)
+    window._x[0][:8] *= 1 + 1e-6
+    law = window.after(start, 1.0, np.array([1.0])).p
+    astray = window.after(law, 1.0, np.array([2.0, 5.0]))
+    assert astray.round_off > 1e-8
+    assert np.all(astray.errors >= astray.round_off)
+
+
+@pytest.mark.parametrize(("time", "tol"), [(1e3, 1.5e-12), (1e6, 3e-12), (1e6, 1e-12)])
+def test_a_contour_is_taken_where_the_round_off_of_series_would_be_larger(time, tol):
+    """Series went on for hours, since the estimate of the contour's round-off was above its share of tol."""
+    law = cme.fsp(cme.parse(BISTABLE), [time], tol=tol)
+    assert law.info["method"] == "contour"
+    assert law.error_bound[0] <= tol
+
+
 def test_A1_a_law_that_travels_is_left_to_series_until_it_settles():
     network = cme.parse("0 -> X @ 500; X -> 0 @ 1")
     generator = cme.Generator.from_network(network, cme.StateSpace.reachable(network, bounds={"X": 900}))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cme import memory
 from cme.generator import Generator
 from cme.kernels.resolvents import LANES, solve_banded
 from cme.projection.polynomials import ROUNDING, Step
@@ -22,6 +23,7 @@ WIDEST, FAR_APART = 12, 100  # half-bandwidths up to which a contour may be the 
 MANY = 200_000  # states of which a hundred resolvents take 300 MB
 DIGITS = 33.0  # the quadrature is off by about exp(-DIGITS)
 PER_OSCILLATION = 1.1  # |e| is looked at ten times in each of its oscillations, between which it may be 1.05 times as large
+LARGE = 2**27  # bytes from which on it is asked whether they are there
 ROUNDINGS = 8  # that a resolvent may suffer where there is no cancellation
 
 
@@ -80,6 +82,9 @@ class Banded:
     def resolvents(self, p: np.ndarray, z: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
         """(z_k - A)^-1 p for points z (K,) in a unit of time, real and imaginary parts (K, N), in the order; p as the states are."""
         n_states, width, (source, target) = len(p), 2 * self.half + 1, self._links
+        n_bytes = 8 * n_states * (2 * len(z) + width + 2 * LANES * width + 6 * LANES)
+        if n_bytes > LARGE:
+            memory.require_memory(n_bytes, f"{len(z)} resolvents of {n_states} states", 'use method="rational_krylov" or "chebyshev"')
         band = np.zeros((n_states, width))
         band[source, self.half + target - source] = self._matrix.data
         x = np.empty((len(z), n_states)), np.empty((len(z), n_states))

@@ -39,6 +39,7 @@ METHODS = ("uniformisation", "chebyshev", "krylov", "rational_krylov", "contour"
 FIRST_SERIES = 3e4  # q t in the first Chebyshev series: a longer one may be in vain
 WINDOW = 8.0  # a window ends at this multiple of the solution's age: the solution varies on the scale of its age
 EARLY = 4 * SEGMENT  # jumps of the fastest state before which the solution is too rough for rational functions
+NEAREST = 2e-13  # how near the laws of a series and a contour may be expected to come
 ROUGH = 100  # jumps of the fastest state that a series does before a contour
 WINDOWED = 50  # q t up to which a law in a box is followed by uniformisation in a window
 PATIENCE = 10  # series after which a window of rational Krylov, or a longer series, is tried again where one was in vain
@@ -328,7 +329,10 @@ class Integrator:
             later = times[times > now]
             if now >= window.first:
                 beyond = window.after(p, now, later)
-                if beyond.error <= share:
+                # Its round-off is accepted where that of series would be larger: going on with them would not help. Nor does it where two
+                # laws are as near to each other as their round-off is.
+                unavoidable = 4 * ROUNDING * self.q * (end - now) * float(p.sum())
+                if beyond.error - beyond.round_off <= max(share, NEAREST) and beyond.round_off <= max(share, unavoidable):
                     steps.append(beyond)
                     break
                 if now - start >= EARLY / self.q:
