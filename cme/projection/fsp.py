@@ -284,8 +284,7 @@ class _Run:
 
         def estimated(space: StateSpace) -> Stepper:
             generator = TimeDependentGenerator.in_piece(self.network, piece, space, ends)
-            most = 0.5 * tol if self.given is None else np.inf
-            return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2, most)
+            return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2)
 
         foreseen = not moving and self.given is None and not standing.varying
         forecast = Forecast(standing, piece.start, duration, tol, self.max_states) if foreseen else None

@@ -12,7 +12,7 @@ from cme.generator_in_time import TimeDependentGenerator
 from cme.projection.forecast import Forecast
 from cme.projection.growth import beyond, worth_keeping
 from cme.projection.polynomials import Step
-from cme.projection.propagator import Magnus, on_a_law
+from cme.projection.propagator import Magnus, on_a_law, too_rough
 from cme.states import StateSpace
 
 FIRST_SIZE = 1000  # states to begin with, where so many can be reached
@@ -61,10 +61,10 @@ class MovingStepper:
 
     method, many_times = Magnus.method, False
 
-    def __init__(self, generator: TimeDependentGenerator, start: float, end: float, span: float, tol: float, most: float):
+    def __init__(self, generator: TimeDependentGenerator, start: float, end: float, span: float, tol: float):
         ends = tuple(time - start for time in generator.ends)
         self._generator = TimeDependentGenerator(lambda time: generator.at(min(start + time, end)), ends=ends)
-        self._magnus = Magnus(self._generator, 0.0, end - start, tol, on_a_law(tol), span, most)
+        self._magnus = Magnus(self._generator, 0.0, end - start, tol, on_a_law(tol), span)
         self._note(generator.at(start))
 
     def least_stride(self, now: float) -> float:
@@ -148,6 +148,7 @@ class March:
                 now, p = float(step.times[n_good - 1]), step.laws[n_good - 1]
                 self.error += float(step.errors[n_good - 1])
                 self.method = self.stepper.method
+                self._check_error(now, total - float(p.sum()))
             if not self.fixed and now < times[-1]:
                 failures = 0 if n_good else failures + 1
                 whole = n_good == len(step.times)
@@ -173,10 +174,15 @@ class March:
                     p = self._drop(p, now, stride)
             if n_good:
                 yield now
-        left = max(self.tol - (total - float(p.sum())), 2 * INTEGRATION * self.tol)  # of the tolerance, by what has leaked and been dropped
-        if 2 * self.error > left and not self.fixed:
-            told = "estimated to be" if self.method == Magnus.method else "only bounded by"
-            raise ConvergenceError(f"the integrator's error is {told} {self.error:.1e}; loosen tol={self.tol:g}")
+
+    def _check_error(self, now: float, gone: float) -> None:
+        """Refuse an integrator's error above what is left of the tolerance: the one can only grow, and the other shrink."""
+        left = max(self.tol - gone, 2 * INTEGRATION * self.tol)  # by what has leaked and been dropped
+        if self.fixed or not 2 * self.error > left:
+            return
+        if self.method == Magnus.method:  # steps in which rounding does not decide add up to far less
+            raise ConvergenceError(too_rough(self.error, now, self.horizon, 2 * self.error / left, self.tol))
+        raise ConvergenceError(f"the integrator's error is only bounded by {self.error:.1e}; loosen tol={self.tol:g}")
 
     def _marks(self, now: float, end: float, times: np.ndarray) -> np.ndarray:
         """The times at which the law is looked at: those that are wanted, and fractions of the step."""

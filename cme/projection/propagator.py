@@ -20,7 +20,7 @@ from cme.projection.propagate import Propagation, propagate
 DENSE = 1500  # states up to which a propagator is computed as a full matrix
 MAX_STEPS = 100_000
 ROUND_OFF = 1e-14  # what rounding may make of the error that is found for a step, however short
-ROUGH_STEPS = 20  # steps in which rounding decides, after which it is told what their sum will be
+ROUGH_STEPS = 20  # steps in which rounding may decide without being told of
 _C = np.sqrt(3) / 6
 
 Exponential = Callable[[Generator, float, np.ndarray], np.ndarray]  # exp(h A) applied to a vector or a matrix
@@ -151,12 +151,14 @@ def _march(
     breaks = [time for time in generator.breaks if start < time < end]
     for first, last in pairwise([start, *breaks, end]):
         share = tol * (last - first) / max(end - start, 1e-300)
-        magnus = Magnus(_between(generator, first, last) if breaks else generator, first, last, share, exponential, most=tol - error)
+        magnus = Magnus(_between(generator, first, last) if breaks else generator, first, last, share, exponential)
         inside = times[(times >= first) & (times < last)].tolist()
         for time in [*inside, last]:
             while not magnus.same(now, time):
                 x, now, found = magnus.advance(x, now, time)
                 error += found
+                if magnus.rough >= ROUGH_STEPS and error > tol:
+                    raise ConvergenceError(too_rough(error, now - start, end - start, error / tol, tol))
                 if progress is not None:
                     progress.to(now)
             if time < last or last == end:
@@ -175,7 +177,7 @@ class Magnus:
     """Steps in time whose errors, estimated by step doubling, add up to at most `tol` from `start` to `end`.
 
     No step is longer than a 32nd of that, or of `span`, or passes one of the generator's `ends`, so that no pulse of the rates falls
-    between the points looked at. That rounding will make the errors add up to more than `most` is told as soon as it is foreseen.
+    between the points looked at. Rounding may make the errors add up to more than `tol`: the one who sums them up says so, see `rough`.
     """
 
     method = "commutator-free Magnus, order 4"
@@ -188,11 +190,10 @@ class Magnus:
         tol: float,
         exponential: Exponential,
         span: float | None = None,
-        most: float = np.inf,
     ):
-        self.generator, self.tol, self._exponential, self._most = generator, tol, exponential, most
-        self._error, self._rough = 0.0, (0, 0.0, 0.0)  # the error so far; steps in which rounding decided, their time and errors
-        self.duration, self._end = max(end - start, 1e-300), end
+        self.generator, self.tol, self._exponential = generator, tol, exponential
+        self.rough = 0  # steps in which rounding decided
+        self.duration = max(end - start, 1e-300)
         self.longest = max(self.duration if span is None else span, 1e-300) / 32
         self._blink = 64 * float(np.spacing(abs(end)))  # times closer than this are the same
         self._h, self._n_steps = self.longest, 0
@@ -227,23 +228,21 @@ class Magnus:
             least = 2.0 if found <= ROUND_OFF else 0.2
             was_cut, wanted = h < wanted, h * min(4.0, max(least, 0.9 * (allowed / max(found, 1e-300)) ** (1 / (order + 1))))
             if found <= allowed:
-                self._note(found, h, now + h, rough=found > share)
+                self.rough += found > share
                 self._h = max(wanted, self._h) if was_cut else wanted  # an output time says nothing about the step after it
                 return twice, (time if now + h >= time - self._blink else now + h), found
 
-    def _note(self, found: float, h: float, now: float, rough: bool) -> None:
-        """Sum up errors, and say so if rounding will make them too large."""
-        self._error += found
-        if not rough:
-            return
-        n, time, error = self._rough = self._rough[0] + 1, self._rough[1] + h, self._rough[2] + found
-        foreseen = self._error + error / time * max(self._end - now, 0.0)
-        if n >= ROUGH_STEPS and foreseen > self._most:
-            raise ConvergenceError(
-                "rates that move with time are followed in so short steps here that round-off alone, "
-                f"about {error / n:.0e} in each of them, makes an error of about {foreseen:.1e} by the end; "
-                f"loosen tol {np.ceil(1.2 * foreseen / self._most):.0f}-fold or more"
-            )
+
+def too_rough(error: float, passed: float, duration: float, excess: float, tol: float) -> str:
+    """That the errors so far are above what is allowed, `excess` times, since steps are so many that rounding decides.
+
+    Not foreseen but spent: rates that come to rest are followed in longer and longer steps, and what the first ones cost says nothing then.
+    """
+    return (
+        "rates that move with time are followed in so short steps here that round-off alone is too much: "
+        f"about {error:.1e} in {passed:.3g} of {duration:.3g} units of time; loosen tol={tol:g}, about "
+        f"{np.ceil(1.2 * excess * duration / passed):.0f}-fold if it goes on like this"
+    )
 
 
 def _column_norm(x: np.ndarray) -> float:
