@@ -142,7 +142,8 @@ class FirstPassage:
         """The slowest mode: the rate with which the chance that no target has been met decays in the end, and the law then.
 
         `ConvergenceError` where two modes decay so nearly alike that they can't be told apart, which takes a relative distance of the rates
-        of about 1e-7 (on up to 600 states 1e-12; rates nearer than that count as one, and the law is a mixture).
+        of about 1e-7 (on up to 600 states 1e-12; rates nearer than that count as one, and the law is a mixture). Also where the mode
+        would leave the states that are kept at more than a thousandth of its rate: then they are too few to tell.
         """
         return self._solved.decay()
 

@@ -132,3 +132,37 @@ def test_a_rare_target_is_found():
     assert far.info["rare"] == ["win"]
     assert far.probability[1] == 0
     assert 0 < far.probability_bounds("win").upper < 1e-200
+
+
+def beside(rate):
+    """A birth-death process, and a gene that plays no part in it and hardly ever switches."""
+    return cme.parse(f"0 -> X @ 350; X -> 0 @ 1; A <-> B @ {rate}, {3 * rate}; B <-> C @ {2 * rate}, {rate}; A = 1; X = 350")
+
+
+@pytest.mark.parametrize("rate", [1e-8, 1e-10])
+def test_targets_one_jump_outside_are_arrived_at_when_the_set_is_closed(rate):
+    network, alone = beside(rate), 0.0284775909496  # the birth-death process by itself
+    x, c = (network.species_names.index(name) for name in "XC")
+    everything = cme.StateSpace.reachable(network, bounds={"X": 400})
+    given = everything.keep((everything.states[:, c] == 0) | (everything.states[:, x] < 400))
+    assert cme.first_passage(network, "X >= 400", space=given).decay_rates(1)[0] == pytest.approx(alone, rel=1e-10)
+    found = cme.first_passage(network, "X >= 400")
+    assert found.mean() == pytest.approx(35.66193810838872, rel=1e-13)
+    assert found.mean_bounds.lower <= found.mean() <= found.mean_bounds.upper < found.mean() * (1 + 1e-10)
+    assert found.decay_rates(1)[0] == pytest.approx(alone, rel=1e-10)
+    with pytest.raises(cme.ConvergenceError, match=r"two modes decay so nearly alike, at rates of 0\.0284776 and 0\.0284776"):
+        found.decay()
+
+
+def test_a_mode_that_would_leave_the_states_tells_no_rate():
+    network = beside(1e-8)
+    everything = cme.StateSpace.reachable(network, bounds={"X": 400})
+    x, c = (network.species_names.index(name) for name in "XC")
+    space = everything.keep((everything.states[:, c] == 0) | (everything.states[:, x] <= 360))
+    found = cme.first_passage(network, "X >= 400", space=space)  # where C=1, no target is one jump away
+    assert found.mean() == pytest.approx(35.66193810838872, rel=1e-5)
+    for ask in (found.decay, lambda: found.decay_rates(2)):
+        with pytest.raises(
+            cme.ConvergenceError, match=r"mode decays at a rate of 1e-08 on .* would leave them at one of .*; take more states"
+        ):
+            ask()

@@ -158,7 +158,7 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
         return chances[inner], means[inner]
 
     def decay() -> Decay:
-        slow = chain.closed.decay()
+        slow = chain.decay()
         return Decay(slow.rate, Bounds(slow.lower, slow.upper), slow.law[inner])
 
     return FirstPassage(
@@ -177,7 +177,7 @@ def _result(chain: Stopped, law: PassageTimes, times: np.ndarray, started: float
         species=chain.names,
         states=chain.generator.states[inner],
         info=record("first_passage", chain.title, started, options, **found),
-        _solved=Solved(chain.closed.moment, decay, chain.closed.decay_rates, from_states),
+        _solved=Solved(chain.closed.moment, decay, chain.decay_rates, from_states),
     )
 
 

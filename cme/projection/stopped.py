@@ -15,7 +15,7 @@ from cme.generator import Generator
 from cme.network import Network
 from cme.projection.drift import NoDriftError
 from cme.projection.fsp import fsp
-from cme.projection.hitting import Hitting
+from cme.projection.hitting import Decay, Hitting
 from cme.projection.mean_bound import upper_mean
 from cme.projection.way_back import MoreStatesError
 from cme.ratelaw import ZERO, Apply, Expr
@@ -27,6 +27,7 @@ GROWTH, FAST_GROWTH = 1.5, 2.0  # of a set of states, and of one that is still s
 SMALL = 4000
 SAME, ENOUGH = 1e-4, 16.0  # what arrives and what escapes all the same from a set this many times as large does so for good,
 LEAST = 30_000  # if the set is also as large as this
+STAYS = 1e-3  # the part of the slowest rate at which the mode may leave the states: about the error of the rate
 ATTEMPTS = 4  # at an upper bound of the mean, each with more states
 NO_TIME = "when it is met is what is asked for"
 
@@ -95,7 +96,17 @@ class Stopped(ABC):
                 "longer than 1e290 to leave them; does it hold in any state that can be reached?"
             ) from error
         if self.open.leaks and self.open.escaped <= tol:  # else what does not escape says more of the paths that arrive
-            self.closed = self._hitting(closed=True)
+            if self._take_targets():
+                self.open = self.closed = self._hitting(closed=False)
+            if self.open.leaks:
+                self.closed = self._hitting(closed=True)
+
+    def _take_targets(self) -> bool:
+        """Keep the targets that are one jump away as well; False if there are none.
+
+        Closed without them, the chain could not arrive by such a jump: where states are hardly ever visited it would stay for good.
+        """
+        return False
 
     @property
     def escaped(self) -> float:
@@ -116,6 +127,22 @@ class Stopped(ABC):
         if self.open.never == 0:
             means[1] = min(means[1], self.open.survived)
         return abs(means[0] - means[1]) / means[0] if means[0] > 0 else 0.0
+
+    def decay(self) -> Decay:
+        """The slowest mode, on the states closed; `ConvergenceError` where that says little of the chain."""
+        slow = self.closed.decay()
+        if self.closed is not self.open:
+            _check_stays(slow.rate, float(self.generator.leak @ slow.law))
+        return slow
+
+    def decay_rates(self, k: int) -> np.ndarray:
+        """The k slowest rates, on the states closed; `ConvergenceError` where they surely hold the chain back."""
+        rates = self.closed.decay_rates(k)
+        if self.closed is not self.open and len(rates):
+            # With the states open, the slowest rate is not below 1 over the longest mean time that is spent in them from any.
+            longest = float(self.open.collected(np.ones(len(self.open.alive))).max())
+            _check_stays(float(np.real(rates[0])), 1 / longest - float(np.real(rates[0])))
+        return rates
 
 
 class StoppedGenerator(Stopped):
@@ -225,6 +252,19 @@ class StoppedNetwork(Stopped):
             raise ValueError("the given state space does not hold the initial state")
         self.start = np.bincount(where, weights=self._weights, minlength=len(space))
 
+    def _take_targets(self) -> bool:
+        if self.network.varying:  # drawn numbers may lead from every state to nearly all targets: they would be too many
+            return False
+        n_states, space = len(self.space), self.space
+        if self.given is not None:  # without its bounds: a path that has arrived is at its end, in whichever state
+            space = StateSpace.holding(self.network, space.states)
+        beyond = space.grow(np.flatnonzero((self.labels < 0) & (self.generator.leak > 0)), layers=1)
+        found = np.append(np.ones(n_states, dtype=bool), self.label(beyond.states[n_states:]) >= 0)
+        if found.sum() == n_states:
+            return False
+        self._on(beyond.keep(found))
+        return True
+
     def _grow(self, at_least: bool = True) -> bool:
         """A larger set, beyond the states through which nearly all escapes; False if there are no more.
 
@@ -262,6 +302,15 @@ class StoppedNetwork(Stopped):
     def rates_into(self, states: np.ndarray) -> np.ndarray:
         generator = Generator.from_network(self.network, StateSpace.holding(self.network, states))
         return _rates_into(generator, self.label(states), len(self.conditions))
+
+
+def _check_stays(rate: float, leaves: float) -> None:
+    """`ConvergenceError` if a mode leaves the states at a rate that matters beside its own: closed they would hold it back."""
+    if leaves > STAYS * rate:
+        raise ConvergenceError(
+            f"the slowest mode decays at a rate of {rate:.3g} on the states that are kept if no jump leaves them, and would leave them at "
+            f"one of {leaves:.3g}, so that its rate is not known; take more states, with a smaller tol or a larger space="
+        )
 
 
 def label_states(conditions: Mapping[str, Expr], names: tuple[str, ...], states: np.ndarray) -> np.ndarray:
