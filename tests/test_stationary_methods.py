@@ -7,6 +7,7 @@ from scipy.stats import nbinom, poisson
 
 import cme
 from cme.generator import Generator
+from cme.projection import sweeps
 from cme.projection.closed_law import SOLVERS
 
 SHELF = {
@@ -80,6 +81,25 @@ def test_those_that_find_their_states_are_certified(method):
     p = np.zeros(400)
     p[: len(law["M"][0])] = law["M"][0]
     assert np.abs(p - truth).sum() <= law.error_bound[0] <= 2e-5
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-9])
+def test_A5_sweeps_that_begin_from_a_rare_state(tol):
+    """The likeliest jumps lead to X = 8, which has a chance of 1e-10: times between visits to it can't be found to eleven digits."""
+    law = cme.stationary(cme.parse("0 -> X @ 0.3; 0 -> Y @ 8; X -> 0 @ 1; Y -> 0 @ 1"), tol=tol, method="sweeps")
+    x, y = (law.states[:, law.species_index(name)] for name in "XY")
+    truth = poisson.pmf(x, 0.3) * poisson.pmf(y, 8)
+    assert np.abs(law.p[0] - truth).sum() + 1 - truth.sum() <= law.error_bound[0] + 1e-14
+    assert law.error_bound[0] <= tol
+    assert law.info["certificate"].startswith("certified")
+
+
+def test_sweeps_that_do_not_settle(monkeypatch):
+    monkeypatch.setattr(sweeps, "MOST_CYCLES", 2)
+    network = cme.parse("0 -> X @ 6; X -> 0 @ 1; 0 -> Y @ 4; Y -> 0 @ 1")
+    message = r"2 cycles of the iterative solver still move the law by .*, more than the 1e-11 at which they end; use method='lu', or give"
+    with pytest.raises(cme.ConvergenceError, match=message):
+        cme.stationary(network, method="sweeps")
 
 
 def test_what_is_refused():

@@ -14,6 +14,7 @@ MOST_CYCLES = 300
 ENOUGH = 1e-11  # change of the law in a cycle, as a part of it
 REMEMBERED = 6
 REFRESHED = (2, 8)
+RARE = 1e4  # times as probable as the reference state may others be; what is found is off by so many roundings
 LOOKED_AT = 1_000_000  # jumps that tell how fast the process moves along each axis
 FIRST_SWEEPS = 12  # before the weights of states in their blocks are set
 
@@ -42,19 +43,9 @@ class IteratedCycle:
             place[order] = np.arange(len(order), dtype=place.dtype)
             matrix = sp.csc_array((matrix.data, place[matrix.indices], matrix.indptr), shape=matrix.shape)[:, order]
             states, guess, exits = states[order], None if guess is None else guess[order], exits[order]
-        reference = at if self._order is None else int(place[at])
-        self.reference, self._place, self._enough = at, reference, enough
-        self._columns = matrix.indptr, matrix.indices, matrix.data
-        self._exits = exits
-        self._exits[reference] = max(self._exits[reference], 1e-300)
+        self._columns, self._exits, self._enough = (matrix.indptr, matrix.indices, matrix.data), exits, enough
         self._terms = int(np.diff(matrix.indptr).max(initial=0)) + 3
-        column = slice(matrix.indptr[reference], matrix.indptr[reference + 1])
-        self._source = np.zeros(matrix.shape[0])
-        self._source[matrix.indices[column]] = matrix.data[column]
-        self._source[reference] = 0.0
-        into = matrix[[reference]].toarray().ravel()
-        into[reference] = 0.0
-        self._to = into
+        self._refer_to(at if self._order is None else int(place[at]))
         self._block = blocks(states, matrix)
         del states
         self._chances: np.ndarray | None = None
@@ -64,6 +55,18 @@ class IteratedCycle:
     @property
     def _model(self) -> tuple:
         return *self._columns, self._exits, self._place
+
+    def _refer_to(self, place: int) -> None:
+        """Cycles are those between visits to the state at this place."""
+        self._place, self.reference = place, place if self._order is None else int(self._order[place])
+        self._exits[place] = max(self._exits[place], 1e-300)
+        indptr, indices, rates = self._columns
+        column, n_states = slice(indptr[place], indptr[place + 1]), len(self._exits)
+        self._source = np.zeros(n_states)
+        self._source[indices[column]] = rates[column]
+        self._source[place] = 0.0
+        self._to = sp.csc_array((rates, indices, indptr), shape=(n_states, n_states))[[place]].toarray().ravel()
+        self._to[place] = 0.0
 
     def _solve(self, guess: np.ndarray | None) -> None:
         x = np.zeros(len(self._exits)) if guess is None else np.maximum(guess / guess[self._place], 0.0)
@@ -85,6 +88,13 @@ class IteratedCycle:
             if moved <= self._enough:
                 break
             if cycle in REFRESHED:
+                if x.max() > RARE:  # the reference is a poor one: rounding would move the law for ever
+                    x[self._place] = 1.0
+                    x /= x.max()
+                    self._refer_to(int(np.argmax(x)))
+                    x[self._place] = 0.0
+                    residual[:] = self._source
+                    scatter(*self._model, x, residual)
                 self._set_blocks(x)
                 mixed = Mixing()
             else:
@@ -93,7 +103,8 @@ class IteratedCycle:
                 scatter(*self._model, x, residual)
         else:
             raise ConvergenceError(
-                f"{MOST_CYCLES} cycles of the iterative solver still move the law by {moved:.1e}; loosen tol or give a space="
+                f"{MOST_CYCLES} cycles of the iterative solver still move the law by {moved:.1e}, more than the {self._enough:.0e} at which "
+                "they end; use method='lu', or give a space= of fewer states"
             )
         self.cycles = cycle + 1
         self.below = -float(x[x < 0].sum())
