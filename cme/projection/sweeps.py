@@ -103,8 +103,8 @@ class IteratedCycle:
                 scatter(*self._model, x, residual)
         else:
             raise ConvergenceError(
-                f"{MOST_CYCLES} cycles of the iterative solver still move the law by {moved:.1e}, more than the {self._enough:.0e} at which "
-                "they end; use method='lu', or give a space= of fewer states"
+                f"{MOST_CYCLES} cycles of the iterative solver still move the law by {moved:.1e}, more than the {self._enough:.0e} at "
+                "which they end; use method='lu', or give a space= of fewer states"
             )
         self.cycles = cycle + 1
         self.below = -float(x[x < 0].sum())
