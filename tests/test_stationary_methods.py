@@ -7,7 +7,7 @@ from scipy.stats import nbinom, poisson
 
 import cme
 from cme.generator import Generator
-from cme.projection import sweeps
+from cme.projection import adapted_set, sweeps
 from cme.projection.closed_law import SOLVERS
 
 SHELF = {
@@ -125,6 +125,22 @@ def test_A4_bursts_that_are_drawn(rate, burst, tol):
     p[law.states[:, 0]] = law.p[0]
     assert np.abs(p - nbinom.pmf(n, rate, 1 / (1 + burst))).sum() <= law.error_bound[0] + 1e-14
     assert law.lost[0] <= tol
+
+
+def test_A4_bursts_beside_a_species_that_dies_out(monkeypatch):
+    """The same law where not all states communicate, and without all entries."""
+    sizes, on = [], adapted_set.ClosedLaw.on
+    monkeypatch.setattr(
+        adapted_set.ClosedLaw, "on", lambda found, *a, **k: sizes.append(found.matrix.nnz / len(found.states)) or on(found, *a, **k)
+    )
+    law = cme.stationary(cme.parse("0 -> geometric(60) X @ .5; X -> 0 @ 1; Z -> 0 @ 1; Z = 3"), method="projection", tol=1e-4)
+    x = law.states[:, law.species_index("X")]
+    p = np.zeros(20_000)
+    p[x] = law.p[0]
+    assert np.abs(p - nbinom.pmf(np.arange(len(p)), 0.5, 1 / 61)).sum() <= law.error_bound[0] + 1e-14
+    assert law.lost[0] <= 1e-4
+    assert len(sizes) > 5
+    assert max(sizes) < 6  # entries for each state; all would be hundreds
 
 
 @pytest.mark.parametrize("method", ["auto", "lu", "sweeps"])

@@ -10,7 +10,7 @@ from cme.compiled import Compiled
 from cme.errors import ConvergenceError, ModelError
 from cme.generator import Generator
 from cme.network import Network
-from cme.projection.bursts import with_walkers
+from cme.projection.bursts import FAST, with_bursts, with_walkers
 from cme.projection.certificate import certify, certify_arrival, certify_end
 from cme.projection.closed_class import ClosedClass, check_dead_ends
 from cme.projection.closed_law import ClosedLaw
@@ -125,13 +125,33 @@ class _Search:
         self.bar.to(len(self.space), f"missing {min(self.law.away, self._change):.1e}")
 
     def _with_walkers(self, guess: np.ndarray | None) -> ClosedLaw | None:
-        """The law where large bursts lead from each state to nearly all others; None where they do not, or not all states communicate."""
+        """The law where large bursts lead from each state to nearly all others; None where they do not."""
         walking, n_states = with_walkers(self.network, self.space), len(self.space)
-        found = None if walking is None else ClosedClass.of(walking)
-        if found is None or np.count_nonzero(found.members < n_states) < n_states:
-            return None  # walkers must not lead out of the class, since jumps are dropped, not led elsewhere
+        if walking is None:
+            return None
+        found = ClosedClass.of(walking, speed=FAST)
+        members = found.members[found.members < n_states]
+        if len(members) < n_states:
+            return self._with_walkers_on(members, found.dead_ends, guess)
         guess = None if guess is None else np.append(guess, np.zeros(len(found.states) - n_states))
         return ClosedLaw.on(found, self.home, guess, solver=self.solver).on_first(n_states)
+
+    def _with_walkers_on(self, members: np.ndarray, dead_ends: np.ndarray, guess: np.ndarray | None) -> ClosedLaw | None:
+        """The same on the closed class, of which walkers must not lead out, since jumps are dropped, not led elsewhere."""
+        part = self.space.keep(members)
+        found = ClosedClass.of(with_walkers(self.network, part) or Generator.from_network(self.network, part))
+        if len(found.members) < len(found.states):
+            return None
+        guess = None if guess is None else np.append(guess[members], np.zeros(len(found.states) - len(part)))
+        home = None if self.home is None or self.home not in members else int(np.searchsorted(members, self.home))
+        law = ClosedLaw.on(found, home, guess, solver=self.solver).on_first(len(part))
+        whole = with_bursts(self.network, self.space)
+        assert whole is not None
+        outside, pi = np.ones(len(self.space)), np.zeros(len(self.space))
+        outside[members], pi[members] = 0.0, law.pi
+        away = law.leak - whole.leak[members]  # the rates to kept states that are no members, with rounding errors far below 1e-12
+        escaping = float(law.pi[away > 1e-12 * whole.largest_rate].sum())
+        return replace(law, members=members, dead_ends=dead_ends, inflow=outside * (whole.matrix @ pi), escaping=escaping)
 
     @property
     def generator(self) -> Generator:

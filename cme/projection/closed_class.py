@@ -53,8 +53,11 @@ class ClosedClass:
     states: np.ndarray
 
     @classmethod
-    def of(cls, generator: Generator) -> "ClosedClass":
-        """Find it; `ModelError` if there are several that nothing leaves. What is found does not hold the generator."""
+    def of(cls, generator: Generator, *, speed: float = 1.0) -> "ClosedClass":
+        """Find it; `ModelError` if there are several that nothing leaves. What is found does not hold the generator.
+
+        Some states may be left so many times (`speed`) as fast as the others.
+        """
         matrix = generator.sparse("the stationary law")
         n_classes, label = connected_components(matrix.T, directed=True, connection="strong")
         if n_classes == 1:
@@ -74,7 +77,7 @@ class ClosedClass:
         large = open_[size[open_] > LARGE * len(generator)]
         chosen = closed[0] if len(closed) else large[np.argmax(size[large])] if len(large) else np.argmax(size)
         if chosen not in closed and chosen not in open_ and size[open_].max(initial=0) > FEW * np.sqrt(len(generator)):
-            chosen = label[late_state(matrix)]  # some species may have died out there, and others live on
+            chosen = label[late_state(matrix, speed)]  # some species may have died out there, and others live on
         _, first = np.unique(label, return_index=True)
         members = np.flatnonzero(label == chosen)
         away = np.bincount(col, weights=rate, minlength=len(generator))[members].astype(np.float64)

@@ -123,10 +123,10 @@ def likely_state(matrix: sp.csc_array) -> int:
     return late_state(matrix)
 
 
-def late_state(matrix: sp.csc_array) -> int:
-    """Where a uniform start is most likely after a long random time, 1e6 of the fastest jumps."""
+def late_state(matrix: sp.csc_array, speed: float = 1.0) -> int:
+    """Where a uniform start is most likely after a long random time, 1e6 of the fastest jumps; times `speed`."""
     n_states = matrix.shape[0]
-    gamma = 1e6 / float(-matrix.diagonal().min())
+    gamma = 1e6 * speed / float(-matrix.diagonal().min())
     shifted = sp.csc_matrix(sp.eye_array(n_states, format="csc") - gamma * sp.csc_matrix(matrix))
     solve = splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
     return int(np.argmax(solve(np.ones(n_states))))
