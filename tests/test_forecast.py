@@ -22,7 +22,8 @@ def box(network, mean, covariance, half):
 
 def test_too_many_states_are_foreseen():
     with pytest.raises(
-        cme.ConvergenceError, match=r"the law spreads: \d+ states are kept at t=0\.0\d+, .* max_states=100000 will be passed"
+        cme.ConvergenceError,
+        match=r"the law spreads: \d+ states are kept at t=0\.0\d+, .* about .* are needed .* max_states=100000 will be passed",
     ):
         cme.fsp(SPREADING, [10.0], max_states=100_000)
 
@@ -84,6 +85,17 @@ def test_a_law_that_parts_is_not_foreseen():
     assert numbers.max() < np.log(1.2e6)
     _, wide = Forecast(SPREADING, 0.0, 10.0, 1e-6, 10**6)._ahead(0.0, np.array([1000.0, 1000.0]), np.eye(2) * 100.0)
     assert wide.max() > np.log(1.2e6)  # where the drift is nearly linear
+
+
+def test_what_is_fast_does_not_hide_that_the_drift_bends():
+    """X leaves an unstable point for two peaks at 1000 +- 100, and Y follows fast: there are never more than about 182000 states."""
+    network = cme.parse("""
+        0 => X @ 900 + 200*X^40/(1000^40 + X^40); X -> 0 @ 1; 0 -> Y @ 19000; X -> X + Y @ 1; Y -> 0 @ 20
+        X = 1000; Y = 1000
+    """)
+    forecast = Forecast(network, 0.0, 5.0, 1e-4, 250_000)
+    _, numbers = forecast._ahead(0.0, np.array([1000.0, 1000.0]), np.array([[400.0, 5.0], [5.0, 1000.0]]))
+    assert numbers.max() < np.log(182_000)
 
 
 def test_one_look_is_no_forecast():
