@@ -30,7 +30,8 @@ def show_comparison(table: "pd.DataFrame | list[Row]", *, file: TextIO | None = 
     for row in _plain(table):
         text = with_error(row.value, row.lo, row.hi, 6 if row.metric in ("mean", "sd", "fano") else 3)
         cells.setdefault((row.time, row.species, row.method), {})[row.metric] = text
-    metrics = [metric for metric in _HEADS if any(found.get(metric, "0") != "0" for found in cells.values())]
+    means = [metric for metric in ("mean", "sd") if any(metric in found for found in cells.values())]  # also of a law of one state
+    metrics = [metric for metric in _HEADS if metric in means or any(found.get(metric, "0") != "0" for found in cells.values())]
     left_out = []
     while _width(cells, metrics) > _room(file) and len(metrics) > 2:
         left_out.append(next(metric for metric in ("mass_outside", "fano", "wasserstein_1", "sd", "mean") if metric in metrics))

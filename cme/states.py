@@ -222,9 +222,21 @@ class StateSpace:
         return self._first_of(ledger, ledger.size, self.within)
 
     def keep(self, kept: np.ndarray) -> "StateSpace":
-        """The space with only the states where `kept` (N,) is true; or those at places (K,), in that order."""
+        """The space with only the states where `kept` (N,) is true; or those at places (K,), in that order.
+
+        `ValueError` if `kept` is neither, or holds a place twice.
+        """
         kept = np.asarray(kept)
         places = np.flatnonzero(kept) if kept.dtype == bool else kept
+        if kept.dtype == bool and kept.shape != (len(self),):
+            raise ValueError(f"kept must say True or False for each of {len(self)} states, not be of shape {kept.shape}")
+        if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):
+            raise ValueError(f"kept must be {len(self)} times True or False, or places of states, not {kept.dtype} of shape {kept.shape}")
+        if places.size and not 0 <= places.min() <= places.max() < len(self):
+            raise ValueError(f"kept names the place {next(i for i in places if not 0 <= i < len(self))}; there are {len(self)} states")
+        if kept.dtype != bool and places.size and np.bincount(places).max() > 1:
+            raise ValueError(f"kept names the place {np.bincount(places).argmax()} more than once")
+        places = places.astype(np.int64, copy=False)
         return self._first_of(self._ledger.selected(places, len(self)), len(places), self.within)
 
     def forget(self) -> None:
@@ -294,6 +306,8 @@ def _check_states(network: Network, states) -> np.ndarray:
         wrong = found[found != np.round(found)] if found.dtype.kind == "f" else found.ravel()  # nan is not equal to itself
         if wrong.size:
             raise ValueError(f"states must be whole numbers of molecules, not {wrong[0]!s}")
+    if (large := np.abs(found) >= 2.0**63 if found.dtype.kind == "f" else found > UNBOUNDED).any():  # int64 would hold another number
+        raise ValueError(f"states must be counts below 2^63, not {found[large][0]!s}")
     return found
 
 

@@ -49,6 +49,12 @@ def test_only_some_species_are_kept(run, command):  # noqa: F811
         assert text in err
 
 
+def test_a_law_of_one_state_has_its_mean(run, tmp_path):  # noqa: F811
+    (tmp_path / "gone.txt").write_text("X -> 0 @ 1; X = 5")
+    rc, out, _ = run("stationary", tmp_path / "gone.txt")
+    assert (rc, out.splitlines()[-2:]) == (0, ["time  species  method      mean  sd  Fano", "inf   X        stationary     0   0     -"])
+
+
 def test_the_help_says_what_they_are_for(run, monkeypatch):  # noqa: F811
     monkeypatch.setenv("COLUMNS", "300")
     for command in ("fsp", "stationary"):

@@ -124,6 +124,8 @@ def test_bounds_are_counts(options, error, message):
         ([[5.5]], "whole numbers of molecules, not 5.5"),
         ([[np.nan]], "whole numbers of molecules, not nan"),
         ([["a"]], "whole numbers of molecules, not a"),
+        (np.array([[2**63]], dtype=np.uint64), r"counts below 2\^63, not 9223372036854775808"),
+        ([[1e30]], r"counts below 2\^63, not 1e\+30"),
         ([1, 2], r"an array of shape \(K, 1\), with columns X, not of shape \(2,\)"),
         ([[1, 2]], r"an array of shape \(K, 1\), with columns X, not of shape \(1, 2\)"),
         ([[1], [1, 2]], r"an array of shape \(K, 1\), with columns X"),
@@ -133,6 +135,25 @@ def test_given_states_are_whole_counts_of_all_species(states, message):
     with pytest.raises(ValueError, match=f"states must be {message}"):
         cme.StateSpace.holding(cme.parse("0 -> X @ 1"), states)
     assert cme.StateSpace.holding(cme.parse("0 -> X @ 1"), [[3.0], [4]]).states.tolist() == [[3], [4]]
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ([True, False], r"True or False for each of 3 states, not be of shape \(2,\)"),
+        ([1, 1], "names the place 1 more than once"),
+        ([1, 1000], "names the place 1000; there are 3 states"),
+        ([-1], "names the place -1; there are 3 states"),
+        ([1.5], "3 times True or False, or places of states, not float64"),
+        ([[0]], "3 times True or False, or places of states, not int64"),
+    ],
+)
+def test_kept_is_a_mask_or_places(kept, message):
+    space = cme.StateSpace.holding(cme.parse("0 -> X @ 1"), [[0], [1], [2]])
+    with pytest.raises(ValueError, match=f"^kept .*{message}"):
+        space.keep(kept)
+    assert space.keep([2, 0]).states.tolist() == [[2], [0]]
+    assert len(space.keep([])) == 0
 
 
 def test_large_space_is_enumerated():

@@ -207,3 +207,19 @@ def test_agrees_with_a_late_transient():
 def test_refusals(text, error, message):
     with pytest.raises(error, match=message):
         cme.stationary(cme.parse(text), max_states=9000)
+
+
+def test_no_more_states_than_allowed_are_taken_at_the_first():
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 1; 0 -> Y @ 1; Y -> 0 @ 1")
+    with pytest.raises(cme.ConvergenceError, match=r"needs more than max_states=50 states"):
+        cme.stationary(network, method="projection", max_states=50)
+    law = cme.stationary(network, method="projection", max_states=400)
+    assert len(law.states) <= 400
+    exact = poisson.pmf(law.states[:, 0], 3) * poisson.pmf(law.states[:, 1], 1)
+    assert np.abs(law.p[0] - exact).sum() + 1 - exact.sum() <= law.lost[0] + law.integration_error[0] <= 1e-6
+
+
+def test_a_space_without_states_has_no_law():
+    network = cme.parse("0 -> X @ 3; X -> 0 @ 1")
+    with pytest.raises(ValueError, match="the given state space holds no states; give one that holds at least one"):
+        cme.stationary(network, space=cme.StateSpace.holding(network, np.zeros((0, 1), dtype=int)))

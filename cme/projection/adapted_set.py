@@ -42,7 +42,9 @@ def adapted_law(network: Network, initial, tol: float, max_states: int, solver: 
     found = spread_law(network, start, tol, max_states, bar) if solver in ("auto", "sweeps") else None
     if found is not None:
         return found
-    first = start.grow(np.arange(len(start)), size=FIRST_OF_DRAWS if network.varying else FIRST_SIZE)
+    first = start.grow(np.arange(len(start)), size=min(FIRST_OF_DRAWS if network.varying else FIRST_SIZE, max_states))
+    if len(first) > (most := max(max_states, len(start))):  # by a part of the last layer
+        first = first.keep(np.arange(most))
     found = _Search(network, first, None, initial, tol, max_states, solver, bar, tentative=False).run()
     assert found is not None
     return found

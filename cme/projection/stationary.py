@@ -79,8 +79,9 @@ def stationary(
     max_states
         Give up when the set would be larger (a million by default).
     space
-        A fixed set of states. `lost` is nan where nothing is known of the rest; jumps that leave the set are then dropped (level by level,
-        they lead to one of its states).
+        A fixed set of states. Jumps that leave it are dropped; or, where `lost` is a bound, "lu" and "sweeps" may lead them to one of its
+        states instead, so that laws of two solvers differ, each by no more than its own `lost`. That is nan where nothing is known of the
+        rest.
     keep
         Species whose joint law is wanted; the others are summed over. In a first-order network that costs as much as these have states.
     progress
@@ -184,6 +185,8 @@ def stationary(
 
 def _fixed_set(network: Network, space: StateSpace, solver: str) -> tuple[StateSpace, ClosedLaw]:
     """The law on given states; certified if the drift outside of them is known."""
+    if not len(space):
+        raise ValueError("the given state space holds no states; give one that holds at least one")
     space = space.under(network)
     generator = Generator.from_network(network, space)
     law = ClosedLaw.on(generator, at_once=AT_ONCE, solver=solver)
