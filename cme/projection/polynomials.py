@@ -192,10 +192,9 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
     if z[0] > LONGEST:
         return None
     n_terms = int(n_products(z[-1], FAINT) + 20)
-    values = np.zeros((len(z), n_terms))
-    for row, mean in zip(values, z.tolist(), strict=True):
-        short = min(int(n_products(mean, FAINT) + 20), n_terms)
-        chebyshev.scaled_bessel(mean, row[:short])
+    values, known = np.zeros((len(z), n_terms)), np.minimum([int(n_products(mean, FAINT) + 20) for mean in z.tolist()], n_terms)
+    for row, mean, n_known in zip(values, z.tolist(), known.tolist(), strict=True):
+        chebyshev.scaled_bessel(mean, row[:n_known])
     beyond = np.zeros_like(values)
     beyond[:, :-1] = np.cumsum(values[:, :0:-1], axis=1)[:, ::-1]  # the sum over all terms after k
     tails = 2 * np.cumsum(beyond[:, ::-1], axis=1)[:, ::-1]  # exp(-x) I_k(x) integrated from 0 to z: see its derivative
@@ -222,8 +221,9 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
             chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
         out = rows.restored(out)
     last = int(cursor[0]) - 1
-    # Coefficients below FAINT are taken for zero, here and in the tails, which matters where terms have grown to its inverse.
-    faint = n_terms**2 * FAINT * float(norms[: last + 1].max())
+    # Coefficients below FAINT are taken for zero, in the tails too: the series ends there, which matters if terms have grown so much.
+    largest = np.maximum.accumulate(norms[: last + 1])
+    faint = n_terms**2 * FAINT * largest[np.minimum(known, last)]
     left_out = tails[:, last - 1] * norms[last] + tails[:, last] * norms[last - 1] + dropped + faint
     rounded = rounding * 2 * (tails[:, : last + 1] @ norms[: last + 1])
     certified = np.logical_and.accumulate(left_out + np.where(rounded <= unavoidable, 0.0, rounded) <= tol)
