@@ -221,8 +221,8 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
             chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
         out = rows.restored(out)
     last = int(cursor[0]) - 1
-    # Coefficients after the last known one are taken for zero, in the tails too. They fall at least as fast as exp(-i k/z), and z < k^2: with
-    # the number of times that each counts in a tail they sum to no more than k^2 times the last. That matters where terms have grown.
+    # Coefficients after the last known one are taken for zero, in the tails too. They fall at least as fast as exp(-i k/z), where
+    # z < k^2: with the times that each counts in a tail they sum to at most k^2 times the last. It matters where terms have grown.
     largest = np.maximum.accumulate(norms[: last + 1])[np.minimum(known, last)]
     faint = n_terms**2 * values[np.arange(len(z)), known - 1] * largest
     left_out = tails[:, last - 1] * norms[last] + tails[:, last] * norms[last - 1] + dropped + faint
