@@ -6,6 +6,7 @@ About sqrt(qt) products do what takes uniformisation qt of them.
 from cme.kernels.jit import bare, inner
 
 OK, SHORT, LARGE = 0, 1, 2
+SKIPPED = 1e-45  # terms with smaller coefficients are not added to an output
 _TINY = 1e-250  # numbers near the end of the exponent range cost a hundredfold
 
 
@@ -49,7 +50,7 @@ def chebyshev_series(pointer, index, rate, weights, tails, enough, allowed, roun
             out[j, n] = 0.0
     cursor[1], made = 0, 2.0 * rounding * tails[0] * norms[0]
     for k in range(1, n_terms):
-        while weights[cursor[1], k - 1] < 1e-45 and cursor[1] < out.shape[0] - 1:
+        while weights[cursor[1], k - 1] < SKIPPED and cursor[1] < out.shape[0] - 1:
             cursor[1] += 1
         factor = 1.0 if k == 1 else 2.0
         if k % 2 == 1:

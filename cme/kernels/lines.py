@@ -7,6 +7,7 @@ product, else they are kept one by one, in order.
 
 import numpy as np
 
+from cme.kernels.chebyshev import SKIPPED
 from cme.kernels.jit import apart, bare, inner
 
 OK, SHORT, LARGE = 0, 1, 2  # as in `cme.kernels.chebyshev`
@@ -164,7 +165,7 @@ def chebyshev_series(
             out[j, n] = 0.0
     cursor[1], made, status, last = 0, 2.0 * rounding * tails[0] * norms[0], SHORT, n_terms - 1
     for k in range(1, n_terms):
-        while weights[cursor[1], max(k - 2, 0)] < 1e-45 and cursor[1] < out.shape[0] - 1:
+        while weights[cursor[1], max(k - 2, 0)] < SKIPPED and cursor[1] < out.shape[0] - 1:
             cursor[1] += 1
         pieces = line, first_piece, target, source, length, factor, rate_at, rates, stay
         if k % 2 == 1:

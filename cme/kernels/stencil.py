@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cme.kernels.chebyshev import SKIPPED
 from cme.kernels.jit import apart, bare, inlined, inner
 
 _LEAST = 1e-250  # numbers near the end of the exponent range cost a hundredfold
@@ -229,7 +230,7 @@ def chebyshev_in_window(
         accumulate(stencil.shape, weights[j * n_terms], low, high, at, previous, out[j * n_states : (j + 1) * n_states])
     first, made = 0, 2.0 * rounding * tails[0] * norms[0]
     for k in range(1, n_terms - 1):
-        while weights[first * n_terms + k] < 1e-45 and first < n_outputs - 1:
+        while weights[first * n_terms + k] < SKIPPED and first < n_outputs - 1:
             first += 1
         widen(stencil, low, high)
         factor, less = (1.0, 0.0) if k == 1 else (2.0, 1.0)
