@@ -3,12 +3,14 @@
 import numpy as np
 import oracles
 import pytest
-from scipy.sparse.linalg import LinearOperator
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, splu
 from scipy.special import ive
 
 import cme
 from cme.kernels.chebyshev import scaled_bessel
-from cme.projection.propagate import METHODS, Integrator, propagate
+from cme.projection import propagate as propagate_module
+from cme.projection.propagate import METHODS, Integrator, entries_of_factors, propagate
 
 BIRTH_DEATH = cme.parse("0 -> X @ 100; X -> 0 @ 1")
 
@@ -146,3 +148,39 @@ def test_terms_of_a_series_that_grow_to_1e42_are_not_certified_by_coefficients_t
     law = cme.fsp(network, times, tol=1e-9, method="chebyshev")
     assert law.p.sum(axis=1) == pytest.approx(np.ones(2), abs=1e-9)
     assert law.mean()[:, 0] == pytest.approx(2 * 17.738229441051857 / 5.534934578095241, abs=1e-6)
+
+
+@pytest.mark.parametrize("counts", [(300, 100), (200, 20, 6), (16, 16, 16), (60, 8, 6, 4)])
+def test_entries_of_factors_are_foreseen(counts):
+    """By which a window is priced: in three dimensions they are many times those of a plane of as many states."""
+    names = "ABCD"[: len(counts)]
+    network = cme.parse("; ".join(f"0 -> {name} @ 1; {name} -> 0 @ 1" for name in names) + "".join(f"; {name} = 0" for name in names))
+    space = cme.StateSpace.reachable(network, bounds={name: size - 1 for name, size in zip(names, counts, strict=True)})
+    generator = cme.Generator.from_network(network, space)
+    assert len(generator) == np.prod(counts)
+    options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
+    factors = splu((sp.eye_array(len(generator), format="csc") - generator.sparse()).tocsc(), **options)
+    integrator = Integrator(generator, 1.0, 1e-8)
+    assert 0.5 < entries_of_factors(integrator._sides) / factors.nnz < 2
+
+
+def test_counts_that_follow_from_others_are_no_dimensions():
+    network = cme.parse("Off <-> On @ 1, 2; On -> On + M @ 5; M -> 0 @ 1; Off = 1; On = 0; M = 0")
+    space = cme.StateSpace.reachable(network, bounds={"M": 99})
+    sides = Integrator(cme.Generator.from_network(network, space), 1.0, 1e-8)._sides
+    assert sides == pytest.approx([100, 2])
+
+
+def test_a_window_that_failed_is_weighed_against_series_before_the_next(monkeypatch):
+    network = cme.parse("0 -> X @ 2000; X -> 0 @ 100; 0 -> Y @ 20; Y -> 0 @ 1; X = 20; Y = 20")
+    space = cme.StateSpace.reachable(network, bounds={"X": 99, "Y": 79})
+    generator, start = cme.Generator.from_network(network, space), np.full(len(space), 1 / len(space))
+    tried = []
+    monkeypatch.setattr(propagate_module, "rational_krylov", lambda *a: tried.append(a[2]))
+    integrator = Integrator(generator, 1000.0, 1e-8, "rational_krylov")
+    now = 1.0
+    for k in (1, 2):
+        integrator.step(start, now, np.array([100.0]))
+        assert len(tried) == k
+        assert integrator.reach.used == 0.25**k
+        now = 1.01 * integrator.reach.smooth

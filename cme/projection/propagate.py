@@ -46,6 +46,7 @@ PATIENCE = 10  # series after which a window of rational Krylov, or a longer ser
 GROWN = 1.5  # times the terms that a series takes, from which on two shorter ones take less
 MAX_JUMPS = 1e15
 OFF = 1e-15  # a relative error that a rate may have
+FEW = 1000  # states that tell how many dimensions the lattice has
 SMALL, CHEAP = 4000, 1e-11  # up to so many states digits cost little: the integrator gets no more error than this
 
 
@@ -193,10 +194,7 @@ class Integrator:
         return self.generator.exit_rates
 
     def _choice(self) -> str:
-        """Compare the products of series with about log(t) sparse factorisations, or eliminations of a band, in nanoseconds.
-
-        The factors of a lattice of N states fill about as much as a band whose width is N over the lattice's longest side.
-        """
+        """Compare the products of series with about log(t) sparse factorisations, or eliminations of a band, in nanoseconds."""
         z = self.q * self.horizon
         if z <= 10 or (self.rows.box is not None and z <= WINDOWED):
             return "uniformisation"
@@ -226,11 +224,22 @@ class Integrator:
         n_states = len(self.generator)
         if is_full(n_states, self.rows.n_entries):
             return n_states**2 * (0.02 * n_states + 35) + 2e6
-        return n_states * (1500 + 0.2 * self._band**2 + 30 * self._band) + 2e6
+        filled = entries_of_factors(self._sides) / n_states
+        return n_states * (1500 + 125 * filled + 0.25 * filled**2) + 2e6
+
+    @cached_property
+    def _sides(self) -> np.ndarray:
+        """Those of a box of as many states, as long and about of the shape of the lattice on which the states are."""
+        states = self.generator.states
+        ranges = np.sort(states.max(axis=0) - states.min(axis=0) + 1.0)[::-1]
+        seen = states[:: len(states) // FEW + 1]
+        ranges = ranges[: max(int(np.linalg.matrix_rank(seen - seen[0])), 1)]  # counts that follow from others are no dimensions
+        across = ranges[1:]
+        return np.append(ranges[:1], across * (self._band / max(float(np.prod(across)), 1.0)) ** (1 / max(len(across), 1)))
 
     @cached_property
     def _band(self) -> float:
-        """About how wide the factors of a lattice are."""
+        """About how many states there are across the longest side of the lattice."""
         ranges = self.generator.states.max(axis=0) - self.generator.states.min(axis=0) + 1.0
         return len(self.generator) / min(float(ranges.max(initial=1.0)), len(self.generator))
 
@@ -311,7 +320,7 @@ class Integrator:
             return None
         marks = times if times[-1] <= end else np.append(times[times < end], end)
         step = rational_krylov(self.generator, p, now, marks, self._share(now, end))
-        self._window_tried, self.reach.used = (now, end), 1.0
+        self._window_tried, self.reach.used = (now, end), 1.0 if step is not None else self.reach.used / 4
         if step is None:
             later = now + min(2 * (end - now), PATIENCE * max(self.reach.jumps, SEGMENT) / self.q)
             self.reach.smooth, self.reach.rough = (self.reach.smooth if self.method == "contour" else later), later
@@ -350,3 +359,18 @@ class Integrator:
         early = min(SEGMENT / self.q, self.horizon / 50)
         log_part = np.log(max(end, early) / max(now, early)) / np.log(self.horizon / early)
         return self.digits * (0.3 * (end - now) / self.horizon + 0.3 * log_part + 1e-3)
+
+
+def entries_of_factors(sides: np.ndarray) -> float:
+    """About how many entries there are in the factors of a matrix on a box with nearest neighbours, ordered by nested dissection.
+
+    A box is cut across its longest side. The cut, with what the cuts around it have filled, makes a full matrix of a few times as many
+    rows; so on with both halves.
+    """
+    sides, pieces, entries = np.array(sides, dtype=np.float64), 1, 0.0
+    while sides.max() >= 2:
+        longest = int(sides.argmax())
+        entries += pieces * (float(np.prod(sides)) / sides[longest]) ** 2
+        sides[longest] /= 2
+        pieces *= 2
+    return 4.5 * entries
