@@ -1,5 +1,8 @@
 """Bursts of geometric size that are passed on along lines, against the generator with all its entries and the exact law."""
 
+from fractions import Fraction
+
+import mpmath
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ import cme
 from cme.generator import Generator
 from cme.projection.bursts import with_bursts, with_walkers
 from cme.projection.closed_law import ClosedLaw
+from cme.projection.polynomials import ROUNDING
 from cme.projection.propagate import propagate
 from cme.states import StateSpace
 
@@ -57,6 +61,21 @@ def test_integrators_agree_with_all_entries(method):
     off = abs(one.p - other.p).sum(axis=1)
     assert np.all(off <= one.integration_error + other.integration_error)
     assert abs(one.lost - other.lost).max() < 1e-9
+
+
+def test_what_walks_along_a_line_is_rounded_at_each_state():
+    """The part that goes on is rounded once and counts at each state: one whose rounding is bad, against fractions."""
+    off = {b: abs(Fraction(b / (1.0 + b)) / Fraction(b, b + 1) - 1) for b in range(1000, 1100)}
+    mean = max(off, key=off.__getitem__)
+    network = cme.parse(f"0 -> geometric({mean}) P @ 1; P = 0")
+    space = StateSpace.reachable(network, bounds={"P": 8 * mean})
+    generator = with_bursts(network, space)
+    column = np.zeros(8 * mean + 1)
+    column[space.states[:, 0]] = generator.matrix @ (space.states[:, 0] == 0).astype(float)
+    with mpmath.workdps(40):
+        part = mpmath.mpf(mean) / (mean + 1)
+        error = sum(abs(mpmath.mpf(float(p)) - part**k / (mean + 1)) for k, p in enumerate(column) if k > 0)
+    assert 3 * ROUNDING < error <= ROUNDING * (1 + generator.matrix.roughness)
 
 
 def test_krylov_takes_all_entries():

@@ -1,6 +1,7 @@
 """The closed form of monomolecular networks (A.1, A.2, A.20) against projection, direct formulas and arithmetic of many digits."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from scipy.stats import binom, multinomial, poisson
 
 import cme
 from cme.first_order import first_order
-from cme.projection.columns import binomial_column
-from cme.projection.monomolecular import Flight
+from cme.projection.columns import Column, binomial_column
+from cme.projection.monomolecular import Flight, _Box
 
 RECOGNISED = ["birth_death", "isomerisation", "potassium_channel", "kinetic_proofreading"]
 NOT = ["telegraph", "two_stage", "dimerisation", "batch_immigration", "birth_death_immigration", "schlogl", "sir"]
@@ -223,6 +224,48 @@ def test_A2_rounding_of_very_many_molecules_is_bounded(text):
     assert np.abs(off).mean() <= law.integration_error[0] < 5e-11
 
 
+def test_rounding_that_is_the_same_at_every_step_is_bounded():
+    """The logarithm of the odds is rounded once and counts at every step: odds whose rounding is as bad as may be, against 40 digits."""
+    import mpmath
+
+    with mpmath.workdps(40):
+
+        def off(p):
+            return abs(float(mpmath.log(mpmath.mpf(p) / mpmath.mpf(1 - p)) - mpmath.mpf(float(np.log(p / (1 - p))))))
+
+        n, p = 10**8, max((1e-3 * (1 + 1e-4 * k) for k in range(400)), key=off)
+        column = binomial_column(n, p, 1 - p)
+        share = mpmath.mpf(p) / (mpmath.mpf(p) + mpmath.mpf(1 - p))
+        places = np.searchsorted(np.cumsum(column.p), np.linspace(0.005, 0.995, 100)).tolist()
+        errors = []
+        for place in places:
+            k = column.first + place
+            log = mpmath.loggamma(n + 1) - mpmath.loggamma(k + 1) - mpmath.loggamma(n - k + 1)
+            truth = mpmath.exp(log + k * mpmath.log(share) + (n - k) * mpmath.log(1 - share))
+            errors.append(abs(float(mpmath.mpf(float(column.p[place])) / truth - 1)))
+    assert np.mean(errors) <= column.rounding < 50 * np.mean(errors)
+    box = _Box(1, 0.0, 10**6)
+    box.add_count(0, column)
+    before = box.rounding
+    assert before >= column.rounding  # of a box as well
+    box.add_count(0, Column(0, np.full(8, 0.125)))
+    assert box.rounding >= before + 8 * 2.0**-53  # sums of eight products
+
+
+@pytest.mark.parametrize("n", [3, 20, 60])
+def test_rounding_of_molecules_one_by_one_is_bounded(n):
+    """Against fractions."""
+    shares = np.array([0.1, 0.7]), 0.2
+    a, b, c = Fraction(0.1), Fraction(0.7), Fraction(0.2)
+    box = _Box(2, 0.0, 10**6)
+    box.add_molecules(n, *shares)
+    block = box.block()
+    error = Fraction(0)
+    for (i, j), p in zip(block.states.tolist(), block.p.tolist(), strict=True):
+        error += abs(Fraction(p) - math.comb(n, i) * math.comb(n - i, j) * a**i * b**j * c ** (n - i - j))
+    assert 0 < float(error) <= box.rounding < 300 * error
+
+
 @pytest.mark.parametrize(("n", "p"), [(1, 0.3), (1000, 0.3), (1000, 1e-4), (50_000, 0.999)])
 def test_what_an_error_of_p_makes_of_the_law(n, p):
     """The bound by the Hellinger distance where molecules are many, that by single molecules where few."""
@@ -254,6 +297,19 @@ def test_refusals():
         cme.fsp(cme.parse("0 -> X @ 1e300"), [1.0], method="monomolecular")
     with pytest.raises(cme.ConvergenceError, match="molecules of a kind, which are too many"):
         cme.fsp(cme.parse("X -> 0 @ 1; X = 1e15"), [1.0], method="monomolecular")
+
+
+def test_where_projection_fails_too_the_closed_form_says_what_it_needs():
+    told = r"the integrator's error .*; with method='monomolecular': the closed form only comes within 1.* loosen tol=1e-12"
+    with pytest.raises(cme.ConvergenceError, match=told):
+        cme.fsp(cme.parse("A -> 0 @ 1; A = 1000000"), [0.7], tol=1e-12)
+    both = r"fsp needs .* states and more .*; with method='monomolecular': the closed form needs \d+ states; raise max_states \(now 300\)"
+    with pytest.raises(cme.ConvergenceError, match=both):
+        cme.fsp(cme.parse("A -> 0 @ 1; A = 10000"), [0.7], max_states=300)
+    with pytest.raises(cme.ConvergenceError, match=r"or use ssa$"):  # of projection alone, where it alone was asked
+        cme.fsp(cme.parse("A -> 0 @ 1; A = 10000"), [0.7], max_states=300, method="projection")
+    with pytest.raises(cme.ConvergenceError, match=r"; with method='product_form': .*raise max_states \(now 10\)"):
+        cme.stationary(cme.parse("0 -> X @ 1000; X -> 0 @ 1; X = 3"), max_states=10)
 
 
 @pytest.mark.parametrize("keep", [["A"], ["B"], ["C"], ["C", "A"], ["A", "B", "D"], ["A", "B"]])

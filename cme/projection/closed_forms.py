@@ -1,8 +1,9 @@
 """The door to closed forms: which solver has which, and when one answers of itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,13 +25,31 @@ TRANSIENT = ("monomolecular", "generating_function")
 TRANSIENT_METHODS = ("auto", "projection", *TRANSIENT)
 MOST_MATRIX = 1_000_000  # reactions times species, up to which "auto" looks for a closed form
 FOREVER = np.array([np.inf])
+OTHERWISE = "; use method='projection'"  # at the end of a refusal: of no use where projection fails as well
 BOUND, ESTIMATE = "a bound", "an estimate"  # what `info` says of the integration error
+
+
+class Answer(NamedTuple):
+    """The law in closed form, if it is there and not dearer than projection; else why one that is there does not come within `tol`."""
+
+    law: Distribution | None = None
+    refusal: str = ""
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Projection in its stead: where that fails too, both reasons are told, since either may be the easier one to mend."""
+        try:
+            yield
+        except ConvergenceError as error:
+            if self.refusal:
+                raise ConvergenceError(f"{error}; {self.refusal}") from error
+            raise
 
 
 def transient_law(
     network: Network, times: np.ndarray, method: str, tol: float, initial, max_states: int, keep: Sequence[str] | None, started: float
-) -> Distribution | None:
-    """The law at times in closed form; None if there is none, or none that is cheaper, and the network is to be solved by projection.
+) -> Answer:
+    """The law at times in closed form, or none, and the network is to be solved by projection.
 
     Raises
     ------
@@ -69,7 +88,7 @@ def transient_law(
 
 def stationary_law(
     network: Network, method: str, tol: float, initial, max_states: int, keep: Sequence[str] | None, started: float
-) -> Distribution | None:
+) -> Answer:
     """The stationary law in closed form, see `transient_law`."""
 
     def solve(name: str) -> Distribution | None:
@@ -96,20 +115,24 @@ def stationary_law(
     return _first(solve, STATIONARY, method, network, initial)
 
 
-def _first(solve, names: tuple[str, ...], method: str, network: Network, initial) -> Distribution | None:
+def _first(solve, names: tuple[str, ...], method: str, network: Network, initial) -> Answer:
     """What the first closed form gives that there is, or the one that was asked for."""
     if method in names:
-        return solve(method)
+        return Answer(solve(method))
     if method != "auto" or not _may_be_plain(network, initial):
-        return None
+        return Answer()
+    refusal = ""
     for name in names:
         try:
             found = solve(name)
-        except (ModelError, ConvergenceError):  # the network has no such form, or not to that accuracy: projection is for all
+        except ModelError:  # the network has no such form: projection is for all
+            continue
+        except ConvergenceError as error:
+            refusal = refusal or f"with method={name!r}: {str(error).removesuffix(OTHERWISE)}"
             continue
         if found is not None:
-            return found
-    return None
+            return Answer(found)
+    return Answer(refusal=refusal)
 
 
 def _may_be_plain(network: Network, initial) -> bool:

@@ -160,10 +160,11 @@ def fsp(
         return _on_given_states(network, times, tol, method, initial, started, progress)
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
     keep = closed_forms.check_keep(network, keep)
+    closed = closed_forms.Answer()
     if space is None:
-        known = closed_forms.transient_law(network, times, method, tol, initial, max_states, keep, started)
-        if known is not None:
-            return known
+        closed = closed_forms.transient_law(network, times, method, tol, initial, max_states, keep, started)
+        if closed.law is not None:
+            return closed.law
     if initial is not None and not isinstance(initial, Distribution):
         network, initial = network.with_initial(initial), None
     network = with_amounts_apart(network)
@@ -178,7 +179,7 @@ def fsp(
     if space is not None and np.any(space.index(states) < 0):
         raise ValueError("the given state space does not hold the initial state")
     run = _Run(network, times, tol, method, max_states, space)
-    with progress_bar("fsp", float(times[-1]), progress) as bar:
+    with closed.beside(), progress_bar("fsp", float(times[-1]), progress) as bar:
         for now in run.through_time(states, weights):
             bar.to(now, f"{run.states_in_use} states")
     found, p_out = gather(run.outputs)

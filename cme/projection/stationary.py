@@ -150,12 +150,13 @@ def stationary(
         raise ValueError("a given space is kept as it is; leave out max_states")
     max_states = 1_000_000 if max_states is None else check_count("max_states", max_states)
     keep = closed_forms.check_keep(network, keep)
+    closed = closed_forms.Answer()
     if space is None:
-        known = closed_forms.stationary_law(network, method, tol, initial, max_states, keep, started)
-        if known is not None:
-            return known
+        closed = closed_forms.stationary_law(network, method, tol, initial, max_states, keep, started)
+        if closed.law is not None:
+            return closed.law
     fixed = space is not None
-    with progress_bar("stationary", max_states, progress) as bar:
+    with closed.beside(), progress_bar("stationary", max_states, progress) as bar:
         if space is not None:
             space, law = _fixed_set(network, space, solver)
         else:
