@@ -3,6 +3,7 @@
 import numpy as np
 import oracles
 import pytest
+from scipy.optimize import brentq
 from scipy.stats import nbinom, poisson
 
 import cme
@@ -141,6 +142,26 @@ def test_A4_bursts_beside_a_species_that_dies_out(monkeypatch):
     assert law.lost[0] <= 1e-4
     assert len(sizes) > 5
     assert max(sizes) < 6  # entries for each state; all would be hundreds
+
+
+@pytest.mark.parametrize("births", ["geometric(8) X @ .05", "geometric(3) X @ .1"])
+def test_A4_bursts_that_die_out(births):
+    """Fewer are born than die: X is 0 at last, of which the first sets hold few states or none, and Y is Poisson."""
+    law = cme.stationary(cme.parse(f"X -> X + {births}; X -> 0 @ 1; X = 5; 0 -> Y @ 3; Y -> 0 @ 1"), method="projection", tol=1e-4)
+    x, y = (law.states[:, law.species_index(name)] for name in "XY")
+    truth = (x == 0) * poisson.pmf(y, 3)
+    assert np.abs(law.p[0] - truth).sum() + 1 - truth.sum() <= law.error_bound[0] + 1e-14
+    assert law.lost[0] <= 1e-4
+
+
+def test_A4_bursts_that_may_die_out_or_not():
+    """1.04 are born for each that dies: what is found is the law where X died out, and `lost` holds the paths where it did not."""
+    network = cme.parse("X -> X + geometric(8) X @ .13; X -> 0 @ 1; X = 5; 0 -> Y @ 1; Y -> 0 @ 1")
+    law = cme.stationary(network, method="projection", tol=1e-2)
+    q = brentq(lambda q: 1 - q + 0.13 * q * (1 / (1 + 8 * (1 - q)) - 1), 0.1, 0.9999)  # the chance that what comes of one dies out
+    assert not law.states[:, law.species_index("X")].any()
+    assert law.lost[0] >= 2 * (1 - q**5) > 0.04
+    assert "may never come to them, since reactions draw numbers of molecules" in law.info["certificate"]
 
 
 @pytest.mark.parametrize("method", ["auto", "lu", "sweeps"])

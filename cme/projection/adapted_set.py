@@ -27,6 +27,7 @@ FIRST_SIZE = 4000  # enough to look past the barrier of most bistable networks
 FIRST_OF_DRAWS = 600  # where a reaction draws numbers of molecules: jumps lead from every state to all larger ones
 FASTER = 1.3  # times as fast as before: a law of which the outflow falls so need not be judged yet
 TREND, FAR_TOO_MANY = 4, 10.0  # expansions from which it is told how fast a law settles; and times `max_states` that it must not take
+HELD = 0.5  # of what escapes to kept states from which no way leads back: if the rim grows and more of it than this remains, it is no rim
 MOST_ROUNDS = 4  # of adding states from which the drift does not lead back
 MOST_ADDED = 200_000  # of these, where the law on them is found by elimination; else a few times those that are kept
 
@@ -74,6 +75,8 @@ class _Search:
         self._reason = ""  # why the law can't be certified
         self._change = np.inf  # of the law when the set last grew
         self._changes, self._outflows = list[float](), list[float]()  # all of these, and what flows out of the sets
+        self._escaping = list[float]()  # and the probability of states from which ways lead out of the class that was taken for closed
+        self._late = False  # is the largest class left for good, for one with few states?
         self._expansions = self._rounds = 0
         self._starts_elsewhere = False  # in states that are left for good
 
@@ -115,23 +118,41 @@ class _Search:
             guess, place = np.zeros(len(self.space)), self.space.index(space.states[law.members])
             guess[place[place >= 0]] = law.pi[place >= 0]
         self._generator = None
-        law = self._with_walkers(guess) or ClosedLaw.on(self.generator, self.home, guess, solver=self.solver)
+        law = self._with_walkers(guess) or self._with_all_entries(guess)
         self.law = replace(law, expansions=self._expansions)
-        if not self._expansions and not self.tentative:
-            start = self.space.index(Compiled(self.network).start(self.initial)[0])
-            self._starts_elsewhere = not np.all(np.isin(start, self.law.members))
+        start = self.space.index(Compiled(self.network).start(self.initial)[0])
+        if not self.tentative and np.any(start >= 0):
+            self._starts_elsewhere = not np.all(np.isin(start[start >= 0], self.law.members))
         if self._before is not None:
             self._change = max(_distance(*self._before, self.space, self.law), self.law.escaping)
             self._changes.append(self._change)
             self._outflows.append(self.law.outflow)
+            self._escaping.append(self.law.escaping)
+            self._look_for_a_later_class()
         self.bar.to(len(self.space), f"missing {min(self.law.away, self._change):.1e}")
+
+    def _look_for_a_later_class(self) -> None:
+        """Is the largest class left for good? And was it the law on another one that changed until now?
+
+        Where ways out of it to kept states lead on to none but out of the set, these are a rim, which is met less and less often as the
+        set grows. If they are met as often as before, a species dies out there, and the law is where the process is late.
+        """
+        held = len(self._escaping) > TREND and self._escaping[-1] > HELD * self._escaping[-1 - TREND]
+        self._late = self._late or (held and self.law.escaping > self.tol)
+        assert self._before is not None
+        space, law = self._before
+        if not np.isin(self.space.index(space.states[law.home]), self.law.members).all():
+            self._changes, self._outflows = [], []
+
+    def _with_all_entries(self, guess: np.ndarray | None) -> ClosedLaw:
+        return ClosedLaw.on(ClosedClass.of(self.generator, late=self._late), self.home, guess, solver=self.solver)
 
     def _with_walkers(self, guess: np.ndarray | None) -> ClosedLaw | None:
         """The law where large bursts lead from each state to nearly all others; None where they do not."""
         walking, n_states = with_walkers(self.network, self.space), len(self.space)
         if walking is None:
             return None
-        found = ClosedClass.of(walking, speed=FAST)
+        found = ClosedClass.of(walking, speed=FAST, late=self._late)
         members = found.members[found.members < n_states]
         if len(members) < n_states:
             return self._with_walkers_on(members, found.dead_ends, guess)
@@ -165,7 +186,7 @@ class _Search:
     def _whole(self) -> tuple[StateSpace, ClosedLaw]:
         """The answer on a set that nothing leaves."""
         self._check_dead_ends()
-        return self.space, certify_end(self.space, self.law, self.generator, self.initial)
+        return self.space, certify_end(self.space, self.law, self.initial, self.tol, self.max_states)
 
     def _certified(self) -> ClosedLaw:
         if self._drifts is None:
@@ -179,8 +200,7 @@ class _Search:
         members = self.space.states[self.law.members]
         others = self._first_states[self.space.index(self._first_states) < 0]
         space = StateSpace.holding(self.network, np.concatenate([self.space.states, others]))
-        generator = Generator.from_network(self.network, space)
-        return certify_arrival(space, law, space.index(members), generator, self.initial)
+        return certify_arrival(space, law, members, self.initial, self.tol, self.max_states)
 
     def _check_dead_ends(self) -> None:
         dead_ends = self.law.dead_ends
@@ -219,7 +239,12 @@ class _Search:
                 f"settles so slowly that more than {FAR_TOO_MANY * self.max_states:.0e} would be needed; loosen tol; "
                 f"{_without_end(self.network)}"
             )
-        larger = grow(self.space, self.law) if self._reason or self._rounds else reshape(self.space, self.law, self.tol)
+        space, law = self.space, self.law
+        if self.network.varying and self._starts_elsewhere and not law.inflow.any():  # the way there is looked at in the end
+            if np.all(space.index(Compiled(self.network).start(self.initial)[0]) >= 0):
+                self._first_states = space.states
+            space, law = space.keep(law.members), replace(law, members=np.arange(len(law.members)), inflow=law.inflow[law.members])
+        larger = grow(space, law) if self._reason or self._rounds else reshape(space, law, self.tol)
         if len(larger) > self.max_states:
             raise ConvergenceError(
                 f"stationary needs more than max_states={self.max_states} states (the law still changes by {unsettled:.1e}, "
@@ -230,9 +255,10 @@ class _Search:
     def _expected_states(self) -> float:
         """How many states it takes if the law goes on to settle as it does: by the faster of its last changes, and of twice as many.
 
-        0 if that is not known yet: before some changes, and where less flows out of the set faster and faster, as from light tails.
+        0 if that is not known yet: before some changes, where the law is about to leave for a later class, and where less flows out of
+        the set faster and faster, as from light tails.
         """
-        if len(self._changes) <= 2 * TREND:
+        if len(self._changes) <= 2 * TREND or self.law.escaping > HELD:
             return 0.0
         log = np.log(np.maximum(self._changes, 1e-300))
         outflow = np.log(np.maximum(self._outflows, 1e-300))

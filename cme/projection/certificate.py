@@ -10,6 +10,7 @@ import numpy as np
 from cme.compiled import Compiled
 from cme.errors import ConvergenceError
 from cme.generator import Generator
+from cme.projection.bursts import with_walkers
 from cme.projection.closed_law import ClosedLaw
 from cme.projection.cycle import bounds
 from cme.projection.drift import Drift, NoDriftError, find_drifts
@@ -19,6 +20,8 @@ from cme.states import StateSpace
 
 LARGEST_INACCURACY = 1e-2
 EXACT = "exact: no jump leaves the states"
+FEW_PASSED, MOST_PASSED = 2000, 200_000  # states on the way to a class that tell little; jumps there, from which on no more are added
+IDLE, PATIENCE = 0.7, 2  # of what never arrived: if more than this part is left, and so often, more states do not help
 
 
 def certify(space: StateSpace, law: ClosedLaw, drifts: list[Drift] | None = None) -> ClosedLaw:
@@ -73,15 +76,15 @@ def _core(law: ClosedLaw, drift: Drift, change: np.ndarray, way: np.ndarray) -> 
     return replace(drift, fall=best[1]), best[2]
 
 
-def certify_end(space: StateSpace, law: ClosedLaw, generator: Generator, initial) -> ClosedLaw:
+def certify_end(space: StateSpace, law: ClosedLaw, initial, tol: float, max_states: int) -> ClosedLaw:
     """Say whether all paths come to a class of states that none leaves, from the other states that were looked at."""
-    if not np.any(generator.leak > 0):
+    if not np.any(Generator.from_network(space.compiled.network, space).leak > 0):
         return replace(law, lost=0.0, certificate=EXACT)
-    return certify_arrival(space, replace(law, lost=0.0, certificate="exact"), law.members, generator, initial)
+    return certify_arrival(space, replace(law, lost=0.0, certificate="exact"), space.states[law.members], initial, tol, max_states)
 
 
-def certify_arrival(space: StateSpace, law: ClosedLaw, members: np.ndarray, generator: Generator, initial) -> ClosedLaw:
-    """Add to what is known of a law whether all paths come to the members of its class, from the other states of a set.
+def certify_arrival(space: StateSpace, law: ClosedLaw, members: np.ndarray, initial, tol: float, max_states: int) -> ClosedLaw:
+    """Add to what is known of a law whether all paths come to the members (K, S) of its class, from the other states of a set.
 
     From each of those a way leads to the class. If a function of the counts falls outside of them, no path stays outside for ever, and
     none can miss the class in all of its visits. Else those that leave them may not come back.
@@ -90,7 +93,7 @@ def certify_arrival(space: StateSpace, law: ClosedLaw, members: np.ndarray, gene
         everyone = np.arange(len(space))
         drift = leading_back(find_drifts(space, everyone, np.ones(len(space))), space, np.ones(len(space), dtype=bool))
     except NoDriftError as reason:
-        gone = _gone(space, members, generator, initial)
+        gone = _gone(space, members, initial, max(tol - law.lost, 0.1 * tol) / 2, max_states)
         may = "how many may never come to them is not known" if np.isnan(gone) else f"a part of up to {gone:.1e} may never come to them"
         certificate = f"estimate: the law of the paths that end in these states, and {may}, since {reason}"
         return replace(law, lost=min(law.lost + 2 * gone, 2.0), floor=None, certificate=certificate)
@@ -98,16 +101,29 @@ def certify_arrival(space: StateSpace, law: ClosedLaw, members: np.ndarray, gene
     return replace(law, certificate=f"{law.certificate}{': ' if law.certificate == 'exact' else '; '}{ground}")
 
 
-def _gone(space: StateSpace, members: np.ndarray, generator: Generator, initial) -> float:
-    """The probability to leave the states before the class is met; nan if it is not known."""
-    states, weights = Compiled(space.compiled.network).start(initial)
-    place = space.index(states)
-    if np.any(place < 0):  # dropped on the way, since the law is elsewhere
+def _gone(space: StateSpace, members: np.ndarray, initial, enough: float, max_states: int) -> float:
+    """The probability to leave the states before one of the members (K, S) is met, or to end elsewhere; nan if it is not known.
+
+    States are added where paths leave, until it is small enough or no longer falls, as where counts may grow for ever.
+    """
+    network, least, idle = space.compiled.network, np.nan, 0
+    states, weights = Compiled(network).start(initial)
+    if np.any(space.index(states) < 0):  # dropped on the way, since the law is elsewhere
         return np.nan
-    start = np.bincount(place, weights=weights, minlength=len(space))
-    target = np.full(len(space), -1)
-    target[members] = 0
-    try:
-        return Hitting(generator, target, 1, start).escaped
-    except ConvergenceError:
-        return np.nan
+    while True:
+        generator = with_walkers(network, space) or Generator.from_network(network, space)
+        target = np.full(len(generator), -1)
+        target[space.index(members)] = 0
+        start = np.bincount(space.index(states), weights=weights, minlength=len(generator))
+        try:
+            met = Hitting(generator, target, 1, start)
+        except ConvergenceError:
+            return least
+        gone = met.escaped + met.never
+        idle = idle + 1 if gone > IDLE * least and len(space) > FEW_PASSED else 0
+        least = np.fmin(least, gone)
+        if gone <= enough or idle == PATIENCE or len(space) >= max_states or generator.rates.nnz > MOST_PASSED:
+            return float(least)
+        leaving = met.leaving[: len(space)]
+        order = np.argsort(leaving)
+        space = space.grow(order[np.cumsum(leaving[order]) > 1e-3 * leaving.sum()][::-1], size=min(2 * len(space), max_states))

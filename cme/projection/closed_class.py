@@ -53,10 +53,11 @@ class ClosedClass:
     states: np.ndarray
 
     @classmethod
-    def of(cls, generator: Generator, *, speed: float = 1.0) -> "ClosedClass":
+    def of(cls, generator: Generator, *, speed: float = 1.0, late: bool = False) -> "ClosedClass":
         """Find it; `ModelError` if there are several that nothing leaves. What is found does not hold the generator.
 
-        Some states may be left so many times (`speed`) as fast as the others.
+        Some states may be left so many times (`speed`) as fast as the others. If `late`, the largest class is known to be left for
+        others: what is found is where the process is late, however few states that are.
         """
         matrix = generator.sparse("the stationary law")
         n_classes, label = connected_components(matrix.T, directed=True, connection="strong")
@@ -76,7 +77,8 @@ class ClosedClass:
             raise not_unique(generator.names, *(generator.states[np.argmax(label == c)] for c in closed[:2]))
         large = open_[size[open_] > LARGE * len(generator)]
         chosen = closed[0] if len(closed) else large[np.argmax(size[large])] if len(large) else np.argmax(size)
-        if chosen not in closed and chosen not in open_ and size[open_].max(initial=0) > FEW * np.sqrt(len(generator)):
+        rim = 0.0 if late else FEW * np.sqrt(len(generator))
+        if chosen not in closed and chosen not in open_ and size[open_].max(initial=0) > rim:
             chosen = label[late_state(matrix, speed)]  # some species may have died out there, and others live on
         _, first = np.unique(label, return_index=True)
         members = np.flatnonzero(label == chosen)
