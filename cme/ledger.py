@@ -152,10 +152,10 @@ class Ledger:
         # Rows of one number would be arrays of another kind, for which kernels are compiled again. Random jumps are not kept.
         n_jumps = 2 if self._is_random else max(len(self.compiled.network.reactions), 2)
         least = max(known + known // 4 + len(self.compiled.network.reactions), room if not known else 0)
-        if room > 2**16 and self._bytes(room) > (memory.available() or math.inf):
+        if room > 2**16 and self.bytes_for(room) > (memory.available() or math.inf):
             room = min(room, least)
             what = f"{room} states of {len(self.upper)} species, with where their {n_jumps} reactions lead,"
-            memory.require_memory(self._bytes(room), what, FEWER)
+            memory.require_memory(self.bytes_for(room), what, FEWER)
         if room > MOST:
             raise errors.ConvergenceError(f"{room} states are more than can be kept ({MOST}); {FEWER}")
         for name, row, kind in (
@@ -178,7 +178,7 @@ class Ledger:
         if refill:
             self._fill(coded=True)
 
-    def _bytes(self, room: int) -> int:
+    def bytes_for(self, room: int) -> int:
         """The memory for so many states."""
         n_jumps = 2 if self._is_random else max(len(self.compiled.network.reactions), 2)
         return room * (8 * len(self.upper) + 8 + 12 * n_jumps) + 8 * _slots(room)

@@ -14,10 +14,12 @@ from cme.box import Box, BoxMatrix, reachable_box
 from cme.compiled import Compiled
 from cme.conditions import network_condition
 from cme.graphs import conservation_laws, independent_species
+from cme.least_states import least_states
 from cme.ledger import FEWER, UNBOUNDED, Ledger
 from cme.network import Network
 from cme.random_ledger import RandomLedger
 
+LONG = 2**22  # states, whose listing takes so long that it is first looked whether it will come to an end
 LARGE = 2**16  # states of a full box from which on its generator is matrix-free: a sparse one would be larger than the cache
 
 Condition = ratelaw.Expr | Callable[[np.ndarray], np.ndarray]
@@ -105,10 +107,22 @@ class StateSpace:
         whole = start._whole_box(max_states) if within is None else None
         if whole is not None:
             return whole
+        if max_states > LONG and within is None and not network.varying:
+            start._check_least(max_states)
         space = start.grow(np.arange(len(start)), size=max_states + 1)
         if len(space) > max_states:
             raise _too_many(max_states)
         return space._as_box() if len(space) >= LARGE and not network.varying else space
+
+    def _check_least(self, max_states: int) -> None:
+        """Refuse to list more states than are allowed, or than fit into memory, where it is plain from the reactions that there are."""
+        rates = self.compiled.propensities(self.states)
+        if np.all(np.isfinite(rates) & (rates >= 0)):  # else that is told first
+            least = least_states(self.compiled.network, self.states[0], self.upper)
+            if least > max_states:
+                raise _too_many(max_states)
+            what = f"at least {least:.3g} states of {len(self.upper)} species, which can be reached,"
+            memory.require_memory(self._ledger.bytes_for(int(least)), what, FEWER)
 
     def _whole_box(self, max_states: int) -> "StateSpace | None":
         """The large box up to the bounds, if it is plain without a search that all of it is reached from here; rates are checked."""
@@ -256,8 +270,9 @@ class StateSpace:
         return self._build(self.states, compiled, self.upper, _key(network, self.states), self.within)
 
     def index(self, states: np.ndarray) -> np.ndarray:
-        """The position of each of the given states (K, S), -1 where it is not kept."""
-        wanted = np.ascontiguousarray(np.atleast_2d(states), dtype=np.int64)
+        """The position of each of the given states (K, S), -1 where it is not kept; `ValueError` if these are no counts."""
+        wanted = _check_states(self.compiled.network, np.atleast_2d(states))
+        wanted = np.ascontiguousarray(wanted, dtype=np.int64)
         return self._ledger.index(wanted, len(self)) if self.box is None else self.box.index(wanted)
 
     def transitions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

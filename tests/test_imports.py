@@ -22,7 +22,7 @@ ROWS = [
     {"abilities", "programs", "quadrature", "ensembles", "conditions", "passages"},
     {"compiled", "hybrid", "formats", "graphs", "threads"},
     {"ledger"},
-    {"random_ledger", "box"},
+    {"random_ledger", "box", "least_states"},
     {"states", "pieces", "complex_balance", "first_order"},
     {"resolved_times"},
     {"clockwork"},

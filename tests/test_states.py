@@ -33,6 +33,23 @@ def test_index_finds_states_and_only_those():
     space = cme.StateSpace.reachable(cme.parse("A <-> B @ 1, 2; A = 9"))
     assert np.all(space.index(space.states) == np.arange(10))
     assert list(space.index(np.array([[0, 10], [9, 1], [9, 0]]))) == [-1, -1, 0]
+    assert list(space.index([9.0, 0.0])) == [0]
+    assert len(space.index(np.zeros((0, 2)))) == 0
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ([5], r"states must be an array of shape \(K, 2\), with columns A, B, not of shape \(1, 1\)"),
+        ([[[9, 0]]], r"states must be an array of shape \(K, 2\), with columns A, B, not of shape \(1, 1, 2\)"),
+        ([8.5, 0.5], "states must be whole numbers of molecules, not 8.5"),
+        ([2**63, 0], "states must be counts below 2^63, not 9.22"),
+    ],
+)
+def test_states_that_are_looked_up_are_counts(states, message):
+    space = cme.StateSpace.reachable(cme.parse("A <-> B @ 1, 2; A = 9"))
+    with pytest.raises(ValueError, match=message.replace("^", r"\^")):
+        space.index(states)
 
 
 def test_growth_keeps_old_states_first_and_keep_rebuilds():
