@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.stats import poisson
 
 import cme
+from cme.compiled import Compiled
 from cme.infix import parse as formula
 from cme.projection import certificate, cycle, drift, lattice, law_bounds, sweeps, way_back
 from cme.projection.closed_law import ClosedLaw
@@ -401,3 +402,29 @@ def test_a_start_far_from_where_the_law_is_takes_no_accuracy(x):  # the fastest 
 def test_states_that_no_path_reaches_have_no_part(text, name, values, method):  # though the proof may need them, or they lie in the box
     law = cme.stationary(cme.parse(text), method=method)
     np.testing.assert_allclose(law[name][0, :2], values, atol=1e-6)
+
+
+def test_given_states_that_are_far_too_few_are_not_looked_beyond(monkeypatch):
+    """Where thousands of times as many states would be needed, they are not listed for a sentence."""
+    network = cme.parse("0 -> X @ 5; 0 -> Y @ 8; Y -> 0 @ .1; X -> 0 @ .01; Y = 1")
+    space = cme.StateSpace.reachable(network, within="X + Y < 15")
+    monkeypatch.setattr(drift, "lattice_points", None)
+    law = cme.stationary(network, space=space)
+    assert np.isnan(law.lost[0])
+    assert re.search(r"^estimate: .* is only proved to fall beyond a box of \de\+\d\d states", law.info["certificate"])
+
+
+def test_which_states_can_be_entered_from_others():
+    network = cme.parse("A -> 2 A @ 1; 2 A -> B @ 1; B -> 2 B @ 1; B -> A @ 1")
+    states = np.array([[0, 0], [1, 0], [0, 1], [2, 0], [0, 2], [3, 3]])
+    rises = drift.Drift(Compiled(network), np.ones(2), np.zeros((2, 2)), np.zeros(2), 1.0, ())
+    for kept in (states, states[1:3], states[:0], states[:2]):
+        sources = {tuple(row) for row in np.ndindex(8, 8)} - {tuple(row) for row in kept.tolist()}
+        met = set()
+        while more := {to for a in sources | met for to in _jumps(*a) if list(to) in kept.tolist()} - met:
+            met |= more
+        assert rises._entered(kept).tolist() == [tuple(row) in met for row in kept.tolist()]
+
+
+def _jumps(a: int, b: int) -> list[tuple[int, int]]:
+    return [(a + 1, b)] * (a > 0) + [(a - 2, b + 1)] * (a > 1) + [(a, b + 1), (a + 1, b - 1)] * (b > 0)

@@ -19,6 +19,7 @@ from cme.projection.way_back import distance_after_leaving, leading_back
 from cme.states import StateSpace
 
 LARGEST_INACCURACY = 1e-2
+MOST_BESIDE, FEW_POINTS = 1000, 1_000_000  # states for each kept one in which a function may not fall; and how many at least
 EXACT = "exact: no jump leaves the states"
 FEW_PASSED, MOST_PASSED = 2000, 200_000  # states on the way to a class that tell little; jumps there, from which on no more are added
 IDLE, PATIENCE = 0.7, 2  # of what never arrived: if more than this part is left, and so often, more states do not help
@@ -34,7 +35,11 @@ def certify(space: StateSpace, law: ClosedLaw, drifts: list[Drift] | None = None
     """
     member = np.zeros(len(space), dtype=bool)
     member[law.members] = True
-    drift = leading_back(find_drifts(space, law.members, law.pi) if drifts is None else drifts, space, member)
+    if drifts is None:  # the set stays as it is: what would take so many more states is not looked at one by one
+        most = max(MOST_BESIDE * len(space), FEW_POINTS)
+        drift = leading_back(find_drifts(space, law.members, law.pi), space, member, most_points=most)
+    else:
+        drift = leading_back(drifts, space, member)
     assert law.cycle is not None
     change = drift.mean_change(space.states[law.members])
     change += 1e-9 * np.abs(change)

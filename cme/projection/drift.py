@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import breadth_first_order
 
 from cme.compiled import Compiled
 from cme.graphs import conservation_laws
@@ -91,31 +93,23 @@ class Drift:
         return replace(self, fall=0.1 * self.fall), outside[slow]
 
     def _entered(self, states: np.ndarray) -> np.ndarray:
-        """Which of the states can be entered at all from others than themselves, (N,)."""
-        entered = np.zeros(len(states), dtype=bool)
-        if not len(states):
-            return entered
-        own = {row.tobytes(): n for n, row in enumerate(np.ascontiguousarray(states))}
-        into: list[list[int]] = [[] for _ in states]
+        """Which of some different states can be entered at all from others than themselves, (N,)."""
+        n_states = len(states)
+        if not n_states:
+            return np.zeros(0, dtype=bool)
+        own, ways = StateSpace.holding(self.compiled.network, states), [np.zeros((2, 0), dtype=np.int64)]
         for r, change in enumerate(self.compiled.network.stoichiometry):
-            if not change.any():
-                continue
-            before = np.ascontiguousarray(states - change)
-            real = np.all(before >= 0, axis=1)
-            real[real] = self.compiled.propensities(before[real])[:, r] > 0
-            for n in np.flatnonzero(real).tolist():
-                source = own.get(before[n].tobytes())
-                if source is None:
-                    entered[n] = True
-                else:
-                    into[source].append(n)
-        waiting = np.flatnonzero(entered).tolist()
-        while waiting:
-            for n in into[waiting.pop()]:
-                if not entered[n]:
-                    entered[n] = True
-                    waiting.append(n)
-        return entered
+            if change.any():
+                before = states - change
+                to = np.flatnonzero(np.all(before >= 0, axis=1))
+                to = to[self.compiled.propensities(before[to])[:, r] > 0]
+                source = own.index(before[to])
+                ways.append(np.stack([np.where(source < 0, n_states, source), to]))  # the last one stands for all others
+        source, to = np.concatenate(ways, axis=1)
+        graph = sp.csr_array((np.ones(len(to)), (source, to)), shape=(n_states + 1, n_states + 1))
+        entered = np.zeros(n_states + 1, dtype=bool)
+        entered[breadth_first_order(graph, n_states, return_predecessors=False)] = True
+        return entered[:n_states]
 
     def __str__(self) -> str:
         names = self.compiled.network.species_names
