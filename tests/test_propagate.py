@@ -1,5 +1,7 @@
 """The integrators of the master equation: their bounds against closed forms, on laws that travel and laws that rest."""
 
+from fractions import Fraction
+
 import numpy as np
 import oracles
 import pytest
@@ -11,6 +13,7 @@ import cme
 from cme.kernels.chebyshev import scaled_bessel
 from cme.projection import propagate as propagate_module
 from cme.projection.propagate import METHODS, Integrator, entries_of_factors, propagate
+from cme.projection.squaring import UNIT, Squares
 
 BIRTH_DEATH = cme.parse("0 -> X @ 100; X -> 0 @ 1")
 
@@ -30,6 +33,48 @@ def test_E9_the_bound_is_above_the_error_of_every_integrator(method, tol):
         assert np.abs(p - oracles.immigration_death(401, 100, 1, 0, t)).sum() <= error + 2e-12
         assert p.min() >= 0
         assert error <= tol
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_E9_no_bound_is_below_the_rounding_of_a_law(method):
+    """After hardly any jump: against the law in fractions of 2^-132."""
+    rng = np.random.default_rng(3)
+    for n_states in (2, 5, 30):
+        generator, start = cme.Generator.from_rates(10.0 ** rng.uniform(-2, 2, (n_states, n_states))), rng.dirichlet(np.ones(n_states))
+        times = np.array([0.0, 1e-6, 1e-3, 0.1, 1.0]) / generator.largest_rate
+        run, squares = propagate(generator, start, times, tol=1e-9, method=method), Squares(generator)
+        whole = np.array([int(Fraction(each) * UNIT) for each in start.tolist()] + [0], dtype=object)
+        for t, p, error in zip(times.tolist(), run.p, run.integration_error, strict=True):
+            exact = squares._after(Fraction(t), whole)[:-1].tolist()
+            off = sum(abs(Fraction(one) - Fraction(int(other), UNIT)) for one, other in zip(p.tolist(), exact, strict=True))
+            assert float(off) <= error + 1e-35
+        assert run.integration_error[0] == 0
+    network = cme.parse("0 -> X @ 2; X -> 0 @ 1")
+    law = cme.fsp(network, [0.0, 1e-9], tol=1e-9, method=method, max_states=150)
+    assert law.integration_error[0] == 0
+    assert law.integration_error[1] >= 4e-16
+
+
+@pytest.mark.parametrize(
+    ("rates", "n", "t"),
+    [
+        ((1e6, 1e6, 1, 1), 12, 100.0),  # few states: in whole numbers
+        ((1e6, 1e6, 1, 1), 20, 100.0),
+        ((1e9, 1.7e9, 2e-4, 5e-5), 40, 100.0),
+        ((1e12, 1e3, 1, 1e-3), 20, 1.0),  # with more points, since the slow law travels for long
+    ],
+)
+def test_A2_stiff_rates_that_neither_series_nor_rational_functions_follow(rates, n, t):
+    """Molecules on three sites, rates over up to fifteen decades: the law is multinomial."""
+    network = cme.parse("A <-> B @ {}, {}; B <-> C @ {}, {}; A = {n}; B = 0; C = 0".format(*rates, n=n))
+    law = cme.fsp(network, [t], tol=1e-8, method="projection")
+    assert law.info["method"] == ("squaring" if n == 12 else "contour")
+    truth = cme.fsp(network, [t], tol=1e-9, method="monomolecular")
+    place = {tuple(state): k for k, state in enumerate(law.states.tolist())}
+    p = np.zeros(len(place))
+    p[[place[tuple(state)] for state in truth.states.tolist()]] = truth.p[0]
+    assert np.abs(law.p[0] - p).sum() <= law.error_bound[0] + truth.error_bound[0]
+    assert law.error_bound[0] < 1e-8
 
 
 @pytest.mark.parametrize("method", ["chebyshev", "krylov"])

@@ -21,7 +21,7 @@ from cme.projection.polynomials import ROUNDING, Step
 
 WIDEST, FAR_APART = 12, 100  # half-bandwidths up to which a contour may be the cheapest way, and up to which one is made
 MANY = 200_000  # states of which a hundred resolvents take 300 MB
-DIGITS = 33.0  # the quadrature is off by about exp(-DIGITS)
+DIGITS = 33.0  # the quadrature is off by about exp(-DIGITS), times what the law is when written in modes that decay, as large numbers
 PER_OSCILLATION = 1.1  # |e| is looked at ten times in each of its oscillations, between which it may be 1.05 times as large
 LARGE = 2**27  # bytes from which on it is asked whether they are there
 ROUNDINGS = 8  # that a resolvent may suffer where there is no cancellation
@@ -36,8 +36,8 @@ class Contour(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def contour(k: int) -> Contour:
-    """The hyperbola that is best for times from 2^-k to 1.
+def contour(k: int, digits: float = DIGITS) -> Contour:
+    """The hyperbola that is best for times from 2^-k to 1, with a quadrature that is off by about exp(-digits).
 
     J. A. C. Weideman and L. N. Trefethen, Math. Comp. 76, 1341 (2007), doi:10.1090/S0025-5718-07-01945-X.
     """
@@ -49,7 +49,7 @@ def contour(k: int) -> Contour:
     angles = np.linspace(np.pi / 4, np.pi / 2, 1001)[1:-1]
     angle = float(angles[np.argmax((np.pi - 2 * angles) / width(angles))])
     a = float(width(np.array(angle)))
-    n_points = LANES * int(np.ceil(DIGITS * a / (np.pi**2 - 2 * np.pi * angle) / LANES))
+    n_points = LANES * int(np.ceil(digits * a / (np.pi**2 - 2 * np.pi * angle) / LANES))
     u = (np.arange(n_points) + 0.5) * (a / n_points)
     scale = (4 * angle - np.pi) * np.pi * n_points / a
     z = scale * (1 + np.sin(1j * u - angle))
@@ -96,10 +96,10 @@ class Banded:
 class Window:
     """The laws after p at `start`, from `first` to `end`."""
 
-    def __init__(self, banded: Banded, p: np.ndarray, start: float, first: float, end: float):
-        self.start, self.first = start, first
+    def __init__(self, banded: Banded, p: np.ndarray, start: float, first: float, end: float, digits: float = DIGITS):
+        self.start, self.first, self.digits = start, first, digits
         self._length, self._order, self._total = end - start, banded.order, float(p.sum())
-        self._z, self._w, residual = contour(max(int(np.ceil(np.log2((end - start) / (first - start)))), 2))
+        self._z, self._w, residual = contour(max(int(np.ceil(np.log2((end - start) / (first - start)))), 2), digits)
         self._x = banded.resolvents(p, self._z, end - start)
         self._residual = residual * self._total
         with np.errstate(over="ignore", invalid="ignore"):  # resolvents of a law that travels may be beyond all numbers: no law then

@@ -23,7 +23,7 @@ from cme.projection.bursts import with_bursts
 from cme.projection.closed_forms import BOUND, ESTIMATE
 from cme.projection.forecast import Forecast
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
-from cme.projection.propagate import METHODS, Integrator, Reach
+from cme.projection.propagate import LEAST, METHODS, Integrator, Reach
 from cme.projection.propagator import Magnus, evolve
 from cme.projection.squaring import MOST_STATES
 from cme.results import Distribution
@@ -183,7 +183,7 @@ def fsp(
         for now in run.through_time(states, weights):
             bar.to(now, f"{run.states_in_use} states")
     found, p_out = gather(run.outputs)
-    errors = 2 * np.array([output.error for output in run.outputs]) + excess
+    errors = np.maximum(2 * np.array([output.error for output in run.outputs]), np.where(times > 0, LEAST * weights.sum(), 0.0)) + excess
     lost = np.maximum(0.0, weights.sum() - p_out.sum(axis=1)) + lack  # round-off may leave a sum above one by 1e-16
     info = record(
         "fsp",

@@ -31,7 +31,7 @@ from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.progress import Progress
 from cme.projection import squaring
-from cme.projection.contour import FAR_APART, MANY, WIDEST, Banded, Window, about_n_points
+from cme.projection.contour import DIGITS, FAR_APART, MANY, WIDEST, Banded, Window, about_n_points
 from cme.projection.krylov import is_full, krylov, rational_krylov
 from cme.projection.polynomials import LONGEST, ROUNDING, SEGMENT, Rows, Step, chebyshev_series, joined, n_products, uniformisation
 
@@ -45,6 +45,8 @@ WINDOWED = 50  # q t up to which a law in a box is followed by uniformisation in
 PATIENCE = 10  # series after which a window of rational Krylov, or a longer series, is tried again where one was in vain
 GROWN = 1.5  # times the terms that a series takes, from which on two shorter ones take less
 MAX_JUMPS = 1e15
+LEAST = 2 * ROUNDING  # the error of a law that is written in double precision, relative to its total: no bound is below it
+HOPELESS = 10  # times the tolerance that the round-off of series would be: that of rational Krylov is too much as well then
 OFF = 1e-15  # a relative error that a rate may have
 FEW = 1000  # states that tell how many dimensions the lattice has
 SMALL, CHEAP = 4000, 1e-11  # up to so many states digits cost little: the integrator gets no more error than this
@@ -77,7 +79,8 @@ def propagate(
         The integrator's error over the whole span, in the 1-norm, is kept below this, but for the round-off of very many jumps, which
         is in `integration_error` too.
     method
-        "uniformisation", "chebyshev", "krylov", "rational_krylov" or "squaring"; "auto" chooses from the matrix, the times and `tol`.
+        "uniformisation", "chebyshev", "krylov", "rational_krylov", "contour" or "squaring"; "auto" chooses from the matrix, the times
+        and `tol`.
     progress
         Told the time reached.
 
@@ -106,6 +109,7 @@ def propagate(
         unavoidable += step.round_off
         if progress is not None:
             progress.to(step.end)
+    error[times > 0] = np.maximum(error[times > 0], LEAST * total)
     if done - unavoidable > tol:
         raise ConvergenceError(f"the integrator's error is only bounded by {done:.1e}, more than tol={tol:g}; loosen tol")
     if np.any(generator.leak > 0):  # otherwise what is missing is the integrator's, and in its error
@@ -203,11 +207,12 @@ class Integrator:
         entries, n_states = self.rows.has_entries, len(self.generator)
         if entries and z > 4 * EARLY and n_states <= squaring.MOST_STATES and 4 * ROUNDING * z > 0.1 * self.tol:
             return "squaring"
-        costs = {"chebyshev": self._cost_of_series(z)}
+        costs, hopeless = {"chebyshev": self._cost_of_series(z)}, ROUNDING * z > HOPELESS * self.tol
         if z > 4 * EARLY:
             windows = 1 + np.log(z / EARLY) / np.log(WINDOW)
-            costs["rational_krylov"] = windows * self._cost_of_window
-        if entries and n_states <= MANY and self._band <= WIDEST and self._banded.half <= WIDEST:
+            costs["rational_krylov"] = windows * self._cost_of_window * (100 if hopeless else 1)
+        widest = FAR_APART if hopeless else WIDEST
+        if entries and n_states <= MANY and self._band <= widest and self._banded.half <= widest:
             eliminate = 8 + 8 * self._banded.half + 1.4 * self._banded.half**2
             costs["contour"] = about_n_points(z / ROUGH) * n_states * eliminate + 100 * (1.5 * self.rows.n_entries + 1000) + 5e5
         return min(costs, key=lambda method: costs[method])
@@ -344,6 +349,8 @@ class Integrator:
                 if beyond.error - beyond.round_off <= max(share, NEAREST) and beyond.round_off <= max(share, unavoidable):
                     steps.append(beyond)
                     break
+                if now >= EARLY / self.q and window.digits == DIGITS:  # the law goes on travelling, and less of that is felt
+                    window = self._ahead = Window(self._banded, p, now, now + ROUGH / self.q, self.horizon, 2 * DIGITS)
                 if now - start >= EARLY / self.q:
                     break
             pays = self._cost_of_window < self._cost_of_series(self.q * (WINDOW - 1) * now)
