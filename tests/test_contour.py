@@ -8,7 +8,6 @@ from scipy.stats import multinomial
 import cme
 from cme.compiled import Compiled
 from cme.kernels.resolvents import LANES, solve_banded
-from cme.projection import contour as module
 from cme.projection.contour import Banded, Window, contour
 from cme.projection.propagate import Integrator, propagate
 from cme.projection.squaring import Squares
@@ -162,12 +161,10 @@ def test_a_window_serves_any_later_time():
     assert window.after(laws[1], 0.3, np.array([2.0])).error > 0.1
 
 
-def test_what_a_coarse_contour_adds_is_in_the_bound(monkeypatch):
+def test_what_a_coarse_contour_adds_is_in_the_bound():
     """From a law that it gives itself, so that nothing else is off."""
-    monkeypatch.setattr(module, "DIGITS", 6.0)
-    monkeypatch.setattr(module, "contour", contour.__wrapped__)
     generator, start = on_a_set(BISTABLE, X=150)
-    window = Window(Banded(generator), start, 0.0, 0.01, 5.0)
+    window = Window(Banded(generator), start, 0.0, 0.01, 5.0, 6.0)
     p = window.after(start, 0.0, np.array([0.03])).p
     times = np.array([0.05, 0.3, 1.0, 5.0])
     step = window.after(p, 0.03, times)
