@@ -1,11 +1,14 @@
 """How many states a law will spread over: foreseen, and told early where they are too many; against laws known in closed form."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import binom, poisson
 
 import cme
 from cme import memory
+from cme.progress import Progress
 from cme.projection.forecast import Forecast
 from cme.states import StateSpace
 
@@ -39,6 +42,21 @@ def test_a_law_that_fits_is_not_refused():  # two Poisson laws, whose spread com
     law = cme.fsp(network, [3.0], tol=1e-4, method="projection", max_states=60_000)
     assert law.info["states_in_use"] > 20_000  # it has been looked at
     assert law.lost[-1] + law.integration_error[-1] <= 1e-4
+
+
+def test_what_is_foreseen_is_told_beside_the_progress(monkeypatch):
+    notes = []
+    monkeypatch.setattr(Progress, "to", lambda self, done, note="": notes.append((done, note)))
+    network = cme.parse("0 -> X @ 2000; X -> 0 @ 1; 0 -> Y @ 2000; Y -> 0 @ 1; X = 1500; Y = 1500")
+    law = cme.fsp(network, [2.0], tol=1e-2, method="projection", max_states=400_000)
+    told = [(done, float(match[1]), float(match[2])) for done, note in notes if (match := re.search(r"about (.*) by t=(.*)$", note))]
+    assert told
+    needed = int(np.searchsorted(np.sort(law.p[0])[::-1].cumsum(), 0.99)) + 1
+    for done, number, when in told:
+        assert done < 2.0
+        assert when == pytest.approx(2.0, rel=0.1)
+        assert number == pytest.approx(needed, rel=0.2)
+    assert re.fullmatch(r"\d+ states", notes[0][1])  # nothing is foreseen from the start
 
 
 def test_numbers_foreseen_are_those_of_poisson_laws():

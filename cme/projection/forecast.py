@@ -28,7 +28,7 @@ class Forecast:
     """Looks ahead whenever the law has spread over twice as many states, and says so if they will be far more than allowed.
 
     Nothing is said unless the law looks Gaussian, the forecast before has come true, and the approximation holds until the states are too
-    many: where it is not known, the march goes on.
+    many: where it is not known, the march goes on. What is foreseen and not too much is told beside the progress.
 
     Parameters
     ----------
@@ -45,13 +45,14 @@ class Forecast:
     def __init__(self, network: Network, start: float, horizon: float, tol: float, max_states: int):
         self._network, self._start, self._horizon, self._tol, self._allowed = network, start, horizon, tol, max_states
         self._before: tuple[np.ndarray, np.ndarray] | None = None  # the last forecast: times, and logarithms of numbers of states
+        self.foreseen = ""  # how many states will be needed, and when, in a few words; nothing where it is not known
         self._next_look = max(FIRST_LOOK[0], FIRST_LOOK[1] * max_states)
 
     def look(self, space: StateSpace, p: np.ndarray, now: float) -> None:
         """Look ahead from a law; `ConvergenceError` if it is foreseen to need far too many states."""
         if len(space) < self._next_look:
             return
-        self._next_look = 2 * len(space)
+        self._next_look, self.foreseen = 2 * len(space), ""
         mean = p @ space.states / p.sum()
         away = space.states - mean
         covariance = (away.T * (p / p.sum())) @ away
@@ -66,6 +67,8 @@ class Forecast:
         if not came_true:
             return
         most, left = float(np.exp(numbers.max())), memory.available()
+        if most > len(space):
+            self.foreseen = f"about {most:.1e} by t={self._start + float(times[numbers.argmax()]):.2g}"
         if most > SURE * self._allowed:
             in_use = numbers + max(np.log(len(space)) - here, 0.0)  # if it goes on to be more than what is needed
             passed = self._start + float(times[np.argmax(in_use > np.log(self._allowed))])

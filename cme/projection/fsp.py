@@ -91,7 +91,8 @@ def fsp(
     keep
         Species whose joint law is wanted; the others are summed over. In a first-order network that costs as much as these have states.
     progress
-        Show a progress bar; None means in a terminal or a notebook.
+        Show a progress bar, with the states in use and, where it can be foreseen, how many there will be; None means in a terminal or a
+        notebook.
 
     Returns
     -------
@@ -181,7 +182,7 @@ def fsp(
     run = _Run(network, times, tol, method, max_states, space)
     with closed.beside(), progress_bar("fsp", float(times[-1]), progress) as bar:
         for now in run.through_time(states, weights):
-            bar.to(now, f"{run.states_in_use} states")
+            bar.to(now, run.note())
     found, p_out = gather(run.outputs)
     errors = np.maximum(2 * np.array([output.error for output in run.outputs]), np.where(times > 0, LEAST * weights.sum(), 0.0)) + excess
     lost = np.maximum(0.0, weights.sum() - p_out.sum(axis=1)) + lack  # round-off may leave a sum above one by 1e-16
@@ -225,6 +226,7 @@ class _Run:
         self.outputs: list[Output] = []
         self.methods: list[str] = []
         self.error, self.dropped, self.expansions, self.states_in_use = 0.0, 0.0, 0, 0
+        self.forecast: Forecast | None = None
 
     def through_time(self, states: np.ndarray, p: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
@@ -288,9 +290,9 @@ class _Run:
             return MovingStepper(generator, piece.start, piece.end, self.horizon, INTEGRATION * tol / 2)
 
         foreseen = not moving and self.given is None and not standing.varying
-        forecast = Forecast(standing, piece.start, duration, tol, self.max_states) if foreseen else None
+        self.forecast = Forecast(standing, piece.start, duration, tol, self.max_states) if foreseen else None
         most = self.max_states, self.advice
-        return March(space, estimated if moving else certified, tol, duration, most, self.given is not None, forecast)
+        return March(space, estimated if moving else certified, tol, duration, most, self.given is not None, self.forecast)
 
     def _n_before(self, limit: float) -> int:
         """How many of the outputs that are still wanted lie before a time."""
@@ -315,6 +317,11 @@ class _Run:
         self.methods += [run.method] if run.method not in self.methods else []
 
     # ------------------------------------------------------------------------------------------------ what is known
+
+    def note(self) -> str:
+        """How many states there are, and will be, where that is foreseen."""
+        foreseen = self.forecast.foreseen if self.forecast is not None else ""
+        return f"{self.states_in_use} states" + (f", {foreseen}" if foreseen else "")
 
     def in_time(self) -> dict[str, int]:
         """How often something happened in time."""
