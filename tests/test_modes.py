@@ -58,7 +58,7 @@ def test_two_wells_that_are_left_nearly_alike(k, apart):
     assert slow.rate == pytest.approx(values[0], rel=1e-6)
     assert slow.lower <= slow.rate <= slow.upper <= slow.lower * (1 + 1e-9)
     assert slow.law[n:].sum() == pytest.approx(part[1], rel=1e-3)
-    assert slow_rates(rates, exits, 2) == pytest.approx(values, rel=1e-6)
+    assert slow_rates(rates, exits, 2).values == pytest.approx(values, rel=1e-6)
 
 
 def test_wells_that_can_not_be_told_apart():
@@ -68,3 +68,41 @@ def test_wells_that_can_not_be_told_apart():
     rates, exits = sp.csc_array(sp.block_array([[a, swap], [swap, b]])), np.append(out_a, out_b)
     with pytest.raises(cme.ConvergenceError, match=r"decay so nearly alike, .* can't be told apart; decay_rates\(2\) gives both rates"):
         slowest_mode(Censored(rates, exits), rates, exits, np.ones(2 * n))
+
+
+def test_jordan_blocks_of_states_that_follow_on_each_other():
+    """Three molecules go the same way beside a switch: rates 1, 2, 3 with blocks, all of them again plus 1, and no digit is lost."""
+    found = cme.first_passage(cme.parse("A -> B @ 1; B -> C @ 1; X <-> Y @ .3, .7; A = 3; X = 1"), "C == 3")
+    truth = sorted([1.0] * 2 + [2.0] * 3 + [3.0] * 4 + [2.0] * 2 + [3.0] * 3 + [4.0] * 4)
+    rates = found.decay_rates(18)
+    assert rates == pytest.approx(truth, rel=1e-13)
+    assert found.decay_rate_errors(18).max() < 1e-12
+
+
+@pytest.mark.parametrize(("back", "least", "most"), [(1e-2, 1e-15, 1e-13), (1e-8, 1e-12, 1e-9), (1e-12, 1e-9, 1e-5), (0.0, 0, 1e-12)])
+def test_the_error_of_modes_that_are_nearly_one(back, least, most):
+    """States in a line that is left at rate 1, with a way back from the last: (1 - rate)^4 = back."""
+    n = 4
+    rates = np.diag(np.ones(n - 1), -1)
+    rates[0, -1] = back
+    exits = np.append(np.zeros(n - 1), 1.0 - back)
+    found = slow_rates(sp.csc_array(rates), exits, n)
+    truth = 1 - back ** (1 / n) * np.exp(2j * np.pi * np.arange(n) / n)
+    off = np.abs(found.values[:, None] - truth).min(axis=1) / np.abs(found.values)
+    assert np.all(off <= 10 * found.errors + 1e-15)
+    assert least <= found.errors.max() < most
+
+
+@pytest.mark.parametrize("down", [1.0, 0.98, 0.8])
+def test_the_error_of_modes_of_many_states(down):
+    """A line of more states than are taken at once, left at both ends, against its rates in closed form.
+
+    Where it leads strongly to one side no digit of them is known in double precision, and the errors say so.
+    """
+    n, x = 600, np.arange(600)
+    rates = sp.diags_array([np.full(n - 1, 1.0), np.full(n - 1, down)], offsets=[-1, 1], format="csc")
+    found = slow_rates(rates, 1.0 * (x == n - 1) + down * (x == 0), 4)
+    truth = (1 - np.sqrt(down)) ** 2 + 4 * np.sqrt(down) * np.sin(np.pi * np.arange(1, 5) / (2 * n + 2)) ** 2
+    known = found.errors[:4] < 1e-3
+    assert np.all(known) if down > 0.9 else not np.any(known)
+    assert np.all(np.abs(found.values[:4] / truth - 1)[known] <= 3 * found.errors[:4][known])

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from cme.generator import Generator
 from cme.projection.censored import Censored
-from cme.projection.modes import slow_rates, slowest_mode
+from cme.projection.modes import Rates, slow_rates, slowest_mode
 
 
 class Decay(NamedTuple):
@@ -142,9 +142,9 @@ class Hitting:
         shape[self.alive] = mode.law
         return Decay(mode.rate, mode.lower, mode.upper, shape)
 
-    def decay_rates(self, k: int) -> np.ndarray:
+    def decay_rates(self, k: int) -> Rates:
         """The k slowest rates at which modes of the chain decay, on all states from which a way leads out."""
-        return slow_rates(self._within, self._exits, k) if len(self.alive) else np.zeros(0)
+        return slow_rates(self._within, self._exits, k) if len(self.alive) else Rates(np.zeros(0), np.zeros(0))
 
     def decayed_into(self, law: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The rates, from a law (N,), into each target (K,), out of the states, and to where no way leads out."""

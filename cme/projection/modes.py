@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import eig
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
@@ -17,6 +18,7 @@ POLISHED, APART = 20, 1e-9  # steps of the iteration after modes were told apart
 MOST_ITERATIONS, SETTLED = 300, 1e-13  # of an inverse iteration; what a law moves then, and the relative width of the bounds on a rate
 SQUARED, MOST_SQUARINGS = 600, 60  # states up to which the iteration goes on by squaring its matrix; and how often
 WIDEST = 1e-9  # of the bounds on a rate that is called found
+UNIT, ROUNDINGS = 2.2e-16, 4.0  # of a double, and how many an entry of a resolvent has suffered, times the root of the number of states
 ROUNDING = 1e-12  # of an elimination that subtracts nothing, as a part of its results
 
 
@@ -29,13 +31,22 @@ class Mode(NamedTuple):
     law: np.ndarray  # (N,) sums to 1
 
 
-def slow_rates(rates: sp.csc_array, exits: np.ndarray, k: int) -> np.ndarray:
+class Rates(NamedTuple):
+    """Rates at which modes decay, the slowest first, and about how far each may be off, as a part of it."""
+
+    values: np.ndarray
+    errors: np.ndarray
+
+
+def slow_rates(rates: sp.csc_array, exits: np.ndarray, k: int) -> Rates:
     r"""Find the k smallest rates at which modes of a chain decay: minus the eigenvalues of its generator, slowest first.
 
     .. math:: (s - A)^{-1} v = \frac{v}{s + \lambda}
 
     The resolvent at a shift s > 0 is that of a chain with further exits at rate s: an elimination that subtracts nothing gives it with all
-    digits, and modes whose rates are about s can be told apart. Shifts go down in steps until nothing slower is left.
+    digits, and modes whose rates are about s can be told apart. Shifts go down in steps until nothing slower is left. The rates of a
+    chain are those of its classes of communicating states, each of them taken alone: so they are right where classes with the same
+    rates follow on each other, and modes of the whole chain are none or nearly one.
 
     Parameters
     ----------
@@ -45,40 +56,92 @@ def slow_rates(rates: sp.csc_array, exits: np.ndarray, k: int) -> np.ndarray:
         Out of all states; zero for a chain that goes on for ever, whose slowest mode is the stationary law, with rate 0.
     k
         How many; one more where the last would be half of a complex pair.
+
+    Returns
+    -------
+    Rates
+        The error is an estimate to first order in roundings: large where in one class modes are nearly one.
     """
-    n_states, closed = len(exits), not np.any(exits > 0)
-    k = min(k, n_states)
+    k = min(k, len(exits))
+    n_classes, label = connected_components(rates, directed=True, connection="strong")
+    links = rates.tocoo()
+    onward = (label[links.row] != label[links.col]) & (links.data > 0)
+    out = exits + np.bincount(links.col[onward], links.data[onward], len(exits))  # of the class
+    size, least, most = np.bincount(label, minlength=n_classes), np.full(n_classes, np.inf), np.zeros(n_classes)
+    np.minimum.at(least, label, out)  # no mode of a class decays more slowly than all of its states are left at least
+    np.maximum.at(most, label, out)
+    if np.count_nonzero(most == 0) > 1:
+        raise ConvergenceError("there are several modes with a rate of 0; the chain has several closed classes of states")
+    single = size[label] == 1
+    found, errors = out[single].astype(complex), np.full(np.count_nonzero(single), len(exits) * UNIT)
+    members = np.split(np.argsort(label, kind="stable"), np.cumsum(size)[:-1])
+    for c in np.argsort(least, kind="stable"):
+        if size[c] > 1 and (len(found) < k or least[c] <= np.partition(np.abs(found), k - 1)[k - 1]):
+            here = members[c]
+            values, off = _of_class(sp.csc_array(rates[here][:, here]), out[here], k)
+            found, errors = np.append(found, values), np.append(errors, off)
+    order = np.lexsort((found.imag, np.round(found.real / np.maximum(np.abs(found), 1e-300), 9), np.abs(found)))
+    found, errors = found[order], errors[order]
+    kept = k + int(k < len(found) and found[k - 1].imag != 0 and abs(found[k] - found[k - 1].conj()) <= 1e-6 * abs(found[k]))
+    found, errors = found[:kept], errors[:kept]
+    return Rates(found.real.copy() if np.all(np.abs(found.imag) <= np.maximum(errors, 1e-9) * np.abs(found)) else found, errors)
+
+
+def _of_class(rates: sp.csc_array, exits: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest rates of a chain whose states all communicate, k or more if there are so many, and their errors."""
+    closed = not np.any(exits > 0)
     total = np.asarray(rates.sum(axis=0)).ravel() + exits
-    shift, found = 4 * float(total.max()) / WINDOW, np.zeros(0, dtype=complex)  # no mode is faster than twice the largest rate
+    shift, found, errors = 4 * float(total.max()) / WINDOW, np.zeros(0, dtype=complex), np.zeros(0)  # none is faster than twice the largest
     while True:
         chain = Censored(rates, exits + shift)
+        resolved, off = _largest(chain, len(exits), k + 2)
         with np.errstate(divide="ignore", invalid="ignore"):
-            seen = 1 / _largest(chain, n_states, k + 2) - shift
+            seen = 1 / resolved - shift
+            off = off / np.abs(resolved * (1 - shift * resolved))
         size = np.abs(seen)
         below = int(np.count_nonzero(size < shift / WINDOW))
-        here = seen[(size >= shift / WINDOW) & (size <= shift * WINDOW)]
-        found = np.concatenate([here, found[np.abs(found) > 0.5 * shift * WINDOW]])
+        here, faster = (size >= shift / WINDOW) & (size <= shift * WINDOW), np.abs(found) > 0.5 * shift * WINDOW
+        found, errors = np.concatenate([seen[here], found[faster]]), np.concatenate([off[here], errors[faster]])
         if below <= int(closed) or shift < LOWEST:
             break
         shift *= 1 / WINDOW
     if below > int(closed):
         raise ConvergenceError("there are several modes with a rate of 0; the chain has several closed classes of states")
-    found = np.concatenate([np.zeros(below), found])
-    found = found[np.lexsort((found.imag, np.round(found.real / np.maximum(np.abs(found), 1e-300), 9), np.abs(found)))]
-    kept = k + int(k < len(found) and found[k - 1].imag != 0 and abs(found[k] - found[k - 1].conj()) <= 1e-6 * abs(found[k]))
-    found = found[:kept]
-    return found.real.copy() if np.all(np.abs(found.imag) <= 1e-9 * np.abs(found)) else found
+    return np.concatenate([np.zeros(below), found]), np.concatenate([np.zeros(below), errors])
 
 
-def _largest(chain: Censored, n_states: int, k: int) -> np.ndarray:
-    """The k largest eigenvalues of the resolvent."""
+def _largest(chain: Censored, n_states: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    r"""The k largest eigenvalues of the resolvent, and about how far they may be off.
+
+    .. math:: |\delta\mu| \approx \frac{|w|^\top (|R v - \mu v| + \epsilon R |v|)}{|w^\top v|}
+
+    with the left and right eigenvectors w and v, since all entries of the resolvent R are known to a few roundings.
+    """
+
+    def occupy(x: np.ndarray) -> np.ndarray:
+        return chain.occupy(np.asarray(x).ravel())
+
+    def collect(x: np.ndarray) -> np.ndarray:
+        return chain.collect(np.asarray(x).ravel())
+
     if n_states <= DENSE or k >= n_states - 1:
-        inverse = np.array([chain.occupy(unit) for unit in np.eye(n_states)]).T
-        values = np.linalg.eigvals(inverse)
-        return values[np.argsort(-np.abs(values))][:k]
-    start = chain.occupy(np.ones(n_states))
-    operator = LinearOperator((n_states, n_states), matvec=lambda x: chain.occupy(np.asarray(x).ravel()), dtype=np.float64)
-    return eigs(operator, k=k, which="LM", v0=start, return_eigenvectors=False)
+        inverse = np.array([occupy(unit) for unit in np.eye(n_states)]).T
+        values, left, right = eig(inverse, left=True)
+        order = np.argsort(-np.abs(values))[:k]
+        values, left, right = values[order], left[:, order].conj(), right[:, order]
+    else:
+        values, right = eigs(
+            LinearOperator((n_states, n_states), matvec=occupy, dtype=np.float64), k=k, which="LM", v0=occupy(np.ones(n_states))
+        )
+        adjoint = LinearOperator((n_states, n_states), matvec=collect, dtype=np.float64)
+        also, left = eigs(adjoint, k=k, which="LM", v0=collect(np.ones(n_states)))
+        left = left[:, np.argmin(np.abs(also[None] - values[:, None]), axis=1)]
+    errors = np.empty(len(values))
+    for i, (value, w, v) in enumerate(zip(values, left.T, right.T, strict=True)):
+        off = np.abs(occupy(v.real) + 1j * occupy(v.imag) - value * v) + ROUNDINGS * np.sqrt(n_states) * UNIT * occupy(np.abs(v))
+        with np.errstate(divide="ignore"):
+            errors[i] = np.abs(w) @ off / np.abs(w @ v)
+    return values, errors
 
 
 def slowest_mode(chain: Censored, rates: sp.csc_array, exits: np.ndarray, start: np.ndarray) -> Mode:

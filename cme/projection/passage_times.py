@@ -42,7 +42,7 @@ def passage_times(chain: Stopped, times: np.ndarray, tol: float) -> PassageTimes
 
 def _settled(chain: Stopped) -> float:
     """When all but the slowest mode has decayed, if the chain can be followed so long, else 0."""
-    rates = np.real(chain.closed.decay_rates(2))
+    rates = np.real(chain.closed.decay_rates(2).values)
     when = GONE / rates[1] if len(rates) > 1 and rates[1] > 0 else 0.0
     return float(when) if when * chain.generator.largest_rate <= FURTHEST else 0.0
 

@@ -17,6 +17,7 @@ from cme.projection.drift import NoDriftError
 from cme.projection.fsp import fsp
 from cme.projection.hitting import Decay, Hitting
 from cme.projection.mean_bound import upper_mean
+from cme.projection.modes import Rates
 from cme.projection.way_back import MoreStatesError
 from cme.ratelaw import ZERO, Apply, Expr
 from cme.results import Distribution
@@ -135,14 +136,14 @@ class Stopped(ABC):
             _check_stays(slow.rate, float(self.generator.leak @ slow.law))
         return slow
 
-    def decay_rates(self, k: int) -> np.ndarray:
+    def decay_rates(self, k: int) -> Rates:
         """The k slowest rates, on the states closed; `ConvergenceError` where they surely hold the chain back."""
-        rates = self.closed.decay_rates(k)
-        if self.closed is not self.open and len(rates):
+        found = self.closed.decay_rates(k)
+        if self.closed is not self.open and len(rates := found.values):
             # With the states open, the slowest rate is not below 1 over the longest mean time that is spent in them from any.
             longest = float(self.open.collected(np.ones(len(self.open.alive))).max())
             _check_stays(float(np.real(rates[0])), 1 / longest - float(np.real(rates[0])))
-        return rates
+        return found
 
 
 class StoppedGenerator(Stopped):

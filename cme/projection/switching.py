@@ -229,9 +229,10 @@ class _Known:
         np.fill_diagonal(self.flux, 0.0)
         self.leaving = (per_set / self.share[:, None]).sum(axis=0) * generator.leak
 
-    def relaxation_rates(self, k: int) -> np.ndarray:
-        """The k slowest rates of the chain, but for the rate 0 of its stationary law, (K,)."""
-        return slow_rates(self.generator.rates, np.zeros(len(self.generator)), k + 1)[1:]
+    def relaxation_rates(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k slowest rates of the chain, but for the rate 0 of its stationary law, (K,), and their relative errors."""
+        found = slow_rates(self.generator.rates, np.zeros(len(self.generator)), k + 1)
+        return found.values[1:], found.errors[1:]
 
 
 def _long_run(jumps: sp.csc_array, home: np.ndarray, leaks: np.ndarray, generator: Generator) -> np.ndarray:
