@@ -43,6 +43,36 @@ def test_columns_of_bursts():
     np.testing.assert_allclose(generator.matrix.sum(axis=0), -generator.leak, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "law"),
+    [
+        ("geometric(6) X + geometric(6) X", stats.nbinom(2, 1 / 7).pmf),
+        (
+            "poisson(2) X + binomial(3, 1/4) X + poisson(1) X",
+            lambda k: np.convolve(stats.poisson(3).pmf(k), stats.binom(3, 0.25).pmf(k))[: len(k)],
+        ),
+        (
+            "geometric(2) X + (2*geometric(1)) X",
+            lambda k: np.convolve(stats.geom(1 / 3, loc=-1).pmf(k), np.where(k % 2, 0.0, stats.geom(0.5, loc=-1).pmf(k // 2)))[: len(k)],
+        ),
+    ],
+)
+def test_sums_of_numbers(numbers, law):
+    """Numbers that count alike are listed as their sum: as many combinations as values, not as pairs."""
+    network = cme.parse(f"0 -> {numbers} @ 1; X -> 0 @ 1")
+    space = cme.StateSpace.reachable(network, bounds={"X": 80})
+    generator = cme.Generator.from_network(network, space)
+    start = int(space.index([[0]])[0])
+    k = space.states[:, 0]
+    expected = law(np.arange(81))
+    leak = 1 - expected.sum()
+    expected[0] = -(1 - expected[0])
+    assert generator.matrix[:, [start]].toarray().ravel() == pytest.approx(expected[k], rel=1e-12, abs=1e-15)
+    assert generator.leak[start] == pytest.approx(leak, abs=1e-14)
+    if numbers.count("geometric(6)"):
+        assert len(space.outcomes(0, k == 0)[0]) < 1000
+
+
 @pytest.mark.parametrize(("n", "p"), [(1, 0.3), (60, 0.5), (60, 0.999), (2000, 0.01), (7, 1.0), (7, 0.0)])
 def test_partition_is_listed_whole(n, p):
     network = cme.parse(f"binomial(P, q) P => 0 @ 1; q = {p}; P = {n}")

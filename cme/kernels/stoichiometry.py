@@ -125,7 +125,10 @@ def agree(x, y, s, status):
 
 @inner
 def begin_outcomes(varying, r, state, tail, listing, stack):
-    """List the laws of the numbers of reaction r in a state but for their tails: a status, and a bound on what is not listed."""
+    """List the laws of the numbers of reaction r in a state but for their tails: a status, and a bound on what is not listed.
+
+    Numbers that count in the same terms are listed as their sum, and 0: there are as many combinations as sums of them.
+    """
     apart()
     missing = 0.0
     first = varying.number_pointer[r]
@@ -135,8 +138,45 @@ def begin_outcomes(varying, r, state, tail, listing, stack):
         if status != OK:
             return status, 0.0
         missing += beyond_ends
+        m = first
+        while m < n and not alike(varying, m, n):
+            m += 1
+        if m < n and not add_to(listing, m - first, n - first):
+            return WIDE, 0.0
         listing.at[n - first] = listing.begin[n - first]
     return OK, missing
+
+
+@inlined
+def alike(varying, m, n):
+    """Do two numbers count in the same terms?"""
+    a, b = varying.term_pointer[m], varying.term_pointer[n]
+    size = varying.term_pointer[m + 1] - a
+    if varying.term_pointer[n + 1] - b != size:
+        return False
+    species, factor = varying.term_species, varying.term_factor
+    same = True
+    for i in range(size):
+        same = same and species[a + i] == species[b + i] and factor[a + i] == factor[b + i]
+    return same
+
+
+@inner
+def add_to(listing, k, other):
+    """Replace a number by its sum with another one, of which 0 is left; False where there is no room to list it."""
+    row, added, width, more = listing.probability[k], listing.probability[other], listing.end[k], listing.end[other]
+    if width + more - 1 > len(row):
+        return False
+    for j in range(width + more - 2, -1, -1):
+        p = 0.0
+        for i in range(max(0, j - more + 1), min(j, width - 1) + 1):
+            p += row[i] * added[j - i]
+        row[j] = p
+    listing.first[k] += listing.first[other]
+    listing.end[k] = width + more - 1
+    listing.first[other], listing.end[other] = 0, 1
+    added[0] = 1.0
+    return True
 
 
 @inner
