@@ -55,9 +55,14 @@ class _Library(JITCodeLibrary):
     def _optimize_final_module(self):
         """Later, once for all that is linked together: faster to compile, and as fast to run."""
 
-    def object_file(self) -> bytes:
-        """The machine code."""
-        super()._optimize_final_module()
+    def object_file(self, packed: bool = False) -> bytes:
+        """The machine code; where it is `packed`, neighbouring operations on numbers become one on vectors."""
+        before = config.SLP_VECTORIZE  # type: ignore[attr-defined]
+        config.SLP_VECTORIZE = packed  # type: ignore[attr-defined]
+        try:
+            super()._optimize_final_module()
+        finally:
+            config.SLP_VECTORIZE = before  # type: ignore[attr-defined]
         return _target_machine(self._codegen).emit_object(self._final_module)
 
 
@@ -149,7 +154,7 @@ def _rebuild(target_context, code, descriptor, environment, signature, annotatio
     return CompileResult(**{name: fields.get(name) for name in every})
 
 
-def machine_code(compiler, arguments: tuple) -> bytes:
+def machine_code(compiler, arguments: tuple, packed: bool = False) -> bytes:
     """The machine code of a function for such arguments, with a door as `cme.kernels.door` wants it."""
     if not _BARE:
         raise door.Unfit("this numba always counts references")
@@ -164,7 +169,7 @@ def machine_code(compiler, arguments: tuple) -> bytes:
         _write_door(result.target_context, module, symbol, result.fndesc, signature, returned)
         around.add_ir_module(module)
         around.finalize()
-    return door.pack(symbol, str(returned), [result.library.object_file(), around.object_file()])
+    return door.pack(symbol, str(returned), [result.library.object_file(packed), around.object_file()])
 
 
 @contextlib.contextmanager

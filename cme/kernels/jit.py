@@ -33,6 +33,11 @@ def bare(function):
     return function if _IN_PYTHON else _BareKernel(function)
 
 
+def packed(function):
+    """Compile a bare kernel in which neighbouring sums are written out one by one: they are packed into vectors."""
+    return function if _IN_PYTHON else _BareKernel(function, packed=True)
+
+
 def inner(function):
     """Compile a part of a bare kernel that only kernels call: without the door to Python, which takes long to compile."""
     return function if _IN_PYTHON else _Part(function)
@@ -111,8 +116,9 @@ class _BareKernel(_Kernel):
 
     bare = True
 
-    def __init__(self, function):
+    def __init__(self, function, packed=False):
         super().__init__(function)
+        self._packed = packed
         self._linked = {}  # by the kinds of the arguments; None if they do not fit through the door
 
     def __call__(self, *arguments):
@@ -146,6 +152,6 @@ class _BareKernel(_Kernel):
             notice.compiling(own, store.letters(self._function.__code__.co_filename))
             from cme.kernels.compiling import machine_code
 
-            code = machine_code(self._compiler, arguments)
+            code = machine_code(self._compiler, arguments, self._packed)
             store.keep(own, key, code)
         return code

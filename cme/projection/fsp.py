@@ -11,7 +11,7 @@ from cme.abilities import features, require
 from cme.arguments import check_choice, check_count, check_positive, check_times, record
 from cme.clockwork import Clockwork, with_amounts_apart
 from cme.compiled import Compiled
-from cme.errors import ConvergenceError
+from cme.errors import ConvergenceError, ModelError
 from cme.generator import Generator
 from cme.generator_in_time import TimeDependentGenerator
 from cme.moving_rates import moves, standing_network
@@ -20,9 +20,12 @@ from cme.pieces import Piece
 from cme.progress import progress as progress_bar
 from cme.projection import closed_forms
 from cme.projection.bursts import with_bursts
+from cme.projection.change_of_form import ChangeOfForm
 from cme.projection.closed_forms import BOUND, ESTIMATE
+from cme.projection.fast_pair import FastPair
 from cme.projection.forecast import Forecast
 from cme.projection.march import FIRST_SIZE, INTEGRATION, MOVING_FIRST_SIZE, March, MovingStepper, Output, Stepper, gather
+from cme.projection.paired import NotOnModesError, Paired
 from cme.projection.propagate import LEAST, METHODS, Integrator, Reach
 from cme.projection.propagator import Magnus, evolve
 from cme.projection.squaring import MOST_STATES
@@ -78,9 +81,10 @@ def fsp(
         with this one, which else is chosen from the matrix and the times, set by set (rates that move take Magnus steps).
         "monomolecular": Poisson and multinomial laws, where molecules come one by one, turn into one other, and vanish.
         "generating_function": where each molecule acts alone (a first-order network, such as a gene that makes mRNAs that make
-        proteins), from the equations of single molecules. "auto" takes monomolecular laws where they are cheaper, the generating
-        function where some species are kept (then ``info["exact_by"]`` names it), else projection, whose error is certified. What ran
-        is in `info`.
+        proteins), from the equations of single molecules. "fast_pair": projection in which the law along a fast reversible pair of
+        reactions, such as 2 M <-> D, is a few modes instead of all states, as soon as it can be. "auto" takes monomolecular laws where
+        they are cheaper, the generating function where some species are kept (then ``info["exact_by"]`` names it), else projection,
+        whose error is certified, and which goes over to "fast_pair" where states are many and that is less work. What ran is in `info`.
     initial
         Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost). For a `Generator`: one state, or
         probabilities (N,).
@@ -117,6 +121,10 @@ def fsp(
     being the largest total propensity, or a few sparse factorisations where that is less; with one species of many molecules, an
     elimination along it for each of some eighty complex numbers, however long the time.
 
+    A fast reversible pair makes q large, and spreads the law over many states that soon are near the pair's equilibrium. There a dozen
+    modes along the pair serve instead of these, and the rates of the modes instead of q. What the other reactions bring to modes that
+    are not kept is bounded by its 1-norm, and in `integration_error`.
+
     Where a reaction draws numbers of molecules, every state that it may lead to has its rate. Binomial laws are taken whole, geometric and
     Poisson laws but for less than 1e-17 of them, and all that leads out of J is in `lost`. Such a generator is dense: a burst from any of
     N states leads to any larger one. Large geometric bursts whose mean does not depend on counts are not written out but passed on from
@@ -150,8 +158,8 @@ def fsp(
     if tol < 1e-12:
         raise ConvergenceError(f"tol={tol:g} lies below what double precision can certify; ask for 1e-12 or more")
     require(network, "fsp")
-    check_choice("method", method, (*closed_forms.TRANSIENT_METHODS, *METHODS))
-    if method in closed_forms.TRANSIENT and (not isinstance(network, Network) or space is not None):
+    check_choice("method", method, (*closed_forms.TRANSIENT_METHODS, *METHODS, Paired.method))
+    if method in (*closed_forms.TRANSIENT, Paired.method) and (not isinstance(network, Network) or space is not None):
         raise ValueError(f"method={method!r} takes a network and finds its own states; leave out space, or use method='projection'")
     if not isinstance(network, Network):
         if keep is not None:
@@ -179,6 +187,11 @@ def fsp(
         raise ValueError(f"the state space is over {space.compiled.network.species_names}, the network over {network.species_names}")
     if space is not None and np.any(space.index(states) < 0):
         raise ValueError("the given state space does not hold the initial state")
+    if method == Paired.method and not any(FastPair.candidates(network)):
+        raise ModelError(
+            f"method={method!r} needs two reactions by mass action that undo each other, such as 2 M <-> D, and no other propensity that "
+            f"depends on their species in another way; {network.name!r} has none; use method='projection'"
+        )
     run = _Run(network, times, tol, method, max_states, space)
     with closed.beside(), progress_bar("fsp", float(times[-1]), progress) as bar:
         for now in run.through_time(states, weights):
@@ -197,7 +210,7 @@ def fsp(
         states_in_use=run.states_in_use,
         expansions=run.expansions,
         dropped=run.dropped,
-        **run.in_time(),
+        **run.found_out(),
     )
     observables, variables = run.observables(found), run.variables()
     law = Distribution(times, network.species_names, found, p_out, lost, errors, info, observables, variables=variables)
@@ -210,7 +223,7 @@ def _counts(network: Network) -> Compiled:
 
 
 def _integrator(method: str) -> str:
-    return method if method in METHODS else "auto"
+    return method if method in METHODS or method == Paired.method else "auto"
 
 
 class _Run:
@@ -227,6 +240,8 @@ class _Run:
         self.methods: list[str] = []
         self.error, self.dropped, self.expansions, self.states_in_use = 0.0, 0.0, 0, 0
         self.forecast: Forecast | None = None
+        self.fast_pair: str | None = None
+        self.counted = "states"
 
     def through_time(self, states: np.ndarray, p: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
@@ -251,39 +266,61 @@ class _Run:
             while self.given is None and len(start) > self.max_states and size > len(space):  # the last layer was too large
                 size //= 2
                 start = space.grow(np.arange(len(space)), size=size)
-            run = self._march(start, standing, piece, moving)
             duration = piece.end - piece.start
             ages = np.clip(self.times[len(self.outputs) :] - piece.start, 0.0, duration)[: self._n_before(piece.limit)]
-            for now in run.run(np.append(p, np.zeros(len(start) - len(p))), np.unique(np.append(ages, duration))):
-                self.states_in_use = len(run.space)
+            tol = self.tol * (0.1 / len(self.clockwork.pieces) + 0.9 * duration / self.horizon)
+            run = self._march(start, standing, piece, tol, moving)
+            found = dict[float, Output]()
+            for now in self._legs(run, np.append(p, np.zeros(len(start) - len(p))), np.unique(np.append(ages, duration)), standing, found):
                 yield piece.start + now
-            self.outputs += [self._later(run.outputs[age]) for age in ages]
-            last = self._later(run.outputs[duration])
-            self._book(run)
+            self.outputs += [found[age] for age in ages.tolist()]
             if len(self.outputs) == len(self.times):
                 return
-            space = run.space
+            last, space = found[duration], run.space
             states, p = self.clockwork.push(piece.instant, last.states, last.p)
             if states is not last.states and self.given is None:
-                states, p = self._without_the_negligible(states, p, run.tol)
+                states, p = self._without_the_negligible(states, p, tol)
         if len(self.outputs) < len(self.times):
             if self.given is not None:
                 states, p = self.given.states, _placed(self.given, states, p)
             self.outputs.append(Output(states, p, self.error))
 
-    def _march(self, space: StateSpace, standing: Network, piece: Piece, moving: bool) -> March:
+    def _legs(self, run: March, p: np.ndarray, times: np.ndarray, network: Network, found: dict[float, Output]) -> Iterator[float]:
+        """March to the last time, in another form from where on that pays; yields the time reached, and puts what it finds into `found`."""
+        may_change = self.method in ("auto", Paired.method) and self.given is None and not network.varying
+        change = ChangeOfForm(network, self.method == Paired.method) if may_change and run.stepper.many_times else None
+        begun, following = 0.0, None
+        while True:
+            try:
+                for now in run.run(p, times[times > begun] - begun if begun else times):
+                    self.states_in_use = len(run.space)
+                    yield begun + now
+                    if change is not None and begun + now < times[-1] and (following := change.look(run)) is not None:
+                        break
+            except NotOnModesError:
+                assert change is not None
+                following = change.undo(run)
+            found |= {age: self._later(run.outputs[age - begun]) for age in times.tolist() if age - begun in run.outputs}
+            self._book(run)
+            if following is None:
+                return
+            begun, (run, p), following = begun + run.now, following, None
+            self.counted = "lines" if isinstance(run.form, FastPair) else "states"
+            if isinstance(run.form, FastPair):
+                self.fast_pair = str(run.form)
+
+    def _march(self, space: StateSpace, standing: Network, piece: Piece, tol: float, moving: bool) -> March:
         """The march through one piece, with its share of the tolerance."""
         duration = piece.end - piece.start
-        tol = self.tol * (0.1 / len(self.clockwork.pieces) + 0.9 * duration / self.horizon)
-
         reach = Reach()
+        integrator = "auto" if self.method == Paired.method else self.method
         ends = tuple(times_in_piece(self.network, piece).tolist()) if moving else ()
 
         def certified(space: StateSpace) -> Stepper:
             digits = None if self.given is None else FIXED
-            generator = with_bursts(standing, space) if self.method in FAR else None
+            generator = with_bursts(standing, space) if integrator in FAR else None
             generator = Generator.from_network(standing, space) if generator is None else generator
-            return Integrator(generator, duration, INTEGRATION * tol / 2, self.method, digits, reach)
+            return Integrator(generator, duration, INTEGRATION * tol / 2, integrator, digits, reach)
 
         def estimated(space: StateSpace) -> Stepper:
             generator = TimeDependentGenerator.in_piece(self.network, piece, space, ends)
@@ -319,15 +356,16 @@ class _Run:
     # ------------------------------------------------------------------------------------------------ what is known
 
     def note(self) -> str:
-        """How many states there are, and will be, where that is foreseen."""
-        foreseen = self.forecast.foreseen if self.forecast is not None else ""
-        return f"{self.states_in_use} states" + (f", {foreseen}" if foreseen else "")
+        """How many states there are (or lines of a fast pair), and will be, where that is foreseen."""
+        foreseen = self.forecast.foreseen if self.forecast is not None and self.counted == "states" else ""
+        return f"{self.states_in_use} {self.counted}" + (f", {foreseen}" if foreseen else "")
 
-    def in_time(self) -> dict[str, int]:
-        """How often something happened in time."""
-        if not features(self.network):
-            return {}
-        return {"pieces": len(self.clockwork.pieces), "executed_events": self.clockwork.executions}
+    def found_out(self) -> dict[str, int | str]:
+        """Which pair of reactions was followed by its modes, and how often something happened in time."""
+        found: dict[str, int | str] = {} if self.fast_pair is None else {"fast_pair": self.fast_pair}
+        if features(self.network):
+            found |= {"pieces": len(self.clockwork.pieces), "executed_events": self.clockwork.executions}
+        return found
 
     def variables(self) -> dict[str, np.ndarray]:
         """The variables whose course does not depend on counts, (T,)."""

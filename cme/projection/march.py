@@ -30,6 +30,7 @@ STEP = 3e5  # what a step costs beside its products, in products times states
 MUCH = 1.4  # growth by which a set was not made for what is to come in one piece
 # How the tolerance is spent: what leaks, what is dropped, what the integrator may add (counted twice: what it loses looks like a leak).
 LEAK, DROP, INTEGRATION = 0.7, 0.1, 0.1
+WRITTEN = 0.03  # of it, what may be left out when a law is written out state by state, which is not dropped for what comes after
 
 
 class Stepper(Protocol):
@@ -54,6 +55,35 @@ class Stepper(Protocol):
 
     def step(self, p: np.ndarray, now: float, times: np.ndarray) -> Step:
         """One step from `now` to the last of `times`, or as far as is possible at once, with the law at the times on the way."""
+
+
+class Form(Protocol):
+    """How laws on a set of states are kept: N numbers, or more where each stands for states that are not told apart."""
+
+    def probability(self, laws: np.ndarray) -> np.ndarray:
+        """The probability of each state of the set, (..., N)."""
+
+    def size(self, p: np.ndarray) -> np.ndarray:
+        """A bound on the 1-norm of what is kept of each state, (N,)."""
+
+    def written_out(self, space: StateSpace, p: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray]:
+        """States (K, S) and their probabilities (K,); at most `budget` may be left out."""
+
+
+class PlainForm:
+    """The probability of each state."""
+
+    def probability(self, laws: np.ndarray) -> np.ndarray:
+        """See `Form`."""
+        return laws
+
+    def size(self, p: np.ndarray) -> np.ndarray:
+        """See `Form`."""
+        return p
+
+    def written_out(self, space: StateSpace, p: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray]:
+        """See `Form`."""
+        return space.states, p
 
 
 class MovingStepper:
@@ -111,14 +141,22 @@ class March:
         Keep the set as it is, whatever leaks.
     forecast
         Looks ahead whether there will be too many states, if that can be known.
+    form
+        How laws are kept.
+
+    Attributes
+    ----------
+    now, p
+        The time reached, and the law there.
     """
 
     def __init__(
         self, space: StateSpace, assemble: Callable[[StateSpace], Stepper], tol: float, horizon: float, most: tuple[int, str], fixed: bool,
-        forecast: Forecast | None = None,
+        forecast: Forecast | None = None, form: Form | None = None,
     ):  # fmt: skip
-        self.space, self._assemble, self.tol, self.horizon = space, assemble, tol, horizon
-        (self.max_states, self._advice), self.fixed, self._forecast = most, fixed, forecast
+        self.space, self.assemble, self.tol, self.horizon = space, assemble, tol, horizon
+        (self.max_states, self.advice), self.fixed, self._forecast = most, fixed, forecast
+        self.form: Form = PlainForm() if form is None else form
         self.outputs: dict[float, Output] = {}
         self.error, self.dropped, self.expansions = 0.0, 0.0, 0
         self._spent = 0.0  # of what may be dropped and leak from what was dropped
@@ -128,10 +166,11 @@ class March:
 
     def run(self, p: np.ndarray, times: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
-        total, now, stride, failures, grown = float(p.sum()), 0.0, float(times[-1]), 0, False
-        pace = Pace(float(times[-1]))
+        probability = self.form.probability
+        total, now, stride, failures, grown = float(probability(p).sum()), 0.0, float(times[-1]), 0, False
+        pace, self.now, self.p = Pace(float(times[-1])), 0.0, p
         if times[0] == 0:
-            self.outputs[0.0] = Output(self.space.states, p.copy(), 0.0)
+            self.outputs[0.0] = self._output(p.copy(), 0.0)
         while now < times[-1]:
             if not now + stride > now or (grown and pace.hopeless(now)):
                 raise ConvergenceError(
@@ -139,16 +178,17 @@ class March:
                 )
             step = self.stepper.step(p, now, self._marks(now, now + stride, times))
             pace.note(now, len(p) * float(np.sqrt(40 * self.stepper.exit_rates.max() * (step.end - now) + 400)))
-            leaked = total - self.dropped - step.laws.sum(axis=1)
+            seen_laws = probability(step.laws)
+            leaked = total - self.dropped - seen_laws.sum(axis=1)
             tight = np.logical_and.accumulate(leaked <= self._allowed(step.times)) | self.fixed
             n_good = int(np.count_nonzero(tight))
-            before, length = p, float(step.times[max(n_good - 1, 0)]) - now
+            before, length = probability(p), float(step.times[max(n_good - 1, 0)]) - now
             if n_good:
                 self._keep_outputs(times, step, n_good)
                 now, p = float(step.times[n_good - 1]), step.laws[n_good - 1]
                 self.error += float(step.errors[n_good - 1])
                 self.method = self.stepper.method
-                self._check_error(now, total - float(p.sum()))
+                self._check_error(now, total - float(probability(p).sum()))
             if not self.fixed and now < times[-1]:
                 failures = 0 if n_good else failures + 1
                 whole = n_good == len(step.times)
@@ -163,8 +203,8 @@ class March:
                 grown = not whole or float(leaked[n_good - 1]) + leak > float(self._allowed(np.array(now + stride)))
                 if grown:
                     self.stepper.note_travel(now, now + 0.25 * (step.end - step.start))
-                    most = np.max([before, *step.laws[:seen], factor * step.laws[seen - 1]], axis=0)
-                    gone = max(float(before.sum() - step.laws[seen - 1].sum()), leak)
+                    most = np.max([before, *seen_laws[:seen], factor * seen_laws[seen - 1]], axis=0)
+                    gone = max(float(before.sum() - seen_laws[seen - 1].sum()), leak)
                     n_states = len(self.space)
                     p = self._follow(p, most, now, max(float(step.times[seen - 1]) - step.start, stride), stride, gone)
                     stride *= 0.5 if len(self.space) > MUCH * n_states else 1.0
@@ -173,6 +213,7 @@ class March:
                 else:
                     p = self._drop(p, now, stride)
             if n_good:
+                self.now, self.p = now, p
                 yield now
 
     def _check_error(self, now: float, gone: float) -> None:
@@ -197,7 +238,7 @@ class March:
 
     def _next_leak(self, step: Step, leaked: np.ndarray, seen: int, time: float) -> tuple[float, float]:
         """By what factor the leak may grow in a time after the last law that was seen, and how much leaks then if the set stays."""
-        rate = float(self.stepper.leak @ step.laws[seen - 1])
+        rate = float(self.stepper.leak @ self.form.probability(step.laws[seen - 1]))
         if not self.stepper.many_times or seen < 2 or time <= 0 or rate == 0:
             return 1.0, rate * max(time, 0.0) if self.stepper.many_times else 0.0
         between = float(step.times[seen - 1] - step.times[seen - 2])
@@ -209,7 +250,13 @@ class March:
     def _keep_outputs(self, times: np.ndarray, step: Step, n_good: int) -> None:
         for time, law, error in zip(step.times[:n_good].tolist(), step.laws, step.errors, strict=False):
             if time in times:
-                self.outputs[time] = Output(self.space.states, law, self.error + float(error))
+                self.outputs[time] = self._output(law, self.error + float(error))
+
+    def _output(self, p: np.ndarray, error: float) -> Output:
+        states, law = self.form.written_out(self.space, p, WRITTEN * self.tol)
+        if len(states) > max(self.max_states, len(self.space)):
+            raise ConvergenceError(f"the law lies on {len(states)} states; {self.advice}, or loosen tol")
+        return Output(states, law, error)
 
     def _allowed(self, now: np.ndarray) -> np.ndarray:
         """What may have leaked by now: a tenth is there at once, the rest comes with time."""
@@ -244,8 +291,8 @@ class March:
             )
         self._check_size(lost=gone)
         self.expansions += 1
-        self.stepper = self._assemble(self.space)
-        return np.append(p, np.zeros(len(self.space) - n_kept))
+        self.stepper = self.assemble(self.space)
+        return np.concatenate([p, np.zeros((len(self.space) - n_kept, *p.shape[1:]))])
 
     def _expand(self, sources: np.ndarray, size: int) -> None:
         """Add states beyond some, up to `size` in all."""
@@ -255,9 +302,9 @@ class March:
         """Drop what the law has left, where that makes the set much smaller."""
         if len(p) < 4 * FIRST_SIZE:
             return p
-        smaller, _ = self._without(p, p, np.empty(0, dtype=np.int64), now, ahead, worth=0.4)
+        smaller, _ = self._without(p, self.form.probability(p), np.empty(0, dtype=np.int64), now, ahead, worth=0.4)
         if len(smaller) < len(p):
-            self.stepper = self._assemble(self.space)
+            self.stepper = self.assemble(self.space)
         return smaller
 
     def _without(
@@ -274,7 +321,9 @@ class March:
         if np.count_nonzero(kept) > (1 - worth) * len(p) or len(p) < FIRST_SIZE:
             return p, np.arange(len(p))
         self._spent += float(weight[~kept].sum())
-        self.dropped += float(p[~kept].sum())
+        gone = float(self.form.probability(p[~kept]).sum())
+        self.dropped += gone
+        self.error += max(float(self.form.size(p[~kept]).sum()) - gone, 0.0)
         self.space = self.space.keep(kept)
         return p[kept], np.cumsum(kept) - 1
 
@@ -282,7 +331,7 @@ class March:
         if len(self.space) > self.max_states and not self.fixed:
             raise ConvergenceError(
                 f"fsp needs {len(self.space)} states and more (lost so far {lost:.1e}, tol={self.tol:g}); "
-                f"{self._advice}, loosen tol, or use ssa"
+                f"{self.advice}, loosen tol, or use ssa"
             )
 
 

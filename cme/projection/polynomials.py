@@ -182,6 +182,45 @@ def n_products(z: float, tol: float) -> float:
     return float(np.sqrt(2 * z * digits + digits**2))
 
 
+class Coefficients:
+    """The coefficients of exp(tA) as a Chebyshev series, for J times.
+
+    Attributes
+    ----------
+    z : (J,)
+        q t.
+    weights : (J, K)
+        exp(-z) I_k(z), twice that from k = 1 on.
+    tails : (J, K)
+        exp(-x) I_k(x) integrated from 0 to z.
+    """
+
+    def __init__(self, z: np.ndarray):
+        self.z, self.n_terms = z, int(n_products(z[-1], FAINT) + 20)
+        self.weights = values = np.zeros((len(z), self.n_terms))
+        self._known = np.minimum([int(n_products(mean, FAINT) + 20) for mean in z.tolist()], self.n_terms)
+        for row, mean, n_known in zip(values, z.tolist(), self._known.tolist(), strict=True):
+            chebyshev.scaled_bessel(mean, row[:n_known])
+        beyond = np.zeros_like(values)
+        beyond[:, :-1] = np.cumsum(values[:, :0:-1], axis=1)[:, ::-1]  # the sum over all terms after k
+        self.tails = 2 * np.cumsum(beyond[:, ::-1], axis=1)[:, ::-1]  # the integral: see its derivative
+        values[:, 1:] *= 2
+
+    @property
+    def integrals(self) -> np.ndarray:
+        """The weights integrated from 0 to z, (J, K)."""
+        return self.tails * np.append(1.0, np.full(self.n_terms - 1, 2.0))
+
+    def left_out(self, norms: np.ndarray, last: int) -> np.ndarray:
+        """A bound on the error of the series that ends before term `last`, for terms with such norms, (J,)."""
+        # Coefficients after the last known one are taken for zero, in the tails too. They fall at least as fast as exp(-i k/z), where
+        # z < k^2: with the times that each counts in a tail they sum to at most k^2 times the last. It matters where terms have grown.
+        largest = np.maximum.accumulate(norms[: last + 1])[np.minimum(self._known, last)]
+        faint = self.n_terms**2 * self.weights[np.arange(len(self.z)), self._known - 1] * largest
+        faint += np.where(self.weights < chebyshev.SKIPPED, self.weights, 0.0)[:, : last + 1] @ norms[: last + 1]
+        return self.tails[:, last - 1] * norms[last] + self.tails[:, last] * norms[last - 1] + faint
+
+
 def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, tol: float) -> Step | None:
     """As many of the times as one series certifies, with errors of at most `tol`; None if there is not one.
 
@@ -191,15 +230,9 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
     z = rows.q * (times - now)
     if z[0] > LONGEST:
         return None
-    n_terms = int(n_products(z[-1], FAINT) + 20)
-    values, known = np.zeros((len(z), n_terms)), np.minimum([int(n_products(mean, FAINT) + 20) for mean in z.tolist()], n_terms)
-    for row, mean, n_known in zip(values, z.tolist(), known.tolist(), strict=True):
-        chebyshev.scaled_bessel(mean, row[:n_known])
-    beyond = np.zeros_like(values)
-    beyond[:, :-1] = np.cumsum(values[:, :0:-1], axis=1)[:, ::-1]  # the sum over all terms after k
-    tails = 2 * np.cumsum(beyond[:, ::-1], axis=1)[:, ::-1]  # exp(-x) I_k(x) integrated from 0 to z: see its derivative
-    values[:, 1:] *= 2
-    norms, cursor, out = np.zeros(n_terms), np.zeros(2, dtype=np.int64), np.empty((len(z), len(p)))
+    series = Coefficients(z)
+    values, tails = series.weights, series.tails
+    norms, cursor, out = np.zeros(series.n_terms), np.zeros(2, dtype=np.int64), np.empty((len(z), len(p)))
     by_entries = not rows.matrix_free
     rounding = ROUNDING + (rows.lines.deviation if by_entries and rows.lines is not None else 0.0)
     rounding *= 1.0 if rows.bursts is None else 1.0 + rows.bursts.roughness
@@ -221,12 +254,7 @@ def chebyshev_series(rows: Rows, p: np.ndarray, now: float, times: np.ndarray, t
             chebyshev.chebyshev_series(pointer, index, rate / rows.q, *arguments)
         out = rows.restored(out)
     last = int(cursor[0]) - 1
-    # Coefficients after the last known one are taken for zero, in the tails too. They fall at least as fast as exp(-i k/z), where
-    # z < k^2: with the times that each counts in a tail they sum to at most k^2 times the last. It matters where terms have grown.
-    largest = np.maximum.accumulate(norms[: last + 1])[np.minimum(known, last)]
-    faint = n_terms**2 * values[np.arange(len(z)), known - 1] * largest
-    faint += np.where(values < chebyshev.SKIPPED, values, 0.0)[:, : last + 1] @ norms[: last + 1]
-    left_out = tails[:, last - 1] * norms[last] + tails[:, last] * norms[last - 1] + dropped + faint
+    left_out = series.left_out(norms, last) + dropped
     rounded = rounding * 2 * (tails[:, : last + 1] @ norms[: last + 1])
     certified = np.logical_and.accumulate(left_out + np.where(rounded <= unavoidable, 0.0, rounded) <= tol)
     if not certified[0]:

@@ -1,0 +1,286 @@
+"""A fast reversible pair by its modes: against all entries of the generator, other integrators, and a closed form."""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+import cme
+from cme.projection import change_of_form, fast_pair, paired
+from cme.projection.fast_pair import FastPair
+from cme.projection.line_matrix import LineMatrix
+from cme.projection.paired import Paired
+from cme.projection.polynomials import Coefficients
+from cme.projection.propagate import Reach
+from cme.states import StateSpace
+
+DIMER = "2 M <-> D @ 4, 30; 0 -> M @ 6; M -> 0 @ 1; D + G <-> H @ .05, .3; G -> G + 3 M @ .4; G = 1; H = 0; M = 3; D = 2"
+ISOMER = "A <-> B @ 30, 50; 0 -> A @ 5; B -> 0 @ .6; 2 B -> C @ .01; C -> 0 @ 1; A = 4; B = 2; C = 0"
+COMPLEX = "E + S <-> C @ 8, 40; C -> E + P @ 1; 0 -> S @ 2; P -> 0 @ 1; E => 0 @ .05*E; E = 4; S = 6; C = 0; P = 0"
+BURDENED = "2 M <-> D @ 4, 30; 0 => M @ 6/(1 + R^2); R -> 0 @ 1; D -> D + R @ .1; D -> 0 @ .3; M -> 0 @ .2; M = 3; D = 2; R = 0"
+NETWORKS = {"dimer": DIMER, "isomer": ISOMER, "complex": COMPLEX, "other laws": BURDENED}
+MOLECULES = {DIMER: 15, ISOMER: 9, COMPLEX: 10, BURDENED: 10}
+
+
+def the_pair(network: cme.Network, reaction: int = 0) -> FastPair:
+    return next(pair for pair in FastPair.candidates(network) if pair.forward == reaction)
+
+
+def mean(law: cme.Distribution, name: str) -> np.ndarray:
+    return law.mean()[:, law.species.index(name)]
+
+
+def small_set(network: cme.Network, n_molecules: int) -> tuple[FastPair, StateSpace, StateSpace]:
+    """A pair, a few lines, and all the states on them."""
+    pair = the_pair(network)
+    lines = np.unique(
+        pair.lines_of(StateSpace.reachable(network, within=" + ".join(network.species_names) + f" <= {n_molecules}").states)[0], axis=0
+    )
+    places = [np.arange(n) for n in pair.length(lines[:, pair._of_line])]
+    states = np.zeros((sum(map(len, places)), len(network.species)), dtype=np.int64)
+    states[:, pair.others] = np.repeat(lines, list(map(len, places)), axis=0)
+    states += np.concatenate(places)[:, None] * network.stoichiometry[pair.forward]
+    return pair, StateSpace.holding(pair.slow, lines), StateSpace.holding(network, states)
+
+
+def dense(matrix: LineMatrix) -> np.ndarray:
+    """The entries of a matrix of blocks."""
+    blocks, n = matrix.blocks, len(matrix.defect)
+    found = np.zeros((n, n))
+    for line in range(len(blocks.stay)):
+        own = slice(blocks.begin[line], blocks.begin[line + 1])
+        width = own.stop - own.start
+        found[own, own] += np.diag(blocks.stay[line] - 1 + blocks.decay[blocks.decay_at[line] : blocks.decay_at[line] + width])
+        for e in range(blocks.pointer[line], blocks.pointer[line + 1]):
+            source = slice(blocks.begin[blocks.source[e]], blocks.begin[blocks.source[e] + 1])
+            b = blocks.block[e]
+            if e < blocks.middle[line]:
+                block = np.eye(width)
+            else:
+                block = blocks.entries[blocks.first[b] : blocks.first[b + 1]].reshape(-1, width).T
+            found[own, source] += blocks.factor[e] * block
+    return matrix.q * found
+
+
+def all_modes(pair: FastPair, matrix: LineMatrix, lines: np.ndarray, states: StateSpace) -> np.ndarray:
+    """Each mode of each line as a law on all states, (N, modes)."""
+    found, at = np.zeros((len(states), len(matrix.defect))), 0
+    kinds, kind = pair.kinds(lines)
+    for n in matrix.order:
+        line = pair.line(kinds[kind[n]])
+        on_line = np.zeros((len(line.counts), len(states.states[0])), dtype=np.int64)
+        on_line[:, pair.others] = lines[n]
+        on_line += np.arange(len(line.counts))[:, None] * pair.network.stoichiometry[pair.forward]
+        found[states.index(on_line), at : at + len(line.decay)] = line.modes
+        at += len(line.decay)
+    return found
+
+
+@pytest.mark.parametrize("text", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("n_modes", [4, 8])
+def test_the_matrix_of_modes_and_what_strays_from_it(text, n_modes, monkeypatch):
+    monkeypatch.setattr(fast_pair, "FIRST_MODES", n_modes)
+    pair, lines, states = small_set(cme.parse(text), MOLECULES[text])
+    matrix = LineMatrix(pair, lines)
+    K, V = dense(matrix), all_modes(pair, matrix, lines.states, states)
+    A = cme.Generator.from_network(pair.network, states).sparse().toarray()
+    strays = np.abs(A @ V - V @ K).sum(axis=0)
+    size = np.abs(A).max()
+    assert np.all(strays <= matrix.defect * (1 + 1e-9) + 1e-11 * size)  # each jump by itself, so that they do not cancel
+    assert n_modes == 8 or np.count_nonzero(strays > 1e-9) > 10
+    assert np.all(matrix.defect <= 30 * strays + 1e-11 * size)
+    mass = V.sum(axis=0)
+    np.testing.assert_allclose(mass @ K, A.sum(axis=0) @ V, atol=1e-11 * size)  # what leaks
+    eigenvalues = np.linalg.eigvals(K)
+    assert -2 * matrix.q <= eigenvalues.real.min()
+    assert eigenvalues.real.max() < 1e-9 * size
+    by_kind = matrix.strays(np.ones(len(matrix.defect)))
+    np.testing.assert_allclose(by_kind.sum(), matrix.defect.sum(), rtol=1e-6, atol=1e-9)
+
+
+def test_all_modes_are_all_there_is():
+    pair, lines, states = small_set(cme.parse(DIMER), 12)  # lines of at most nine states
+    pair.keep_modes(pair.kinds(lines.states)[0], np.full(len(pair.kinds(lines.states)[0]), 12))
+    matrix = LineMatrix(pair, lines)
+    assert matrix.defect.max() < 1e-10
+    p = np.random.default_rng(1).random(len(states))
+    p /= p.sum()
+    found, x, left_out = pair.project(states.states, p, 0.0)
+    np.testing.assert_array_equal(found, lines.states)
+    assert left_out < 1e-11
+    A = cme.Generator.from_network(pair.network, states).sparse().toarray()
+    stepper = Paired(pair, lines, 2.0, 1e-9, Reach())
+    step = stepper.step(x, 0.0, np.array([0.3, 2.0]))
+    assert step.end == 2.0
+    for time, law, error in zip(step.times, step.laws, step.errors, strict=True):
+        kept, q = pair.written_out(lines, law, 0.0)
+        truth = expm(time * A) @ p
+        off = np.abs(truth[states.index(kept)] - q).sum() + truth.sum() - truth[states.index(kept)].sum()
+        assert off <= error + 1e-12
+
+
+def test_a_bound_where_much_strays(monkeypatch):
+    monkeypatch.setattr(paired, "AT_FIRST", 1e12)
+    monkeypatch.setattr(paired, "STRAY", 0.5)
+    pair, lines, states = small_set(cme.parse(DIMER), 20)
+    A = cme.Generator.from_network(pair.network, states).sparse().toarray()
+    p = np.zeros(len(states))
+    p[states.index(np.array([[3, 5, 1, 0]]))] = 1.0
+    p = expm(0.5 * A) @ p
+    for n_modes in (4, 8):
+        pair.keep_modes(pair.kinds(lines.states)[0], np.full(len(pair.kinds(lines.states)[0]), n_modes))
+        matrix = LineMatrix(pair, lines)
+        _, x, left_out = pair.project(states.states, p, np.inf)
+        stepper = Paired(pair, lines, 1.0, 1e3, Reach())
+        found, strayed = stepper._series(x, 0.0, np.array([1.0]), 1e-9)
+        q = all_modes(pair, matrix, lines.states, states) @ matrix.flat(found.p)[0]
+        off = np.abs(expm(A) @ p - q).sum()
+        assert 1e-9 < off <= left_out + found.error
+        assert strayed > 1e3 * 1e-9  # of which the error is made
+
+
+@pytest.mark.parametrize("text", NETWORKS.values(), ids=NETWORKS)
+def test_a_law_by_modes_is_the_law(text):
+    times = [0.0, 0.3, 1.0, 4.0]
+    law = cme.fsp(cme.parse(text), times, tol=1e-6, method="fast_pair")
+    twin = cme.fsp(cme.parse(text), times, tol=1e-10, method="chebyshev")
+    assert law.info["method"].endswith("fast_pair")
+    assert " <-> " in law.info["fast_pair"]
+    assert np.all(law.lost + law.integration_error <= 1e-6)
+    places = {tuple(state): n for n, state in enumerate(twin.states.tolist())}
+    for t in range(len(times)):
+        q = np.zeros(len(twin.states))
+        other = 0.0
+        for state, probability in zip(law.states.tolist(), law.p[t].tolist(), strict=True):
+            if tuple(state) in places:
+                q[places[tuple(state)]] = probability
+            else:
+                other += probability
+        off = np.abs(q - twin.p[t]).sum() + other
+        assert off <= law.lost[t] + law.integration_error[t] + 2 * twin.lost[t] + twin.integration_error[t]
+
+
+def test_monomolecular_law_by_modes():
+    network = cme.parse("A <-> B @ 300, 200; 0 -> A @ 40; B -> 0 @ 2; A = 30; B = 0")
+    law = cme.fsp(network, [0.5, 2.0], tol=1e-7, method="fast_pair")
+    closed = cme.fsp(network, [0.5, 2.0], tol=1e-11, method="monomolecular")
+    for t in range(2):
+        assert abs(mean(law, "A")[t] - mean(closed, "A")[t]) < 1e-4
+        counts = max(law["A"].shape[1], closed["A"].shape[1])
+        one, other = (np.pad(each["A"][t], (0, counts - each["A"].shape[1])) for each in (law, closed))
+        assert np.abs(one - other).sum() <= law.lost[t] + law.integration_error[t] + 1e-10
+    assert law.info["states_in_use"] < 200  # lines
+
+
+def test_auto_goes_over_where_states_are_many(monkeypatch):
+    network = cme.parse("2 M <-> D @ .3, 60; G -> G + M @ 40; M -> 0 @ .02; D + G <-> H @ .002, .5; G = 1; H = 0; M = 60; D = 20")
+    plain = cme.fsp(network, [1.0, 3.0], tol=1e-5, method="chebyshev")
+    monkeypatch.setattr(change_of_form, "MANY", 500)
+    monkeypatch.setattr(change_of_form, "SLOWER", 0.01)
+    law = cme.fsp(network, [1.0, 3.0], tol=1e-5)
+    assert law.info["method"].endswith(", fast_pair")
+    assert law.info["fast_pair"] == "2 M <-> D"
+    assert law.info["states_in_use"] < 0.3 * law.info["states"]
+    for t in range(2):
+        bound = sum(each.lost[t] + each.integration_error[t] for each in (law, plain))
+        for name in network.species_names:
+            assert abs(mean(law, name)[t] - mean(plain, name)[t]) < bound * 200
+    monkeypatch.setattr(change_of_form, "SLOWER", 1e9)
+    assert "fast_pair" not in cme.fsp(network, [1.0], tol=1e-5).info["method"]
+
+
+def test_a_law_that_strays_goes_on_by_states(monkeypatch):
+    network = cme.parse(DIMER)
+    steps, real = [], Paired.step
+
+    def step(self, *arguments):
+        steps.append(arguments)
+        if len(steps) > 3:
+            raise paired.NotOnModesError
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Paired, "step", step)
+    law = cme.fsp(network, [0.5, 3.0], tol=1e-6, method="fast_pair")
+    assert len(steps) >= 4
+    twin = cme.fsp(network, [0.5, 3.0], tol=1e-9, method="chebyshev")
+    assert np.all(law.lost + law.integration_error <= 1e-6)
+    for name in ("M", "D", "H"):
+        np.testing.assert_allclose(mean(law, name), mean(twin, name), atol=1e-4)
+        counts = min(law[name].shape[1], twin[name].shape[1])
+        assert np.abs(law[name][:, :counts] - twin[name][:, :counts]).sum(axis=1).max() <= 1.1e-6
+
+
+def test_events_between_laws_by_modes():
+    network = cme.parse(DIMER + "; e: at time >= 1: M = M + 5")
+    law = cme.fsp(network, [0.5, 1.5], tol=1e-6, method="fast_pair")
+    twin = cme.fsp(network, [0.5, 1.5], tol=1e-8, method="chebyshev")
+    np.testing.assert_allclose(mean(law, "D"), mean(twin, "D"), atol=1e-4)
+    assert np.all(law.lost + law.integration_error <= 1e-6)
+
+
+def test_more_modes_where_more_is_asked():
+    few, many = (cme.fsp(cme.parse(ISOMER), [2.0], tol=tol, method="fast_pair") for tol in (1e-3, 1e-9))
+    assert many.lost[0] + many.integration_error[0] <= 1e-9 < few.lost[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        (DIMER, {0, 4}),
+        ("2 M <-> D @ 1, 2; 0 => M @ 3/(1 + D); M -> 0 @ 1", set()),  # a law of the product that is no factor
+        ("2 M => D @ .1*M; D -> 2 M @ 1; M -> 0 @ 1", set()),  # not by mass action
+        ("A -> 2 B @ 1; 2 B -> A @ 1; A -> 0 @ 1", {1}),
+        ("A -> B @ 1; B -> A @ 1; A -> B @ 2; 0 -> A @ 1", set()),  # two ways there
+        ("E + A <-> E + B @ 1, 2; 0 -> A @ 1", set()),  # rates that depend on others
+        ("3 A <-> B @ 1, 2; 0 -> A @ 1", set()),
+        ("2 A <-> 2 B @ 1, 2; 0 -> A @ 1", set()),
+        ("0 <-> B @ 1, 2; A -> B @ 1", set()),
+        ("A <-> B @ 1, 2", set()),  # nothing else happens
+        ("A <-> B @ 1, 2; 0 -> poisson(2) A @ 1; B -> 0 @ 1", set()),
+    ],
+)
+def test_pairs(text, pairs):
+    assert {pair.forward for pair in FastPair.candidates(cme.parse(text))} == pairs
+
+
+def test_lines_and_their_lengths():
+    pair = the_pair(cme.parse(COMPLEX))  # E, S, C, P
+    lines, place = pair.lines_of(np.array([[1, 2, 3, 9], [4, 5, 0, 9]]))
+    np.testing.assert_array_equal(lines, [[4, 5, 9], [4, 5, 9]])
+    np.testing.assert_array_equal(place, [3, 0])
+    assert pair.length(np.array([4, 5])) == 5
+    line = pair.line(np.array([4, 5]))
+    pi = np.exp(line.log_pi)
+    np.testing.assert_allclose(pi[1:] / pi[:-1], [8 * (4 - c) * (5 - c) / (40 * (c + 1)) for c in range(4)])
+    assert np.all(line.decay[:5] <= 0)
+    assert line.inexact.max() < 1e-12
+    q = pair.line(np.array([60, 80])).q
+    np.testing.assert_allclose(q.T @ q, np.eye(8), atol=1e-12)  # on which the bound of 1-norms by 2-norms rests
+
+
+def test_the_slow_network_leads_where_the_network_does():
+    for text in NETWORKS.values():
+        pair, lines, states = small_set(cme.parse(text), 12)
+        jumps = lines.grow(np.arange(len(lines)), layers=1)
+        wider = states.grow(np.arange(len(states)), layers=1)
+        reached = np.unique(pair.lines_of(wider.states)[0], axis=0)
+        assert {tuple(line) for line in jumps.states.tolist()} == {tuple(line) for line in reached.tolist()}
+
+
+def test_weights_integrated_over_time():
+    z = np.array([0.4, 30.0])
+    series = Coefficients(z)
+    fine = np.linspace(0.0, 30.0, 6001)
+    weights = np.array([Coefficients(np.array([max(x, 1e-9)])).weights[0, :3] for x in fine])
+    np.testing.assert_allclose(series.integrals[1, :3], np.trapezoid(weights, fine, axis=0), rtol=1e-5)
+
+
+def test_refusals():
+    with pytest.raises(
+        cme.ModelError, match=r"method='fast_pair' needs two reactions by mass action that undo each other, such as 2 M <-> D"
+    ):
+        cme.fsp(cme.parse("0 -> X @ 1; X -> 0 @ 1"), [1.0], method="fast_pair")
+    network = cme.parse(DIMER)
+    with pytest.raises(ValueError, match="method='fast_pair' takes a network and finds its own states; leave out space"):
+        cme.fsp(network, [1.0], method="fast_pair", space=StateSpace.around(network, size=10))
+    with pytest.raises(cme.ConvergenceError, match=r"raise max_states \(now 200\)"):
+        cme.fsp(network, [3.0], method="fast_pair", max_states=200)
