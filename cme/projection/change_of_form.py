@@ -70,7 +70,7 @@ class ChangeOfForm:
             return None
         self._assemble = run.assemble
         following = March(space, assemble, tol, horizon, (run.max_states, run.advice), False, None, pair)
-        following.error = left_out
+        following.error, following.stride = left_out, run.stride
         return following, x
 
     def undo(self, run: March) -> Leg:
@@ -80,4 +80,6 @@ class ChangeOfForm:
         left = 1 - run.now / run.horizon
         states, p = run.form.written_out(run.space, run.p, WRITTEN * run.tol)
         space = StateSpace.holding(self._network, states)
-        return March(space, self._assemble, 0.9 * run.tol * left, run.horizon * left, (run.max_states, run.advice), False), p
+        following = March(space, self._assemble, 0.9 * run.tol * left, run.horizon * left, (run.max_states, run.advice), False)
+        following.stride = run.stride
+        return following, p

@@ -146,8 +146,8 @@ class March:
 
     Attributes
     ----------
-    now, p
-        The time reached, and the law there.
+    now, p, stride
+        The time reached, the law there, and how long a step is tried next.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class March:
         (self.max_states, self.advice), self.fixed, self._forecast = most, fixed, forecast
         self.form: Form = PlainForm() if form is None else form
         self.outputs: dict[float, Output] = {}
-        self.error, self.dropped, self.expansions = 0.0, 0.0, 0
+        self.error, self.dropped, self.expansions, self.stride = 0.0, 0.0, 0, np.inf
         self._spent = 0.0  # of what may be dropped and leak from what was dropped
         self.method = "none"
         self._check_size()
@@ -167,7 +167,7 @@ class March:
     def run(self, p: np.ndarray, times: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
         probability = self.form.probability
-        total, now, stride, failures, grown = float(probability(p).sum()), 0.0, float(times[-1]), 0, False
+        total, now, stride, failures, grown = float(probability(p).sum()), 0.0, min(float(times[-1]), self.stride), 0, False
         pace, self.now, self.p = Pace(float(times[-1])), 0.0, p
         if times[0] == 0:
             self.outputs[0.0] = self._output(p.copy(), 0.0)
@@ -213,7 +213,7 @@ class March:
                 else:
                     p = self._drop(p, now, stride)
             if n_good:
-                self.now, self.p = now, p
+                self.now, self.p, self.stride = now, p, stride
                 yield now
 
     def _check_error(self, now: float, gone: float) -> None:
