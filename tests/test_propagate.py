@@ -229,3 +229,13 @@ def test_a_window_that_failed_is_weighed_against_series_before_the_next(monkeypa
         assert len(tried) == k
         assert integrator.reach.used == 0.25**k
         now = 1.01 * integrator.reach.smooth
+
+
+@pytest.mark.parametrize(("counts", "method"), [((1000,), "contour"), ((5000, 5), "rational_krylov")])
+def test_a_contour_is_chosen_where_it_is_far_cheaper(counts, method):
+    """Not in a thin plane, though it would cost less there: while sets grow it is begun again and again."""
+    names = "AB"[: len(counts)]
+    network = cme.parse("; ".join(f"0 -> {name} @ 1000; {name} -> 0 @ 1; {name} = 0" for name in names))
+    space = cme.StateSpace.reachable(network, bounds={name: size - 1 for name, size in zip(names, counts, strict=True)})
+    generator = cme.Generator.from_network(network, space)
+    assert Integrator(generator, 3e5 / generator.largest_rate, 5e-6).method == method

@@ -46,6 +46,7 @@ PATIENCE = 10  # series after which a window of rational Krylov, or a longer ser
 GROWN = 1.5  # times the terms that a series takes, from which on two shorter ones take less
 MAX_JUMPS = 1e15
 LEAST = 2 * ROUNDING  # the error of a law that is written in double precision, relative to its total: no bound is below it
+DEARER = 4  # times its price that a contour is worth: it has to wait until the law settles, on each set anew where sets grow
 HOPELESS = 10  # times the tolerance that the round-off of series would be: that of rational Krylov is too much as well then
 OFF = 1e-15  # a relative error that a rate may have
 FEW = 1000  # states that tell how many dimensions the lattice has
@@ -213,7 +214,7 @@ class Integrator:
             costs["rational_krylov"] = windows * self._cost_of_window * (100 if hopeless else 1)
         widest = FAR_APART if hopeless else WIDEST
         if entries and n_states <= MANY and self._band <= widest and self._banded.half <= widest:
-            eliminate = 8 + 8 * self._banded.half + 1.4 * self._banded.half**2
+            eliminate = DEARER * (8 + 8 * self._banded.half + 1.4 * self._banded.half**2)
             costs["contour"] = about_n_points(z / ROUGH) * n_states * eliminate + 100 * (1.5 * self.rows.n_entries + 1000) + 5e5
         return min(costs, key=lambda method: costs[method])
 
