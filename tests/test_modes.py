@@ -93,16 +93,24 @@ def test_the_error_of_modes_that_are_nearly_one(back, least, most):
     assert least <= found.errors.max() < most
 
 
-@pytest.mark.parametrize("down", [1.0, 0.98, 0.8])
+@pytest.mark.parametrize("down", [1.0, 0.98, 0.8, 0.5])
 def test_the_error_of_modes_of_many_states(down):
     """A line of more states than are taken at once, left at both ends, against its rates in closed form.
 
-    Where it leads strongly to one side no digit of them is known in double precision, and the errors say so.
+    Where it leads strongly to one side modes are right since states are counted in units in which they lead both ways alike.
     """
     n, x = 600, np.arange(600)
     rates = sp.diags_array([np.full(n - 1, 1.0), np.full(n - 1, down)], offsets=[-1, 1], format="csc")
     found = slow_rates(rates, 1.0 * (x == n - 1) + down * (x == 0), 4)
     truth = (1 - np.sqrt(down)) ** 2 + 4 * np.sqrt(down) * np.sin(np.pi * np.arange(1, 5) / (2 * n + 2)) ** 2
-    known = found.errors[:4] < 1e-3
-    assert np.all(known) if down > 0.9 else not np.any(known)
-    assert np.all(np.abs(found.values[:4] / truth - 1)[known] <= 3 * found.errors[:4][known])
+    assert np.all(np.abs(found.values / truth - 1) <= 3 * found.errors)
+    assert found.errors.max() < 1e-10
+
+
+def test_no_digits_of_modes_that_are_not_known():
+    """A ring of states that are left one after another at rates which differ a little: its modes are lost in rounding, and this is told."""
+    n = 600
+    up = 1 + 1e-3 * np.sin(np.arange(n))
+    rates = sp.csc_array(sp.diags_array([up[:-1], np.full(1, 1e-200)], offsets=[-1, n - 1]))
+    found = slow_rates(rates, np.append(np.zeros(n - 1), up[-1]), 3)
+    assert np.all(found.errors > 1e-3)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import eig
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
 from cme.errors import ConvergenceError
@@ -19,6 +19,7 @@ MOST_ITERATIONS, SETTLED = 300, 1e-13  # of an inverse iteration; what a law mov
 SQUARED, MOST_SQUARINGS = 600, 60  # states up to which the iteration goes on by squaring its matrix; and how often
 WIDEST = 1e-9  # of the bounds on a rate that is called found
 UNIT, ROUNDINGS = 2.2e-16, 4.0  # of a double, and how many an entry of a resolvent has suffered, times the root of the number of states
+LARGEST_LOG = 300.0  # of a unit of a state
 ROUNDING = 1e-12  # of an elimination that subtracts nothing, as a part of its results
 
 
@@ -45,8 +46,8 @@ def slow_rates(rates: sp.csc_array, exits: np.ndarray, k: int) -> Rates:
 
     The resolvent at a shift s > 0 is that of a chain with further exits at rate s: an elimination that subtracts nothing gives it with all
     digits, and modes whose rates are about s can be told apart. Shifts go down in steps until nothing slower is left. The rates of a
-    chain are those of its classes of communicating states, each of them taken alone: so they are right where classes with the same
-    rates follow on each other, and modes of the whole chain are none or nearly one.
+    chain are those of its classes of communicating states, each of them taken alone: so they are right as well where classes with the
+    same rates follow on each other, and the modes of the whole chain are nearly one.
 
     Parameters
     ----------
@@ -89,12 +90,12 @@ def slow_rates(rates: sp.csc_array, exits: np.ndarray, k: int) -> Rates:
 
 def _of_class(rates: sp.csc_array, exits: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The smallest rates of a chain whose states all communicate, k or more if there are so many, and their errors."""
-    closed = not np.any(exits > 0)
+    closed, scale = not np.any(exits > 0), _scale(rates)
     total = np.asarray(rates.sum(axis=0)).ravel() + exits
     shift, found, errors = 4 * float(total.max()) / WINDOW, np.zeros(0, dtype=complex), np.zeros(0)  # none is faster than twice the largest
     while True:
         chain = Censored(rates, exits + shift)
-        resolved, off = _largest(chain, len(exits), k + 2)
+        resolved, off = _largest(chain, scale, k + 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = 1 / resolved - shift
             off = off / np.abs(resolved * (1 - shift * resolved))
@@ -110,19 +111,20 @@ def _of_class(rates: sp.csc_array, exits: np.ndarray, k: int) -> tuple[np.ndarra
     return np.concatenate([np.zeros(below), found]), np.concatenate([np.zeros(below), errors])
 
 
-def _largest(chain: Censored, n_states: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _largest(chain: Censored, scale: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     r"""The k largest eigenvalues of the resolvent, and about how far they may be off.
 
     .. math:: |\delta\mu| \approx \frac{|w|^\top (|R v - \mu v| + \epsilon R |v|)}{|w^\top v|}
 
     with the left and right eigenvectors w and v, since all entries of the resolvent R are known to a few roundings.
     """
+    n_states = len(scale)
 
     def occupy(x: np.ndarray) -> np.ndarray:
-        return chain.occupy(np.asarray(x).ravel())
+        return chain.occupy(scale * np.asarray(x).ravel()) / scale
 
     def collect(x: np.ndarray) -> np.ndarray:
-        return chain.collect(np.asarray(x).ravel())
+        return chain.collect(np.asarray(x).ravel() / scale) * scale
 
     if n_states <= DENSE or k >= n_states - 1:
         inverse = np.array([occupy(unit) for unit in np.eye(n_states)]).T
@@ -142,6 +144,25 @@ def _largest(chain: Censored, n_states: int, k: int) -> tuple[np.ndarray, np.nda
         with np.errstate(divide="ignore"):
             errors[i] = np.abs(w) @ off / np.abs(w @ v)
     return values, errors
+
+
+def _scale(rates: sp.csc_array) -> np.ndarray:
+    """Units of the states (N,) in which the rates there and back are more alike, as all are where every jump is balanced by its reverse.
+
+    Without them modes of a chain that leads strongly to one side are lost in rounding. They are found along a tree of jumps.
+    """
+    both = sp.csr_array(rates.minimum(rates.T))  # has entries where there are jumps both ways
+    both.eliminate_zeros()
+    order, before = breadth_first_order(both, 0, directed=False)
+    log = np.zeros(rates.shape[0])
+    if len(order) < len(log):
+        return np.ones(len(log))
+    there, back = (np.asarray(a).ravel() for a in (rates[order[1:], before[order[1:]]], rates[before[order[1:]], order[1:]]))
+    for n, parent, change in zip(order[1:].tolist(), before[order[1:]].tolist(), (0.5 * np.log(there / back)).tolist(), strict=True):
+        log[n] = log[parent] + change
+    scale = np.exp(np.clip(log - (log.max() + log.min()) / 2, -LARGEST_LOG, LARGEST_LOG))
+    scaled = sp.diags_array(1 / scale) @ rates @ sp.diags_array(scale)
+    return scale if sp.linalg.norm(scaled) < sp.linalg.norm(rates) else np.ones(len(log))
 
 
 def slowest_mode(chain: Censored, rates: sp.csc_array, exits: np.ndarray, start: np.ndarray) -> Mode:
