@@ -21,7 +21,8 @@ from cme.states import StateSpace
 LARGEST_INACCURACY = 1e-2
 MOST_BESIDE, FEW_POINTS = 1000, 1_000_000  # states for each kept one in which a function may not fall; and how many at least
 EXACT = "exact: no jump leaves the states"
-FEW_PASSED, MOST_PASSED = 2000, 200_000  # states on the way to a class that tell little; jumps there, from which on no more are added
+FEW_PASSED, MANY_PASSED = 2000, 50_000  # states on the way to a class that tell little, and from which on no more are added
+MOST_PRODUCTS = 5e9  # of elimination there, some seconds, from which on no more are added either
 IDLE, PATIENCE = 0.7, 2  # of what never arrived: if more than this part is left, and so often, more states do not help
 
 
@@ -127,7 +128,8 @@ def _gone(space: StateSpace, members: np.ndarray, initial, enough: float, max_st
         gone = met.escaped + met.never
         idle = idle + 1 if gone > IDLE * least and len(space) > FEW_PASSED else 0
         least = np.fmin(least, gone)
-        if gone <= enough or idle == PATIENCE or len(space) >= max_states or generator.rates.nnz > MOST_PASSED:
+        products = 0.0 if met.chain is None else float(met.chain.n_links) * met.chain.most_links
+        if gone <= enough or idle == PATIENCE or len(space) >= min(max_states, MANY_PASSED) or products > MOST_PRODUCTS:
             return float(least)
         leaving = met.leaving[: len(space)]
         order = np.argsort(leaving)
