@@ -21,7 +21,7 @@ from cme.states import StateSpace
 LARGEST_INACCURACY = 1e-2
 MOST_BESIDE, FEW_POINTS = 1000, 1_000_000  # states for each kept one in which a function may not fall; and how many at least
 EXACT = "exact: no jump leaves the states"
-FEW_PASSED, MANY_PASSED = 2000, 50_000  # states on the way to a class that tell little, and from which on no more are added
+FEW_PASSED, MANY_PASSED = 2000, 30_000  # states on the way to a class that tell little, and from which on no more are added
 MOST_PRODUCTS = 5e9  # of elimination there, some seconds, from which on no more are added either
 IDLE, PATIENCE = 0.7, 2  # of what never arrived: if more than this part is left, and so often, more states do not help
 
