@@ -14,6 +14,7 @@ from cme.states import StateSpace
 MANY = 20_000  # states from which on it is asked whether modes are less work
 GROWN = 1.3  # times as many as when it was last asked
 MOST_KINDS, MOST_PLACES = 5000, 2_000_000  # of lines, and on all of these: each has modes and blocks of its own
+MAINLY = 0.5  # of all that happens, what a pair does where modes may be less work
 SLOWER = 2.0  # times the work for a mode as for a state, in a product
 FIRST_WAIT = 2  # steps after which it is tried again where a law strayed from its modes, then four times as many
 NEAR = 1.5  # times the probability, the 2-norm of modes of laws near the equilibrium of the pair: round-off grows with it
@@ -47,7 +48,9 @@ class ChangeOfForm:
             self._waiting -= 1
             return None
         self._next = GROWN * len(run.space)
-        busiest = max(self._pairs, key=lambda pair: pair.traffic(run.space.states, run.p))
+        traffic, busiest = max(((pair.traffic(run.space.states, run.p), pair) for pair in self._pairs), key=lambda found: found[0])
+        if not self._at_once and traffic < MAINLY * float(run.stepper.exit_rates @ run.p):
+            return None
         pair = FastPair(self._network, busiest.forward, busiest.backward)  # with as few modes as there are at first
         kinds, _ = pair.kinds(np.unique(pair.lines_of(run.space.states)[0], axis=0))
         if len(kinds) > MOST_KINDS or pair.length(kinds).sum() > MOST_PLACES:

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
 from cme import ratelaw
 from cme.compiled import falling_product
@@ -181,6 +180,8 @@ class FastPair:
         decay, q = np.zeros(wanted), np.zeros((n_states, wanted))
         q[:, 0] = np.exp(0.5 * log_pi)
         if n_modes > 1:
+            from scipy.linalg import eigh_tridiagonal  # importing it takes longer than many a run
+
             beside = np.sqrt(up[:-1] * down[1:])
             found, vectors = eigh_tridiagonal(-(up + down), beside, select="i", select_range=(n_states - n_modes, n_states - 1))
             decay[1:n_modes], q[:, 1:n_modes] = found[-2::-1], vectors[:, -2::-1]

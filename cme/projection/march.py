@@ -166,55 +166,65 @@ class March:
 
     def run(self, p: np.ndarray, times: np.ndarray) -> Iterator[float]:
         """Advance to the last time, keeping the outputs; yields the time reached."""
-        probability = self.form.probability
-        total, now, stride, failures, grown = float(probability(p).sum()), 0.0, min(float(times[-1]), self.stride), 0, False
-        pace, self.now, self.p = Pace(float(times[-1])), 0.0, p
+        end, pace = float(times[-1]), Pace(float(times[-1]))
+        self.now, self.p, self.stride = 0.0, p, min(end, self.stride)
+        self._total, self._failures, self._grown = float(self.form.probability(p).sum()), 0, False
         if times[0] == 0:
             self.outputs[0.0] = self._output(p.copy(), 0.0)
-        while now < times[-1]:
-            if not now + stride > now or (grown and pace.hopeless(now)):
+        while self.now < end:
+            if not self.now + self.stride > self.now or (self._grown and pace.hopeless(self.now)):
                 raise ConvergenceError(
-                    f"the law moves on faster than the states that are kept can follow near t={now:g}; give space=, or use ssa or lna"
+                    f"the law moves on faster than the states that are kept can follow near t={self.now:g}; give space=, or use ssa or lna"
                 )
-            step = self.stepper.step(p, now, self._marks(now, now + stride, times))
-            pace.note(now, len(p) * float(np.sqrt(40 * self.stepper.exit_rates.max() * (step.end - now) + 400)))
-            seen_laws = probability(step.laws)
-            leaked = total - self.dropped - seen_laws.sum(axis=1)
-            tight = np.logical_and.accumulate(leaked <= self._allowed(step.times)) | self.fixed
-            n_good = int(np.count_nonzero(tight))
-            before, length = probability(p), float(step.times[max(n_good - 1, 0)]) - now
+            step = self.stepper.step(self.p, self.now, self._marks(self.now, self.now + self.stride, times))
+            pace.note(self.now, len(self.p) * float(np.sqrt(40 * self.stepper.exit_rates.max() * (step.end - self.now) + 400)))
+            before, laws = self.form.probability(self.p), self.form.probability(step.laws)
+            leaked = self._total - self.dropped - laws.sum(axis=1)
+            n_good = int(np.count_nonzero(np.logical_and.accumulate(leaked <= self._allowed(step.times)) | self.fixed))
             if n_good:
-                self._keep_outputs(times, step, n_good)
-                now, p = float(step.times[n_good - 1]), step.laws[n_good - 1]
-                self.error += float(step.errors[n_good - 1])
-                self.method = self.stepper.method
-                self._check_error(now, total - float(probability(p).sum()))
-            if not self.fixed and now < times[-1]:
-                failures = 0 if n_good else failures + 1
-                whole = n_good == len(step.times)
-                seen = len(step.times) if whole else max(n_good + 1, int(np.count_nonzero(leaked <= TELLING * self._allowed(step.times))))
-                ahead = float(step.times[seen - 1]) - now  # what was tried in vain
-                if whole:
-                    stride = max((2 if grown else 4) * length, self.stepper.least_stride(now))
-                else:
-                    stride = max(ahead, 2 * length if n_good else 0.0) * 0.5 ** max(failures - 1, 0)
-                stride = min(stride, float(times[-1]) - now)
-                factor, leak = self._next_leak(step, leaked, seen, stride - ahead)
-                grown = not whole or float(leaked[n_good - 1]) + leak > float(self._allowed(np.array(now + stride)))
-                if grown:
-                    self.stepper.note_travel(now, now + 0.25 * (step.end - step.start))
-                    most = np.max([before, *seen_laws[:seen], factor * seen_laws[seen - 1]], axis=0)
-                    gone = max(float(before.sum() - seen_laws[seen - 1].sum()), leak)
-                    n_states = len(self.space)
-                    p = self._follow(p, most, now, max(float(step.times[seen - 1]) - step.start, stride), stride, gone)
-                    stride *= 0.5 if len(self.space) > MUCH * n_states else 1.0
-                    if self._forecast is not None:
-                        self._forecast.look(self.space, p, now)
-                else:
-                    p = self._drop(p, now, stride)
+                self._accept(step, n_good, times)
+            if not self.fixed and self.now < end:
+                self._prepare(step, before, laws, leaked, n_good, end)
             if n_good:
-                self.now, self.p, self.stride = now, p, stride
-                yield now
+                yield self.now
+
+    def _accept(self, step: Step, n_good: int, times: np.ndarray) -> None:
+        """Go on to the last of the first `n_good` times of a step."""
+        self._keep_outputs(times, step, n_good)
+        self.now, self.p = float(step.times[n_good - 1]), step.laws[n_good - 1]
+        self.error += float(step.errors[n_good - 1])
+        self.method = self.stepper.method
+        self._check_error(self.now, self._total - float(self.form.probability(self.p).sum()))
+
+    def _prepare(self, step: Step, before: np.ndarray, laws: np.ndarray, leaked: np.ndarray, n_good: int, end: float) -> None:
+        """The length of the next step, and the set for it: larger where too much leaks or will, perhaps smaller where not.
+
+        `before` (N,) and `laws` (J, N) are the probabilities at the start and the times of the last step, `leaked` (J,) what left by then.
+        """
+        now, length = self.now, float(step.times[max(n_good - 1, 0)]) - step.start
+        self._failures = 0 if n_good else self._failures + 1
+        whole = n_good == len(step.times)
+        seen = len(step.times) if whole else max(n_good + 1, int(np.count_nonzero(leaked <= TELLING * self._allowed(step.times))))
+        ahead = float(step.times[seen - 1]) - now  # what was tried in vain
+        if whole:
+            stride = max((2 if self._grown else 4) * length, self.stepper.least_stride(now))
+        else:
+            stride = max(ahead, 2 * length if n_good else 0.0) * 0.5 ** max(self._failures - 1, 0)
+        self.stride = min(stride, end - now)
+        factor, leak = self._next_leak(step, leaked, seen, self.stride - ahead)
+        self._grown = not whole or float(leaked[n_good - 1]) + leak > float(self._allowed(np.array(now + self.stride)))
+        if not self._grown:
+            self.p = self._drop(self.p, now, self.stride)
+            return
+        self.stepper.note_travel(now, now + 0.25 * (step.end - step.start))
+        most = np.max([before, *laws[:seen], factor * laws[seen - 1]], axis=0)
+        gone = max(float(before.sum() - laws[seen - 1].sum()), leak)
+        n_states = len(self.space)
+        duration = max(float(step.times[seen - 1]) - step.start, self.stride)
+        self.p = self._follow(self.p, most, now, duration, self.stride, gone)
+        self.stride *= 0.5 if len(self.space) > MUCH * n_states else 1.0
+        if self._forecast is not None:
+            self._forecast.look(self.space, self.p, now)
 
     def _check_error(self, now: float, gone: float) -> None:
         """Refuse an integrator's error above what is left of the tolerance: the one can only grow, and the other shrink."""
