@@ -6,11 +6,13 @@ from scipy.linalg import expm
 
 import cme
 from cme.projection import change_of_form, fast_pair, paired
+from cme.projection import march as march_room
 from cme.projection.fast_pair import FastPair
 from cme.projection.line_matrix import LineMatrix
+from cme.projection.march import March
 from cme.projection.paired import Paired
 from cme.projection.polynomials import Coefficients
-from cme.projection.propagate import Reach
+from cme.projection.propagate import Integrator, Reach
 from cme.states import StateSpace
 
 DIMER = "2 M <-> D @ 4, 30; 0 -> M @ 6; M -> 0 @ 1; D + G <-> H @ .05, .3; G -> G + 3 M @ .4; G = 1; H = 0; M = 3; D = 2"
@@ -120,7 +122,6 @@ def test_all_modes_are_all_there_is():
 
 def test_a_bound_where_much_strays(monkeypatch):
     monkeypatch.setattr(paired, "AT_FIRST", 1e12)
-    monkeypatch.setattr(paired, "STRAY", 0.5)
     pair, lines, states = small_set(cme.parse(DIMER), 20)
     A = cme.Generator.from_network(pair.network, states).sparse().toarray()
     p = np.zeros(len(states))
@@ -129,13 +130,56 @@ def test_a_bound_where_much_strays(monkeypatch):
     for n_modes in (4, 8):
         pair.keep_modes(pair.kinds(lines.states)[0], np.full(len(pair.kinds(lines.states)[0]), n_modes))
         matrix = LineMatrix(pair, lines)
-        _, x, left_out = pair.project(states.states, p, np.inf)
+        _, x, _ = pair.project(states.states, p, np.inf)
         stepper = Paired(pair, lines, 1.0, 1e3, Reach())
         found, strayed = stepper._series(x, 0.0, np.array([1.0]), 1e-9)
-        q = all_modes(pair, matrix, lines.states, states) @ matrix.flat(found.p)[0]
-        off = np.abs(expm(A) @ p - q).sum()
-        assert 1e-9 < off <= left_out + found.error
-        assert strayed > 1e3 * 1e-9  # of which the error is made
+        V = all_modes(pair, matrix, lines.states, states)
+        off = np.abs(expm(A) @ V @ matrix.flat(x)[0] - V @ matrix.flat(found.p)[0]).sum()
+        assert 1e-9 < off <= found.error
+        assert strayed > 1e-6  # of which the error is made
+
+
+def test_a_series_of_any_length_is_within_its_bound():
+    pair, lines, _ = small_set(cme.parse(DIMER), 12)
+    matrix, stepper = LineMatrix(pair, lines), Paired(pair, lines, 1.0, 1.0, Reach())
+    K, x = dense(matrix), np.random.default_rng(2).random((len(lines), 8)) / 100
+    lengths = set()
+    for digits in np.linspace(1.0, 11.0, 8):
+        found, strayed = stepper._series(x, 0.0, np.array([0.02, 0.2]), 10**-digits)
+        lengths.add(found.n_products % 2)
+        for time, law, error in zip(found.times, found.laws, found.errors, strict=True):
+            off = matrix.flat(law)[0] - expm(time * K) @ matrix.flat(x)[0]
+            of_lines = np.sqrt(np.add.reduceat(off**2, matrix.blocks.begin[:-1]))
+            assert of_lines.sum() <= error - strayed * time / found.end + 1e-12
+    assert lengths == {0, 1}  # the last terms are added one by one, or two at a time
+
+
+def test_modes_that_are_not_quite_modes(monkeypatch):
+    import scipy.linalg
+
+    real = scipy.linalg.eigh_tridiagonal
+
+    def off(*arguments, **options):
+        values, vectors = real(*arguments, **options)
+        return values * (1 + 1e-4), vectors
+
+    monkeypatch.setattr(scipy.linalg, "eigh_tridiagonal", off)
+    pair, lines, states = small_set(cme.parse(DIMER), 10)
+    matrix = LineMatrix(pair, lines)
+    A = cme.Generator.from_network(pair.network, states).sparse().toarray()
+    V = all_modes(pair, matrix, lines.states, states)
+    strays = np.abs(A @ V - V @ dense(matrix)).sum(axis=0)
+    assert strays.max() > 1e-3
+    assert np.all(strays <= matrix.defect * (1 + 1e-9) + 1e-10)
+
+
+def test_fewer_modes_than_a_law_has():
+    pair, lines, _ = small_set(cme.parse(DIMER), 10)
+    stepper = Paired(pair, lines, 1.0, 1.0, Reach())
+    x = np.zeros((len(lines), 12))
+    x[:, 0], x[3, 10] = 1 / len(lines), 0.01  # eight are kept
+    found, _ = stepper._series(x, 0.0, np.array([0.01]), 0.1)
+    assert found.error > 0.01
 
 
 @pytest.mark.parametrize("text", NETWORKS.values(), ids=NETWORKS)
@@ -207,6 +251,88 @@ def test_a_law_that_strays_goes_on_by_states(monkeypatch):
         np.testing.assert_allclose(mean(law, name), mean(twin, name), atol=1e-4)
         counts = min(law[name].shape[1], twin[name].shape[1])
         assert np.abs(law[name][:, :counts] - twin[name][:, :counts]).sum(axis=1).max() <= 1.1e-6
+
+
+def a_march(text: str, tol: float, method: str = "chebyshev") -> tuple[March, np.ndarray]:
+    """A march on states, and the law at its end."""
+    network = cme.parse(text)
+    law = cme.fsp(network, [0.5], tol=tol / 10, method=method)
+    kept = law.p[0] > 0
+
+    def assemble(space: StateSpace) -> Integrator:
+        return Integrator(cme.Generator.from_network(network, space), 4.0, 0.05 * tol)
+
+    march = March(StateSpace.holding(network, law.states[kept]), assemble, tol, 4.0, (10_000, "raise it"), False)
+    march.now, march.p, march.stride = 1.0, law.p[0][kept], 0.3
+    return march, law.p[0][kept]
+
+
+def test_what_is_left_of_the_tolerance_goes_to_the_next_march():
+    march, p = a_march(DIMER, 1e-5)
+    change = change_of_form.ChangeOfForm(cme.parse(DIMER), True)
+    following, x = change.look(march)
+    left = 0.75
+    assert (following.tol, following.horizon, following.stride) == (pytest.approx(0.9 * left * 1e-5), pytest.approx(3.0), 0.3)
+    assert x[:, 0].sum() == pytest.approx(p.sum(), abs=1e-14)
+    _, _, left_out = the_pair(cme.parse(DIMER), following.form.forward).project(
+        march.space.states, p, change_of_form.LEFT_OUT * following.tol
+    )
+    assert following.error == pytest.approx(left_out)
+    assert 0 < left_out <= change_of_form.LEFT_OUT * following.tol
+    following.now, following.p = 1.5, x
+    back, q = change.undo(following)
+    assert (back.tol, back.horizon) == (pytest.approx(0.9 * 0.5 * following.tol), pytest.approx(1.5))
+    assert 0 <= p.sum() - q.sum() <= 0.03 * following.tol + 2 * following.error
+    assert change.look(march) is None  # waits
+    assert change.look(march) is None
+    assert change.look(march) is not None
+
+
+def test_a_law_far_from_the_equilibrium_of_the_pair_stays_on_states():
+    network = cme.parse("A <-> B @ 30, 20; 0 -> A @ 4; B -> 0 @ 2; A = 40; B = 0")
+    space = StateSpace.around(network, size=300)
+    p = np.zeros(len(space))
+    p[0] = 1.0
+
+    def assemble(space: StateSpace) -> Integrator:
+        return Integrator(cme.Generator.from_network(network, space), 4.0, 1e-3)
+
+    march = March(space, assemble, 1e-2, 4.0, (10_000, "raise it"), False)
+    march.now, march.p = 0.0, p
+    assert change_of_form.ChangeOfForm(network, True).look(march) is None
+
+
+def test_lines_that_are_dropped_count_with_all_their_modes(monkeypatch):
+    monkeypatch.setattr(march_room, "FIRST_SIZE", 1)
+    march, _ = a_march(DIMER, 1e-2)
+    following, x = change_of_form.ChangeOfForm(cme.parse(DIMER), True).look(march)
+    x[:, 1] += 0.5 * x[:, 0]
+    before, mass = following.error, x[:, 0].sum()
+    sizes = np.sqrt((x**2).sum(axis=1))
+    following.p, following.now = x, 2.0
+    kept, place = following._without(x, x[:, 0], np.empty(0, dtype=np.int64), 2.0, 0.0, worth=0.0)
+    assert 0 < len(kept) < len(x)
+    gone = np.setdiff1d(np.arange(len(x)), np.flatnonzero(np.diff(np.append(-1, place)) > 0))
+    assert following.dropped == pytest.approx(mass - kept[:, 0].sum(), abs=1e-15)
+    assert following.error - before == pytest.approx(sizes[gone].sum() - x[gone, 0].sum(), rel=1e-9)
+
+
+def test_errors_of_both_forms_add_up(monkeypatch):
+    monkeypatch.setattr(change_of_form, "MANY", 300)
+    monkeypatch.setattr(change_of_form, "SLOWER", 0.01)
+    real, errors = March.run, []
+
+    def run(self, p, times):
+        errors.append(self.error)
+        yield from real(self, p, times)
+        errors.append(self.error)
+
+    monkeypatch.setattr(March, "run", run)
+    law = cme.fsp(cme.parse(DIMER), [0.01, 0.5, 2.0, 4.0], tol=1e-6)
+    assert law.info["method"] == "chebyshev, fast_pair"
+    assert np.all(np.diff(law.integration_error) > 0)
+    started, ended = errors[1], errors[-1]
+    assert law.integration_error[-1] > 2 * ended > 2 * started > 0  # and what the first march added
 
 
 def test_events_between_laws_by_modes():

@@ -11,7 +11,7 @@ from cme.projection.paired import NotOnModesError, Paired
 from cme.projection.propagate import Reach
 from cme.states import StateSpace
 
-MANY = 20_000  # states from which on it is asked whether modes are less work
+MANY = 100_000  # states from which on it is asked whether modes are less work
 GROWN = 1.3  # times as many as when it was last asked
 MOST_KINDS, MOST_PLACES = 5000, 2_000_000  # of lines, and on all of these: each has modes and blocks of its own
 MAINLY = 0.5  # of all that happens, what a pair does where modes may be less work
