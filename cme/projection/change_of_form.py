@@ -47,7 +47,7 @@ class ChangeOfForm:
         if self._waiting > 0:
             self._waiting -= 1
             return None
-        self._next = GROWN * len(run.space)
+        self._next = 0.0 if self._at_once else GROWN * len(run.space)
         traffic, busiest = max(((pair.traffic(run.space.states, run.p), pair) for pair in self._pairs), key=lambda found: found[0])
         if not self._at_once and traffic < MAINLY * float(run.stepper.exit_rates @ run.p):
             return None
