@@ -320,3 +320,8 @@ def test_the_first_states_are_no_more_than_may_be():
     law = cme.fsp(network, [1.0], max_states=500, method="projection")
     assert len(law.states) <= 500
     assert law.lost[0] <= 1e-6
+
+
+def test_what_the_integrator_loses_is_not_taken_for_a_leak():
+    with pytest.raises(cme.ConvergenceError, match=r"the integrator's error is only bounded by .*; loosen tol=1e-10"):
+        cme.fsp(cme.parse("0 -> X @ 500; X -> 0 @ 0.01; X = 300"), [1e6], tol=1e-10, method="projection")

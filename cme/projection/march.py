@@ -179,7 +179,7 @@ class March:
             step = self.stepper.step(self.p, self.now, self._marks(self.now, self.now + self.stride, times))
             pace.note(self.now, len(self.p) * float(np.sqrt(40 * self.stepper.exit_rates.max() * (step.end - self.now) + 400)))
             before, laws = self.form.probability(self.p), self.form.probability(step.laws)
-            leaked = self._total - self.dropped - laws.sum(axis=1)
+            leaked = self._total - self.dropped - laws.sum(axis=1) - self.error - step.errors  # what the integrator loses is no leak
             n_good = int(np.count_nonzero(np.logical_and.accumulate(leaked <= self._allowed(step.times)) | self.fixed))
             if n_good:
                 self._accept(step, n_good, times)
