@@ -408,5 +408,14 @@ def test_refusals():
     network = cme.parse(DIMER)
     with pytest.raises(ValueError, match="method='fast_pair' takes a network and finds its own states; leave out space"):
         cme.fsp(network, [1.0], method="fast_pair", space=StateSpace.around(network, size=10))
-    with pytest.raises(cme.ConvergenceError, match=r"raise max_states \(now 200\)"):
-        cme.fsp(network, [3.0], method="fast_pair", max_states=200)
+    with pytest.raises(cme.ConvergenceError, match=r"fsp needs \d+ states and more .* raise max_states \(now 60\)"):
+        cme.fsp(network, [3.0], method="fast_pair", max_states=60)
+
+
+def test_no_more_states_are_written_out_than_fit_into_memory(monkeypatch):
+    pair, lines, states = small_set(cme.parse(DIMER), 12)
+    _, x, _ = pair.project(states.states, np.full(len(states), 1 / len(states)), np.inf)
+    assert len(pair.written_out(lines, x, 0.1)[0]) < 0.95 * len(states)
+    monkeypatch.setattr(cme.memory, "available", lambda: 20_000)
+    with pytest.raises(cme.ConvergenceError, match=r"the \d+ states that the law lies on need about .* loosen tol"):
+        pair.written_out(lines, x, 0.0)

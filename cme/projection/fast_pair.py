@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cme import ratelaw
+from cme import memory, ratelaw
 from cme.compiled import falling_product
 from cme.elements import Initial, Reaction, Species, write_side
 from cme.network import Network
@@ -359,11 +359,15 @@ class FastPair:
         lines, x = space.states, p
         kinds, kind = self.kinds(lines)
         pieces = list(zip(map(self.line, kinds), _by_kind(kind), strict=True))
-        by_size = np.zeros(2100)  # by powers of two, so that the whole law need not be in memory
+        by_size, n_states = np.zeros(2100), np.zeros(2100)  # by powers of two, so that the whole law need not be in memory
         for line, part in pieces:
             law = np.maximum(_law(x[part], line), 0.0).ravel()
-            by_size += np.bincount(np.frexp(law)[1] + 1075, weights=law, minlength=2100)
-        least = np.ldexp(0.5, int(np.searchsorted(np.cumsum(by_size), budget)) - 1075)
+            size = np.frexp(law)[1] + 1075
+            by_size += np.bincount(size, weights=law, minlength=2100)
+            n_states += np.bincount(size, minlength=2100)
+        first = int(np.searchsorted(np.cumsum(by_size), budget))
+        least, n_kept = np.ldexp(0.5, first - 1075), int(n_states[first:].sum())
+        memory.require_memory(16 * n_kept * (len(self._index) + 2), f"the {n_kept} states that the law lies on", "loosen tol")
         states, probabilities = [], []
         for line, part in pieces:
             law = _law(x[part], line)

@@ -89,7 +89,7 @@ def fsp(
         Another start: counts, or a `Distribution` (its last time; what it had lost counts as lost). For a `Generator`: one state, or
         probabilities (N,).
     max_states
-        Give up when the set would be larger (a million by default).
+        Give up when the set would be larger (a million by default); where a fast pair is followed, when its lines would be more.
     space
         A fixed set of states instead of an adaptive one; then `lost` may exceed `tol`, and is reported as it is.
     keep
