@@ -204,7 +204,7 @@ def fsp(
         network.name,
         started,
         {"tol": tol, "method": method, "max_states": max_states, "space": "given" if space is not None else "adaptive"},
-        method=", ".join(run.methods),
+        method=", ".join(run.methods) or "none",
         integration_error=ESTIMATE if Magnus.method in run.methods else BOUND,
         states=len(found),
         states_in_use=run.states_in_use,
@@ -351,7 +351,7 @@ class _Run:
         self.error += run.error
         self.dropped += run.dropped
         self.expansions += run.expansions
-        self.methods += [run.method] if run.method not in self.methods else []
+        self.methods += [run.method] if run.method not in (*self.methods, "none") else []
 
     # ------------------------------------------------------------------------------------------------ what is known
 
