@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cme.errors import ModelError
 from cme.network import Network
 from cme.projection.fast_pair import FastPair
 from cme.projection.march import INTEGRATION, WRITTEN, March
@@ -14,6 +15,7 @@ from cme.states import StateSpace
 MANY = 100_000  # states from which on it is asked whether modes are less work
 GROWN = 1.3  # times as many as when it was last asked
 MOST_KINDS, MOST_PLACES = 5000, 2_000_000  # of lines, and on all of these: each has modes and blocks of its own
+MOST_ENTRIES = 30_000_000  # states on all lines, in the set or not
 MAINLY = 0.5  # of all that happens, what a pair does where modes may be less work
 SLOWER = 2.0  # times the work for a mode as for a state, in a product
 FIRST_WAIT = 2  # steps after which it is tried again where a law strayed from its modes, then four times as many
@@ -36,6 +38,11 @@ class ChangeOfForm:
 
     def __init__(self, network: Network, at_once: bool):
         self._network, self._pairs, self._at_once = network, list(FastPair.candidates(network)), at_once
+        if at_once and not self._pairs:
+            raise ModelError(
+                "method='fast_pair' needs two reactions by mass action that undo each other, such as 2 M <-> D, no third that does the "
+                f"same, and no propensity that depends on their species in another way; {network.name!r} has none; use method='projection'"
+            )
         self._next = 0.0 if at_once else MANY
         self._waiting, self._patience = 0, FIRST_WAIT
         self._assemble: Callable | None = None
@@ -52,8 +59,9 @@ class ChangeOfForm:
         if not self._at_once and traffic < MAINLY * float(run.stepper.exit_rates @ run.p):
             return None
         pair = FastPair(self._network, busiest.forward, busiest.backward)  # with as few modes as there are at first
-        kinds, _ = pair.kinds(np.unique(pair.lines_of(run.space.states)[0], axis=0))
-        if len(kinds) > MOST_KINDS or pair.length(kinds).sum() > MOST_PLACES:
+        kinds, kind = pair.kinds(np.unique(pair.lines_of(run.space.states)[0], axis=0))
+        length = pair.length(kinds)
+        if len(kinds) > MOST_KINDS or length.sum() > MOST_PLACES or length[kind].sum() > MOST_ENTRIES:
             return None
         left = 1 - run.now / run.horizon
         tol, horizon, reach = 0.9 * run.tol * left, run.horizon * left, Reach()
@@ -66,8 +74,11 @@ class ChangeOfForm:
 
         space = StateSpace.holding(pair.slow, lines)
         try:
-            work = assemble(space).work(x)
+            stepper = assemble(space)
+            work = stepper.work(x)
         except NotOnModesError:
+            return None
+        if stepper.round_off() > 0.1 * INTEGRATION * tol:
             return None
         if not self._at_once and SLOWER * work > len(run.space) * float(np.sqrt(run.stepper.exit_rates.max())):
             return None

@@ -11,7 +11,7 @@ from cme.abilities import features, require
 from cme.arguments import check_choice, check_count, check_positive, check_times, record
 from cme.clockwork import Clockwork, with_amounts_apart
 from cme.compiled import Compiled
-from cme.errors import ConvergenceError, ModelError
+from cme.errors import ConvergenceError
 from cme.generator import Generator
 from cme.generator_in_time import TimeDependentGenerator
 from cme.moving_rates import moves, standing_network
@@ -187,11 +187,6 @@ def fsp(
         raise ValueError(f"the state space is over {space.compiled.network.species_names}, the network over {network.species_names}")
     if space is not None and np.any(space.index(states) < 0):
         raise ValueError("the given state space does not hold the initial state")
-    if method == Paired.method and not any(FastPair.candidates(network)):
-        raise ModelError(
-            f"method={method!r} needs two reactions by mass action that undo each other, such as 2 M <-> D, and no other propensity that "
-            f"depends on their species in another way; {network.name!r} has none; use method='projection'"
-        )
     run = _Run(network, times, tol, method, max_states, space)
     with closed.beside(), progress_bar("fsp", float(times[-1]), progress) as bar:
         for now in run.through_time(states, weights):
@@ -287,27 +282,31 @@ class _Run:
 
     def _legs(self, run: March, p: np.ndarray, times: np.ndarray, network: Network, found: dict[float, Output]) -> Iterator[float]:
         """March to the last time, in another form from where on that pays; yields the time reached, and puts what it finds into `found`."""
-        may_change = self.method in ("auto", Paired.method) and self.given is None and not network.varying
-        change = ChangeOfForm(network, self.method == Paired.method) if may_change and run.stepper.many_times else None
+        may_change = self.method in ("auto", Paired.method) and self.given is None and run.stepper.many_times
+        change = ChangeOfForm(network, self.method == Paired.method) if may_change else None
         begun, following = 0.0, None
         while True:
+            left = np.array([age for age in times.tolist() if age not in found])
+            ages = np.maximum(left - begun, 0.0)
             try:
-                for now in run.run(p, times[times > begun] - begun if begun else times):
+                for now in run.run(p, ages):
                     self.states_in_use = len(run.space)
                     yield begun + now
-                    if change is not None and begun + now < times[-1] and (following := change.look(run)) is not None:
+                    if change is not None and now < ages[-1] and (following := change.look(run)) is not None:
                         break
             except NotOnModesError:
                 assert change is not None
                 following = change.undo(run)
-            found |= {age: self._later(run.outputs[age - begun]) for age in times.tolist() if age - begun in run.outputs}
+            found |= {
+                age: self._later(run.outputs[after])
+                for age, after in zip(left.tolist(), ages.tolist(), strict=True)
+                if after in run.outputs
+            }
             self._book(run)
             if following is None:
                 return
             begun, (run, p), following = begun + run.now, following, None
             self.counted = "lines" if isinstance(run.form, FastPair) else "states"
-            if isinstance(run.form, FastPair):
-                self.fast_pair = str(run.form)
 
     def _march(self, space: StateSpace, standing: Network, piece: Piece, tol: float, moving: bool) -> March:
         """The march through one piece, with its share of the tolerance."""
@@ -351,6 +350,8 @@ class _Run:
         self.error += run.error
         self.dropped += run.dropped
         self.expansions += run.expansions
+        if run.method == Paired.method:
+            self.fast_pair = str(run.form)
         self.methods += [run.method] if run.method not in (*self.methods, "none") else []
 
     # ------------------------------------------------------------------------------------------------ what is known

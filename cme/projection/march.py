@@ -248,7 +248,7 @@ class March:
 
     def _next_leak(self, step: Step, leaked: np.ndarray, seen: int, time: float) -> tuple[float, float]:
         """By what factor the leak may grow in a time after the last law that was seen, and how much leaks then if the set stays."""
-        rate = float(self.stepper.leak @ self.form.probability(step.laws[seen - 1]))
+        rate = max(float(self.stepper.leak @ self.form.probability(step.laws[seen - 1])), 0.0)  # modes may be a little below zero
         if not self.stepper.many_times or seen < 2 or time <= 0 or rate == 0:
             return 1.0, rate * max(time, 0.0) if self.stepper.many_times else 0.0
         between = float(step.times[seen - 1] - step.times[seen - 2])

@@ -80,9 +80,13 @@ class Paired:
         self._tune(p[None])
         return len(self._matrix.defect) * float(np.sqrt(self._matrix.q))
 
+    def round_off(self) -> float:
+        """About what rounding adds until the horizon."""
+        return 2 * ROUNDING * self._matrix.roughness * self._matrix.q * self._horizon
+
     def _tune(self, laws: np.ndarray, too_much: float = 0.0) -> None:
         """Keep more modes on lines of those kinds where much strays from one of the laws, or has so many times too much."""
-        self._tuned = True
+        self._tuned, first, asked = True, self._matrix, too_much > 0
         allowed = AT_FIRST * STRAY * self._tol / self._horizon
         while True:
             matrix = self._matrix
@@ -90,6 +94,8 @@ class Paired:
             if too_much:
                 allowed, too_much = min(allowed, float(strays.sum()) / (4 * too_much)), 0.0
             if strays.sum() <= allowed:
+                if matrix is first and asked:
+                    raise NotOnModesError  # what strays is round-off of the modes
                 return
             excess = strays / (0.5 * allowed / len(strays))
             more = np.where(excess > 1, np.ceil(np.log10(np.maximum(excess, 1.0)) / DECADES), 0).astype(np.int64)
@@ -113,11 +119,11 @@ class Paired:
         workspace = np.zeros_like(previous), np.empty(MOST_MODES)
         paired.chebyshev_series(matrix.blocks, matrix.defect, series.weights, *ends, cursor, previous, *workspace, norms, strays, out)
         last = int(cursor[0]) - 1
-        left_out, rounded = series.left_out(norms, last) + cut, rounding * 2 * (series.tails[:, : last + 1] @ norms[: last + 1])
+        left_out, rounded = series.left_out(norms, last), rounding * 2 * (series.tails[:, : last + 1] @ norms[: last + 1])
         strayed = series.integrals[:, : last + 1] @ strays[: last + 1] / matrix.q
         certified = np.logical_and.accumulate(left_out + np.where(rounded <= unavoidable, 0.0, rounded) <= tol)
         n = int(np.count_nonzero(certified))
         if not n:
             return None, 0.0
-        errors = (left_out + strayed + rounded)[:n]
+        errors = (cut + left_out + strayed + rounded)[:n]
         return Step(now, times[:n], matrix.by_line(out[:n]), errors, float(rounded[n - 1]), last), float(strayed[n - 1])
