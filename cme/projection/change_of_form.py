@@ -44,7 +44,7 @@ class ChangeOfForm:
                 f"same, and no propensity that depends on their species in another way; {network.name!r} has none; use method='projection'"
             )
         self._next = 0.0 if at_once else MANY
-        self._waiting, self._patience = 0, FIRST_WAIT
+        self._waiting, self._patience, self._missed = 0, FIRST_WAIT, 0
         self._assemble: Callable | None = None
 
     def look(self, run: March) -> Leg | None:
@@ -54,7 +54,14 @@ class ChangeOfForm:
         if self._waiting > 0:
             self._waiting -= 1
             return None
+        leg = self._changed(run)
         self._next = 0.0 if self._at_once else GROWN * len(run.space)
+        if leg is None and self._at_once:
+            self._waiting, self._missed = self._missed, 2 * self._missed + 1
+        return leg
+
+    def _changed(self, run: March) -> Leg | None:
+        """See `look`."""
         traffic, busiest = max(((pair.traffic(run.space.states, run.p), pair) for pair in self._pairs), key=lambda found: found[0])
         if not self._at_once and traffic < MAINLY * float(run.stepper.exit_rates @ run.p):
             return None
