@@ -95,6 +95,7 @@ def test_the_matrix_of_modes_and_what_strays_from_it(text, n_modes, monkeypatch)
     eigenvalues = np.linalg.eigvals(K)
     assert -2 * matrix.q <= eigenvalues.real.min()
     assert eigenvalues.real.max() < 1e-9 * size
+    assert matrix.q < np.abs(K).sum(axis=1).max() <= matrix.roughness * matrix.q  # what rounding errors of a product grow with
     by_kind = matrix.strays(np.ones(len(matrix.defect)))
     np.testing.assert_allclose(by_kind.sum(), matrix.defect.sum(), rtol=1e-6, atol=1e-9)
 
@@ -147,6 +148,12 @@ def test_a_series_of_any_length_is_within_its_bound():
     for digits in np.linspace(1.0, 11.0, 8):
         found, strayed = stepper._series(x, 0.0, np.array([0.02, 0.2]), 10**-digits)
         lengths.add(found.n_products % 2)
+        series, terms = Coefficients(matrix.q * found.times), [matrix.flat(x)[0]]
+        terms.append(terms[0] + K @ terms[0] / matrix.q)
+        for _ in range(found.n_products):
+            terms.append(2 * (terms[-1] + K @ terms[-1] / matrix.q) - terms[-2])
+        partial = series.weights[:, : found.n_products] @ np.array(terms[: found.n_products])
+        np.testing.assert_allclose([matrix.flat(law)[0] for law in found.laws], partial, atol=1e-13)
         for time, law, error in zip(found.times, found.laws, found.errors, strict=True):
             off = matrix.flat(law)[0] - expm(time * K) @ matrix.flat(x)[0]
             of_lines = np.sqrt(np.add.reduceat(off**2, matrix.blocks.begin[:-1]))
