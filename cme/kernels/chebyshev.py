@@ -3,7 +3,7 @@
 About sqrt(qt) products do what takes uniformisation qt of them.
 """
 
-from cme.kernels.jit import bare, inner
+from cme.kernels.jit import bare, inlined, inner
 
 OK, SHORT, LARGE = 0, 1, 2
 SKIPPED = 1e-45  # terms with smaller coefficients are not added to an output
@@ -59,11 +59,26 @@ def chebyshev_series(pointer, index, rate, weights, tails, enough, allowed, roun
             norms[k] = next_term(pointer, index, rate, factor, current, previous, weights, k - 1, cursor[1], out)
         cursor[0] = k + 1
         made += 2.0 * rounding * tails[k] * norms[k]
-        if not made <= allowed:
-            return LARGE
-        if tails[k - 1] * norms[k] + tails[k] * norms[k - 1] <= enough:
-            return OK
+        status = verdict(k, tails, norms, made, allowed, enough)
+        if status != SHORT:
+            return status
     return SHORT
+
+
+@inlined
+def verdict(k, tails, norms, made, allowed, enough):
+    """Does a series end with term k? SHORT if not yet."""
+    if not made <= allowed:
+        return LARGE
+    return OK if tails[k - 1] * norms[k] + tails[k] * norms[k - 1] <= enough else SHORT
+
+
+@inlined
+def add_term(k, x, weights, first, out):
+    """Add x, term k, to the outputs from the `first` on."""
+    for j in range(first, out.shape[0]):
+        for n in range(x.shape[0]):
+            out[j, n] += weights[j, k] * x[n]
 
 
 @inner

@@ -7,10 +7,9 @@ product, else they are kept one by one, in order.
 
 import numpy as np
 
-from cme.kernels.chebyshev import SKIPPED
+from cme.kernels.chebyshev import SHORT, SKIPPED, add_term, verdict
 from cme.kernels.jit import apart, bare, inner
 
-OK, SHORT, LARGE = 0, 1, 2  # as in `cme.kernels.chebyshev`
 _TINY = 1e-250  # numbers near the end of the exponent range cost a hundredfold
 
 
@@ -174,16 +173,12 @@ def chebyshev_series(
             norms[k] = next_term(pieces, k, current, previous, weights, cursor[1], out)
         cursor[0] = k + 1
         made += 2.0 * rounding * tails[k] * norms[k]
-        if not made <= allowed:
-            status, last = LARGE, k
-            break
-        if tails[k - 1] * norms[k] + tails[k] * norms[k - 1] <= enough:
-            status, last = OK, k
+        status = verdict(k, tails, norms, made, allowed, enough)
+        if status != SHORT:
+            last = k
             break
     if last % 2 == 1:  # the term before the last one is alone
-        for j in range(cursor[1], out.shape[0]):
-            for n in range(previous.shape[0]):
-                out[j, n] += weights[j, last - 1] * previous[n]
+        add_term(last - 1, previous, weights, cursor[1], out)
     return status
 
 

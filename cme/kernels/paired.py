@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cme.kernels.chebyshev import SKIPPED
+from cme.kernels.chebyshev import SHORT, SKIPPED, add_term, verdict
 from cme.kernels.jit import apart, inlined, inner, packed
 
-OK, SHORT, LARGE = 0, 1, 2  # as in `cme.kernels.chebyshev`
 _TINY = 1e-250  # numbers near the end of the exponent range cost a hundredfold
 _1, _2, _3, _4 = (np.uint64(place) for place in range(1, 5))
 
@@ -58,16 +57,12 @@ def chebyshev_series(matrix, defect, weights, tails, enough, allowed, rounding, 
             next_term(matrix, defect, k, current, previous, weights, cursor[1], mixed, norms, strays, out)
         cursor[0] = k + 1
         made += 2.0 * rounding * tails[k] * norms[k]
-        if not made <= allowed:
-            status, last = LARGE, k
-            break
-        if tails[k - 1] * norms[k] + tails[k] * norms[k - 1] <= enough:
-            status, last = OK, k
+        status = verdict(k, tails, norms, made, allowed, enough)
+        if status != SHORT:
+            last = k
             break
     if last % 2 == 1:  # the term before the last one is alone
-        for j in range(cursor[1], out.shape[0]):
-            for n in range(len(previous)):
-                out[j, n] += weights[j, last - 1] * previous[n]
+        add_term(last - 1, previous, weights, cursor[1], out)
     return status
 
 

@@ -61,7 +61,7 @@ class ChangeOfForm:
         return leg
 
     def _changed(self, run: March) -> Leg | None:
-        """See `look`."""
+        """A march on lines, if the pair is busy, the law is near its equilibrium, and modes are less work."""
         traffic, busiest = max(((pair.traffic(run.space.states, run.p), pair) for pair in self._pairs), key=lambda found: found[0])
         if not self._at_once and traffic < MAINLY * float(run.stepper.exit_rates @ run.p):
             return None

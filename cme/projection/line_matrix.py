@@ -42,8 +42,8 @@ class LineMatrix:
         place = np.empty(n_lines, dtype=np.int64)
         place[self.order] = np.arange(n_lines)
         self._heads = pair.heads(self._lines)
-        goals = {move: space.index(self._lines + np.array(move)) for move in {tuple(jump.move.tolist()) for jump in pair.jumps}}
-        self._goals = [np.where(goals[tuple(jump.move.tolist())] < 0, -1, place[goals[tuple(jump.move.tolist())]]) for jump in pair.jumps]
+        goals = [space.index(self._lines + jump.move) for jump in pair.jumps]
+        self._goals = [np.where(goal < 0, -1, place[goal]) for goal in goals]
         self._assemble()
 
     def _assemble(self) -> None:
