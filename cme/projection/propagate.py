@@ -301,7 +301,7 @@ class Integrator:
     def _series(self, p: np.ndarray, now: float, times: np.ndarray, limit: float = np.inf) -> Step:
         """A Chebyshev series, up to a limit; where the law travels far, a shorter one."""
         limit = min(limit, now + min(LONGEST, self.reach.jumps) / self.q)
-        if self.method == "rational_krylov":
+        if self.method == "rational_krylov" and self._cost_of_window < self._cost_of_series(self.reach.jumps):
             limit = min(limit, max(now + 0.25 * EARLY / self.q, EARLY / self.q))
         part = 1e-3 if self.method == "rational_krylov" and len(p) <= SMALL else 1.0  # a start with all digits costs next to nothing
         while True:
